@@ -1,0 +1,1 @@
+"""Operation definitions and the builders that add them to a graph."""

@@ -1,0 +1,1 @@
+"""Rewrites of a plan's copy of the graph, one pass a file."""

@@ -1,0 +1,5 @@
+"""dagrad: a static dataflow-graph engine with session execution."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0.dev0"

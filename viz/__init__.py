@@ -1,0 +1,1 @@
+"""Pictures of graphs, plans and run reports."""
