@@ -1,0 +1,50 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Property tests draw the same examples on every run, and a slow shared machine is
+# no failure.
+settings.register_profile("dagrad", deadline=None, derandomize=True)
+settings.load_profile("dagrad")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the source tree."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Run a program in a fresh interpreter and return what it printed.
+
+    The program's directory stands first on its path, as it does for a user who
+    types ``python -c`` there.
+    """
+
+    def run(program: str, *, cwd: Path) -> str:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        # Python drops the working directory from the path where this is set.
+        environment.pop("PYTHONSAFEPATH", None)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
