@@ -128,9 +128,7 @@ def faults(text: str, path: Path) -> list[str]:
                 found.append(f"{where} wants a relative import")
         elif top in sys.stdlib_module_names or top == "numpy":
             continue
-        elif top not in OWN.get(room, set()) | (
-            OPTIONAL if room != "graphlib" else set()
-        ):
+        elif top not in MAY_USE[room]:
             found.append(f"{where} is not for this room")
         elif item.at_module_level:
             found.append(f"{where} belongs inside a function")
