@@ -264,9 +264,7 @@ def lifetimes(problem: Problem, nodes: Sequence[int]) -> Lifetimes:
         first=span.first.tolist(),
         last=span.last.tolist(),
         freed=freed,
-        shares=dict(
-            zip(span.taken_out.tolist(), span.taken_in.tolist(), strict=True)
-        ),
+        shares=dict(zip(span.taken_out.tolist(), span.taken_in.tolist(), strict=True)),
         group=group.tolist(),
         groups=list(
             zip(

@@ -189,9 +189,7 @@ def _list(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
     np.add.at(gain, flat.producer[lasting], flat.nbytes[lasting])
     sole = (counts == 1) & ~flat.kept
     edges = sole[flat.read_buffer]
-    np.subtract.at(
-        gain, flat.read_node[edges], flat.nbytes[flat.read_buffer[edges]]
-    )
+    np.subtract.at(gain, flat.read_node[edges], flat.nbytes[flat.read_buffer[edges]])
     left = counts + np.where(flat.kept, size + 1, 0)  # kept: never down to one
     # The sum of the ids of the readers to come is the reader when one is left.
     readers = np.zeros(flat.producer.size, dtype=np.int64)
