@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from itertools import pairwise
 
 from dagrad.runtime.liveness import lifetimes
 from dagrad.runtime.memory import place
@@ -64,14 +65,10 @@ def layered(nodes: int, mixed: bool = False) -> Problem:
     rng = random.Random(nodes)
     program = Program()
     batch, layers = 64, max(1, nodes // 8)
-    widths = [rng.choice((64, 100, 128, 300, 512)) if mixed else 128] * 1
-    widths += [
-        rng.choice((64, 100, 128, 300, 512)) if mixed else 128 for _ in range(layers)
-    ]
+    choices = (64, 100, 128, 300, 512) if mixed else (128,)
+    widths = [rng.choice(choices) for _ in range(layers + 1)]
     x = program.external(4 * batch * widths[0])
-    weights = [
-        program.external(4 * a * b) for a, b in zip(widths, widths[1:], strict=False)
-    ]
+    weights = [program.external(4 * a * b) for a, b in pairwise(widths)]
     inputs = []
     for weight, width in zip(weights, widths[1:], strict=True):
         inputs.append(x)

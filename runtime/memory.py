@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,11 @@ Floats = npt.NDArray[np.float64]
 _SLACK = 1.02  # arena / peak that is good enough
 _WHOLE = 6_000  # intervals up to which all are placed anew
 _PASSES = 12  # greedy passes at most
-_EFFORT = 30_000  # placements by the greedy passes, about 12-30 us each
-_MARGINS = (0, 1, 4)  # widths tried around a crowded stretch, in its lengths
+_LEAST_PASSES = 4
+_PASS_EFFORT = 24_000  # placements by the greedy passes, 12-30 us each
+_REPAIR_EFFORT = 60_000  # placements by repairs, about 12 us each
+_REPAIR_KEYS = 3  # orders tried for each stretch
+_MARGINS = (0, 1)  # widths tried around a crowded stretch, in its lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,12 @@ def _place(
         best, total = other, int((other + size).max())
     if total <= enough:
         return best, total
-    if size.size > _WHOLE:
-        best = _repair(start, stop, size, best, live, enough)
-    else:
+    best = _repair(start, stop, size, best, live, enough)
+    total = int((best + size).max())
+    if total > enough and size.size <= _WHOLE:
         best = _passes(start, stop, size, best, live, enough)
-    return best, int((best + size).max())
+        total = int((best + size).max())
+    return best, total
 
 
 def _sweep(start: Ints, stop: Ints, size: Ints) -> Ints:
@@ -154,7 +159,7 @@ def _sweep(start: Ints, stop: Ints, size: Ints) -> Ints:
 def _greedy(
     start: Ints, stop: Ints, size: Ints, order: Ints, offset: Ints, fixed: Ints
 ) -> Ints:
-    """Places the intervals `order`, in that order, each in the tightest gap among
+    """Places the intervals `order`, in that order, each in the lowest gap among
     those alive with it; the intervals `fixed` stay where `offset` has them.
 
     O(n) array work an interval. Returns all offsets; others than `order` keep theirs.
@@ -183,7 +188,7 @@ def _greedy(
             gaps[1:] -= tops[:-1]
             fits = np.flatnonzero(gaps >= need)
             if fits.size:
-                k = int(fits[gaps[fits].argmin()])
+                k = int(fits[0])
                 at = int(tops[k - 1]) if k else 0
             else:
                 at = int(tops[-1])
@@ -197,20 +202,27 @@ def _greedy(
 
 
 def _keys(start: Ints, stop: Ints, size: Ints, live: Ints) -> Iterator[Floats]:
-    """Orders for `_greedy`, as keys of which the largest goes first (all weights
-    found by trial): size; size with some weight for life and for crowded steps.
+    """Orders for `_greedy`, the best first, as keys: the largest key is placed first.
+
+    Size classes (powers of two) with, inside a class, those that live long and
+    through crowded steps first; plain size; and mixtures, whose weights were
+    found by trial on random graphs.
     """
-    bytes_ = size.astype(np.float64)
-    yield bytes_
     life = (stop - start + 1).astype(np.float64)
-    crowd = np.array(
-        [
-            live[a : b + 1].max()
-            for a, b in zip(start.tolist(), stop.tolist(), strict=True)
-        ]
-    )
-    yield bytes_ * crowd.astype(np.float64) ** 2 * np.sqrt(life)
-    yield bytes_ * life**0.25
+    most = [
+        live[a : b + 1].max()
+        for a, b in zip(start.tolist(), stop.tolist(), strict=True)
+    ]
+    crowd = np.array(most, dtype=np.float64) / max(most)
+    weight = life * crowd**8
+    weight /= 2 * weight.max()
+    bits = np.log2(size)
+    yield np.floor(bits) + weight
+    yield size.astype(np.float64)
+    yield np.floor(bits / 1.5 + 0.5) + weight
+    yield np.floor(bits / 0.7) + weight
+    yield size * life**0.25
+    yield size * crowd**2 * np.sqrt(life)
 
 
 def _passes(
@@ -218,23 +230,27 @@ def _passes(
 ) -> Ints:
     """Best of `offset` and of greedy passes over all intervals.
 
-    After the fixed keys the best one is revised: what came to lie above the peak
-    counts double in the next pass.
+    After the fixed keys the best one is revised again and again: whatever came to
+    lie above the peak moves up to half its rank in the next pass.
     """
     best, total = offset, int((offset + size).max())
     none = np.empty(0, dtype=np.int64)
     peak = int(live.max())
     keys = _keys(start, stop, size, live)
-    key, spot, least = size.astype(np.float64), offset, int(size.sum()) + 1
-    for _ in range(max(3, min(_PASSES, _EFFORT // size.size))):
-        fresh = next(keys, None)
-        revising = fresh is None
-        if fresh is None:
-            fresh = np.where(spot + size > peak, key * 2, key)
-        tried = _greedy(start, stop, size, np.lexsort((start, -fresh)), offset, none)
+    rank, spot, least = np.arange(size.size) / 1.0, offset, int(size.sum()) + 1
+    for _ in range(max(_LEAST_PASSES, min(_PASSES, _PASS_EFFORT // size.size))):
+        key = next(keys, None)
+        if key is None:
+            trial = np.where(spot + size > peak, rank / 2, rank)
+            order = np.argsort(trial, kind="stable")
+        else:
+            order = np.lexsort((start, -key))
+            trial = np.empty(size.size, dtype=np.float64)
+            trial[order] = np.arange(size.size)
+        tried = _greedy(start, stop, size, order, offset, none)
         top = int((tried + size).max())
-        if revising or top < least:
-            key, spot, least = fresh, tried, top
+        if key is None or top < least:
+            rank, spot, least = trial, tried, top
         if top < total:
             best, total = tried, top
             if total <= enough:
@@ -247,10 +263,10 @@ def _repair(
 ) -> Ints:
     """`offset` with the crowded stretches placed anew, around what outlasts them.
 
-    For programs too large to place as a whole: only the intervals alive in the
-    stretches where the arena is too high are moved, a bounded number of them.
+    Only the intervals alive in a stretch where the arena is too high are moved,
+    then also those alive just around it; a bounded number in all.
     """
-    best, effort = offset, _EFFORT
+    best, effort = offset, _REPAIR_EFFORT
     for margin in _MARGINS:
         high = np.flatnonzero(best + size > enough)
         for a, b in _stretches(start[high], stop[high]):
@@ -267,10 +283,11 @@ def _repair(
             fixed = np.flatnonzero(around)
             if fixed.size + moved.size > 2 * _WHOLE:
                 continue
-            for key in _keys(start[moved], stop[moved], size[moved], live):
+            keys = _keys(start[moved], stop[moved], size[moved], live)
+            for key in islice(keys, _REPAIR_KEYS):
                 effort -= moved.size
-                ranked = moved[np.lexsort((start[moved], -key))]
-                tried = _greedy(start, stop, size, ranked, best, fixed)
+                order = moved[np.lexsort((start[moved], -key))]
+                tried = _greedy(start, stop, size, order, best, fixed)
                 height = int((tried[moved] + size[moved]).max())
                 if height < top:
                     best, top = tried, height
