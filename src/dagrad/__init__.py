@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
+from . import ops
+
 __version__ = "0.1.0.dev0"

@@ -1,0 +1,579 @@
+"""Graph: an append-only list of operations, and the contexts that shape it.
+
+Operations are only ever appended, and an operation can only read tensors that
+exist, so creation order is a topological order.  Nothing here is recursive.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .errors import DagradError, GraphError, MissingNameError
+from .opdef import OpDef
+from .operation import Operation, explain
+from .operators import TABLE
+from .source import Mark, caller, resolve
+from .tensor import Tensor
+
+__all__ = ["Graph", "get_default_graph", "reset_default_graph"]
+
+_VALID_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
+_VALID_INNER = re.compile(r"[A-Za-z0-9_.\\/>-]*\Z")
+# Shape arithmetic is worked out at build time on arrays of at most this size.
+_MAX_KNOWN = 64
+
+
+class _Context:
+    """What the enclosing ``with`` blocks of one thread say of new operations."""
+
+    __slots__ = ("scope", "controls", "device", "forward_op", "mark")
+
+    def __init__(self) -> None:
+        self.scope = ""  # "" or "a/b/"
+        self.controls: tuple[Operation, ...] = ()
+        self.device = ""
+        self.forward_op: Operation | None = None
+        self.mark: Mark = None
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.context = _Context()
+
+
+class Graph:
+    """A dataflow graph.
+
+    >>> import dagrad as dg
+    >>> g = dg.Graph()
+    >>> with g.as_default():
+    ...     c = dg.constant(2.0) * 3.0
+    >>> [op.type for op in g.get_operations()]
+    ['Const', 'Const', 'Mul']
+    """
+
+    def __init__(self) -> None:
+        self._operations: list[Operation] = []
+        self._by_name: dict[str, Operation] = {}
+        self._names: dict[str, int] = {}
+        self._local = _Local()
+        self._lock = threading.RLock()
+        self._finalized = False
+        self._collections: dict[Any, list[Any]] = {}
+        self._unfeedable: set[Tensor] = set()
+        self._variables: dict[Operation, Any] = {}
+        #: The graph-level random seed (None: each session draws its own).
+        self.seed: int | None = None
+
+    # -- adding operations --------------------------------------------------------
+
+    def create_op(
+        self,
+        opdef: OpDef,
+        inputs: Sequence[Tensor] = (),
+        attrs: dict[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Operation:
+        """Append one operation and return it; the outputs hang on it.
+
+        Args:
+            opdef: what it computes.
+            inputs: tensors of this graph.
+            attrs: the op's attributes, as its inference and kernel take them.
+            name: its name in the current scope (default: the op type), made
+                unique; with a trailing slash it is a whole name, used as it is.
+
+        Raises:
+            GraphError: the graph is finalized, an input is another graph's, or
+                the name is not valid.
+            ShapeError, DTypeError: the inputs do not fit the op.
+        """
+        inputs = tuple(inputs)
+        context = self._local.context
+        mark = context.mark or caller()
+        for t in inputs:
+            if t.op.graph is not self:
+                self._refuse_foreign(opdef, name, t, mark)
+        try:
+            specs = opdef.infer(inputs, attrs or {})
+        except DagradError as error:
+            shown = f'{opdef.type} "{context.scope}{name or opdef.type}"'
+            where = f"defined at {resolve(mark)}"
+            if context.forward_op is not None:
+                where += f", in the gradient of {context.forward_op.describe()}"
+            message = explain(shown, str(error), where, opdef, inputs)
+            raise type(error)(message) from None
+        controls = context.controls
+        if controls:
+            made = {t.op for t in inputs}
+            controls = tuple(c for c in controls if c not in made)
+        with self._lock:
+            if self._finalized:
+                raise GraphError(
+                    f"the graph is finalized: cannot add {opdef.type} "
+                    f'"{name or opdef.type}" at {resolve(mark)}'
+                )
+            if name is None:
+                full = self._unique(context.scope + opdef.type)
+            elif name[-1:] == "/":
+                full = name[:-1]
+                if full in self._by_name:
+                    full = self._unique(full)
+                else:
+                    self._names.setdefault(full.lower(), 1)
+            else:
+                full = self._unique(context.scope + check_name(name, context.scope))
+            op = Operation(
+                self,
+                len(self._operations),
+                opdef,
+                full,
+                inputs,
+                attrs,
+                controls,
+                context.device,
+                context.forward_op,
+                mark,
+            )
+            outputs = []
+            index = 0
+            for dtype, dims in specs:
+                outputs.append(Tensor(op, index, dtype, dims))
+                index += 1
+            op.outputs = tuple(outputs)
+            if opdef.value is not None or opdef.shape_math:
+                if outputs:
+                    outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
+            for t in inputs:
+                if t._consumers is None:
+                    t._consumers = [op]
+                else:
+                    t._consumers.append(op)
+            self._by_name[full] = op
+            self._operations.append(op)
+        return op
+
+    def _refuse_foreign(
+        self, opdef: OpDef, name: str | None, t: Tensor, mark: Mark
+    ) -> None:
+        raise GraphError(
+            f'{opdef.type} "{name or opdef.type}" at {resolve(mark)}: input '
+            f"{t.op.describe()} ({t.op.defined_at()}) belongs to another graph; "
+            "all inputs must be of one graph (see Graph.as_default)"
+        )
+
+    # -- reading ------------------------------------------------------------------
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """The operations, in order of creation (a topological order)."""
+        return tuple(self._operations)
+
+    def get_operations(self) -> list[Operation]:
+        """The operations, in order of creation."""
+        return list(self._operations)
+
+    @property
+    def version(self) -> int:
+        """The number of operations: grows with the graph."""
+        return len(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get_operation_by_name(self, name: str) -> Operation:
+        """The operation called ``name``; raises MissingNameError."""
+        op = self._by_name.get(name)
+        if op is None:
+            raise MissingNameError(
+                f"the graph has no operation {name!r}{self._nearest(name)}"
+            )
+        return op
+
+    def get_tensor_by_name(self, name: str) -> Tensor:
+        """The tensor called ``name`` (``"layer1/MatMul:0"``).
+
+        Raises:
+            GraphError: ``name`` is not of the form ``op:index``.
+            MissingNameError: there is no such operation or output.
+        """
+        stem, colon, index = name.rpartition(":")
+        if not colon or not index.isdigit():
+            raise GraphError(
+                f"{name!r} is an operation's name, not a tensor's: a tensor is "
+                f"named 'op:index', as in {name + ':0'!r}"
+            )
+        op = self.get_operation_by_name(stem)
+        if int(index) >= len(op.outputs):
+            raise MissingNameError(
+                f"{op.describe()} has {len(op.outputs)} outputs: there is no {name!r}"
+            )
+        return op.outputs[int(index)]
+
+    def _nearest(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(name, list(self._by_name)[:20000], n=3)
+        return f"; did you mean {', '.join(map(repr, near))}?" if near else ""
+
+    def as_graph_element(
+        self, obj: Any, allow_tensor: bool = True, allow_operation: bool = True
+    ) -> Tensor | Operation:
+        """The tensor or operation that ``obj`` stands for in this graph.
+
+        Takes tensors, operations, variables and names.
+
+        Raises:
+            GraphError: it is of another graph or not of an allowed kind.
+            MissingNameError: a name that the graph does not hold.
+            TypeError: anything else.
+        """
+        if hasattr(obj, "_as_graph_element"):
+            obj = obj._as_graph_element()
+        found: Tensor | Operation
+        if isinstance(obj, str):
+            if ":" in obj and allow_tensor:
+                found = self.get_tensor_by_name(obj)
+            elif allow_operation:
+                found = self.get_operation_by_name(obj)
+            else:
+                found = self.get_tensor_by_name(obj)
+        elif isinstance(obj, (Tensor, Operation)):
+            found = obj
+        else:
+            raise TypeError(
+                f"{obj!r} (a {type(obj).__name__}) is neither a tensor, an "
+                "operation, a variable nor a name"
+            )
+        if isinstance(found, Tensor) and not allow_tensor:
+            raise GraphError(f"{found!r} is a tensor: an operation is needed here")
+        if isinstance(found, Operation) and not allow_operation:
+            raise GraphError(f"{found!r} is an operation: a tensor is needed here")
+        if found.graph is not self:
+            raise GraphError(f"{found!r} belongs to another graph")
+        return found
+
+    # -- names and scopes -----------------------------------------------------------
+
+    def _unique(self, name: str) -> str:
+        """``name``, or ``name_1`` and so on where it is taken (case ignored)."""
+        names = self._names
+        key = name.lower()
+        count = names.get(key)
+        if count is None:
+            names[key] = 1
+            return name
+        while True:
+            candidate = f"{name}_{count}"
+            count += 1
+            if candidate.lower() not in names:
+                break
+        names[key] = count
+        names[candidate.lower()] = 1
+        return candidate
+
+    def unique_name(self, name: str, mark_as_used: bool = True) -> str:
+        """The name that ``name`` would get in the current scope."""
+        full = self._local.context.scope + name
+        with self._lock:
+            if mark_as_used:
+                return self._unique(full)
+            if full.lower() not in self._names:
+                return full
+            i = self._names[full.lower()]
+            while f"{full}_{i}".lower() in self._names:
+                i += 1
+            return f"{full}_{i}"
+
+    @contextmanager
+    def name_scope(self, name: str | None) -> Iterator[str]:
+        """Put new operations under ``name``; yields the scope with a slash.
+
+        A name that is taken gets a number; one that ends in a slash re-enters
+        that scope; None or "" goes to the top.
+        """
+        context = self._local.context
+        before = context.scope
+        if not name:
+            context.scope = ""
+        elif name[-1] == "/":
+            check_name(name, "")
+            context.scope = name
+        else:
+            with self._lock:
+                context.scope = self._unique(before + check_name(name, before)) + "/"
+        try:
+            yield context.scope
+        finally:
+            context.scope = before
+
+    def get_name_scope(self) -> str:
+        """The current scope, without the last slash."""
+        return self._local.context.scope[:-1]
+
+    @contextmanager
+    def control_dependencies(self, control_inputs: Iterable[Any] | None) -> Any:
+        """Make new operations wait for ``control_inputs``.
+
+        None clears the enclosing dependencies.  Takes operations, tensors and
+        variables.  A variable that is read inside sees writes among them.
+        """
+        context = self._local.context
+        before = context.controls
+        if control_inputs is None:
+            context.controls = ()
+        else:
+            found = list(before)
+            for c in control_inputs:
+                element = self.as_graph_element(c)
+                op = element.op if isinstance(element, Tensor) else element
+                if op not in found:
+                    found.append(op)
+            context.controls = tuple(found)
+        try:
+            yield
+        finally:
+            context.controls = before
+
+    @contextmanager
+    def device(self, device_name_or_function: Any) -> Iterator[None]:
+        """Record a device for new operations; it changes nothing about a run."""
+        context = self._local.context
+        before = context.device
+        if callable(device_name_or_function):
+            context.device = "(function)"
+        else:
+            context.device = device_name_or_function or ""
+        try:
+            yield
+        finally:
+            context.device = before
+
+    @contextmanager
+    def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
+        """Record the device of ``op`` for new operations."""
+        if op is None:
+            yield
+            return
+        element = self.as_graph_element(op)
+        with self.device(element.device):
+            yield
+
+    @contextmanager
+    def _for_gradient_of(
+        self, forward_op: Operation | None, scope: str, mark: Mark
+    ) -> Iterator[None]:
+        """Backward nodes: their scope, forward op and the user's line."""
+        context = self._local.context
+        saved = context.scope, context.forward_op, context.mark
+        context.scope, context.forward_op = scope, forward_op
+        context.mark = context.mark or mark
+        try:
+            yield
+        finally:
+            context.scope, context.forward_op, context.mark = saved
+
+    # -- collections ------------------------------------------------------------------
+
+    def add_to_collection(self, name: Any, value: Any) -> None:
+        """Append ``value`` to the collection ``name``."""
+        self._collections.setdefault(name, []).append(value)
+
+    def add_to_collections(self, names: Any, value: Any) -> None:
+        """Append ``value`` to each of the collections ``names`` (or to one)."""
+        names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+        for name in names:
+            self.add_to_collection(name, value)
+
+    def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
+        """A copy of a collection; ``scope`` keeps items whose name it matches."""
+        items = self._collections.get(name, [])
+        if scope is None:
+            return list(items)
+        match = re.compile(scope).match
+        return [i for i in items if hasattr(i, "name") and match(i.name)]
+
+    def get_collection_ref(self, name: Any) -> list[Any]:
+        """The collection itself: changes to the list change the collection."""
+        return self._collections.setdefault(name, [])
+
+    def get_all_collection_keys(self) -> list[Any]:
+        """The names of collections that hold something."""
+        return [k for k, v in self._collections.items() if v]
+
+    def clear_collection(self, name: Any) -> None:
+        """Empty a collection."""
+        self._collections.pop(name, None)
+
+    # -- life ---------------------------------------------------------------------------
+
+    @contextmanager
+    def as_default(self) -> Iterator[Graph]:
+        """Make this the graph that builders add to, in this thread."""
+        stack = _stacks.graphs
+        stack.append(self)
+        try:
+            yield self
+        finally:
+            if not stack or stack[-1] is not self:
+                raise GraphError("Graph.as_default blocks must be left in order")
+            stack.pop()
+
+    def finalize(self) -> None:
+        """Refuse further operations."""
+        self._finalized = True
+
+    @property
+    def finalized(self) -> bool:
+        """Whether :meth:`finalize` was called."""
+        return self._finalized
+
+    def is_feedable(self, tensor: Any) -> bool:
+        """Whether a run may feed ``tensor``."""
+        return tensor not in self._unfeedable
+
+    def prevent_feeding(self, tensor: Tensor) -> None:
+        """Refuse feeds of ``tensor``."""
+        self._unfeedable.add(tensor)
+
+    def is_fetchable(self, tensor_or_op: Any) -> bool:
+        """True: everything can be fetched."""
+        return True
+
+    def validate(self) -> None:
+        """Check the invariants of the graph; see :func:`export.validate`."""
+        from .export import validate
+
+        validate(self)
+
+    def to_networkx(self) -> Any:
+        """The graph as a ``networkx.MultiDiGraph``; see :mod:`export`."""
+        from .export import to_networkx
+
+        return to_networkx(self)
+
+    def save(self, path: Any) -> None:
+        """Write ``path`` (JSON) and the arrays beside it; see :mod:`export`."""
+        from .export import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: Any) -> Graph:
+        """The graph that :meth:`save` wrote."""
+        from .export import load
+
+        return load(path)
+
+    def to_dot(self, **options: Any) -> str:
+        """The drawing as Graphviz source; options as :func:`dagrad.viz.render`."""
+        return TABLE["graph_to_dot"](self, **options)  # type: ignore[no-any-return]
+
+    def to_svg(self, path: Any = None, **options: Any) -> str:
+        """The drawing as SVG text, also written to ``path`` where given."""
+        return TABLE["graph_to_svg"](  # type: ignore[no-any-return]
+            self, path, **options
+        )
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
+
+    def __repr__(self) -> str:
+        return f"<dagrad.Graph of {len(self._operations)} operations>"
+
+
+def check_name(name: str, scope: str) -> str:
+    """``name`` if TF1 allows it there; raises GraphError."""
+    pattern = _VALID_INNER if scope else _VALID_NAME
+    if not pattern.match(name):
+        raise GraphError(
+            f"{name!r} is not a valid name: letters, digits and . _ - / > are "
+            "allowed, and at the top the first is a letter, a digit or a dot"
+        )
+    return name
+
+
+def known_value(
+    opdef: OpDef, inputs: Sequence[Any], attrs: dict[str, Any], specs: Any
+) -> Any:
+    """What is known of output 0 before a run (see ``opdef.Spec.value``)."""
+    if opdef.value is not None:
+        value = opdef.value(inputs, attrs)
+        if value is not None:
+            return value
+    if not opdef.shape_math or specs[0][0].kind > 1:
+        return None
+    arrays = []
+    for t in inputs:
+        value = t.value
+        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
+            return None
+        arrays.append(value)
+    if not arrays:
+        return None
+    kernel = opdef.kernel
+    with np.errstate(all="ignore"):
+        if isinstance(kernel, str):
+            result = getattr(np, kernel)(*arrays)
+        else:
+            assert kernel is not None
+            result = kernel(np, *arrays, **attrs)
+    result = np.asarray(result, dtype=specs[0][0].dtype)
+    return result if result.size <= _MAX_KNOWN else None
+
+
+# -- the default graph and session -------------------------------------------------------
+
+
+class _Stacks(threading.local):
+    def __init__(self) -> None:
+        self.graphs: list[Graph] = []
+        self.sessions: list[Any] = []
+
+
+_stacks = _Stacks()
+_global_graph = Graph()
+
+
+def get_default_graph() -> Graph:
+    """The graph that builders add to: the innermost ``as_default``, or the global."""
+    graphs = _stacks.graphs
+    return graphs[-1] if graphs else _global_graph
+
+
+def reset_default_graph() -> None:
+    """Replace the global default graph by an empty one.
+
+    Raises:
+        GraphError: called inside ``Graph.as_default``.
+    """
+    global _global_graph
+    if _stacks.graphs:
+        raise GraphError("reset_default_graph() cannot be called inside as_default()")
+    _global_graph = Graph()
+
+
+def session_stack() -> list[Any]:
+    """The default sessions of this thread, innermost last."""
+    return _stacks.sessions
+
+
+def default_session(session: Any, who: str) -> Any:
+    """``session``, or the default one; raises GraphError where there is none."""
+    if session is not None:
+        return session
+    if not _stacks.sessions:
+        raise GraphError(
+            f"{who} needs a session: pass session=, or call it inside "
+            "`with session.as_default():`"
+        )
+    return _stacks.sessions[-1]

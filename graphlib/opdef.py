@@ -1,0 +1,188 @@
+"""What an op is: one frozen record, declared in one place, referenced by every
+operation of that type.
+
+An :class:`OpDef` carries inference, kernel, derivative rules, aliasing facts and
+cost, so nothing is looked up by name while a graph is built, differentiated or
+run.  ``ops/_kinds.py`` has constructors that fill most fields from the kind of
+op (elementwise, linear, reduction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+from .dtypes import DType
+from .errors import GraphError, MissingNameError
+from .shapes import Dims
+from .source import Mark, caller, resolve
+
+if TYPE_CHECKING:
+    from .operation import Operation
+    from .tensor import Tensor
+
+__all__ = ["OpDef", "OutSpecs", "Spec", "lookup", "registered"]
+
+
+class Spec:
+    """What is known of a value without having it: dtype, shape, perhaps more.
+
+    ``value`` is what is known of the content: an ndarray (all of it), or a
+    tuple of ``int | None`` for a vector of sizes of which some are known.
+    A Tensor has the same three attributes, so inference takes either.
+    """
+
+    __slots__ = ("dims", "dtype", "value")
+
+    def __init__(self, dtype: DType, dims: Dims, value: Any = None) -> None:
+        self.dtype = dtype
+        self.dims = dims
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Spec({self.dtype.name}, {self.dims})"
+
+
+#: What inference returns: one (dtype, dims) pair per output.
+OutSpecs = Sequence[tuple[DType, Dims]]
+SpecLike = Union["Tensor", Spec]
+Infer = Callable[[Sequence[Any], Mapping[str, Any]], OutSpecs]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OpDef:
+    """One op, whole.
+
+    Attributes:
+        type: CamelCase name, unique (TF1's where TF1 has the op).
+        infer: ``f(inputs, attrs) -> [(dtype, dims), ...]``, pure; ``inputs`` are
+            Tensors or Specs.  Raises ShapeError or DTypeError with a message
+            that says the rule and both sides; the op's name and the user's
+            lines are added by the graph.
+        kernel: the name of a NumPy ufunc, or ``f(xp, *arrays, out=None,
+            **attrs)``.  It never sees a Tensor.  Given ``out`` (an array, or a
+            tuple of arrays for several outputs) it may write there and return
+            it, see ``writes_out``; it never writes into its inputs unless
+            ``updates`` says so.
+        inputs: names of the inputs; a last name with a star takes any number.
+        vjp: reverse rule(s).  A tuple holds one ``f(op, *cotangents) -> Tensor
+            | None`` per input (None: that input is never differentiated); a
+            single function returns all at once.  Cotangents of outputs that
+            nothing reads are None.  Rules build graph nodes, never call NumPy.
+            None: the op has no derivative with respect to anything (integer
+            results, comparisons); see also ``no_gradient``.
+        jvp: forward rule ``f(op, *tangents) -> Tensor | sequence``; a tangent
+            is None where it is zero.  None: it follows from the vjp.
+        no_gradient: None, or why asking for a gradient through this op is an
+            error (shown to the user), for ops that have a derivative in
+            mathematics but no rule here.
+        alias: index of the input of which output 0 is a view (the kernel
+            returns the view and is called without ``out``).
+        inplace: inputs whose memory output 0 may take over when they die here
+            (same shape and dtype checked by the planner; the kernel must allow
+            ``out is input``).
+        writes_out: whether the kernel honours ``out``.
+        workspace: ``f(inputs, outputs, attrs) -> [(numpy dtype, dims), ...]``:
+            scratch arrays that the kernel takes as ``work=(...)``; planned in
+            the arena.  A kernel called without ``work`` allocates its own.
+        bind: ``f(attrs, inputs, outputs) -> callable(*arrays, out) | None``:
+            a faster kernel for static shapes (specs are fully known); takes
+            the out array(s) as last positional argument(s).
+        effect: None for pure ops; else "input" (placeholder), "constant",
+            "variable", "assign" (kernel gets cells for ``updates``), "update"
+            (kernel changes the arrays of ``updates`` in place), "random"
+            (kernel takes a Generator after ``xp``), or "io" (runs once per
+            run that needs it, never folded, merged or reordered with other io).
+        updates: inputs (variables) that the kernel changes.
+        elementwise: output element i depends on the inputs' elements i only
+            (after broadcasting).
+        commutative: the order of two inputs does not matter (for CSE).
+        shape_math: run at build time on small known integer inputs, so that
+            sizes computed in the graph stay known.
+        value: ``f(inputs, attrs) -> ndarray | tuple | None``: what is known of
+            output 0 at build time (see :class:`Spec`).
+        flops: ``f(inputs, outputs, attrs) -> int``; None: one per output
+            element.
+        doc: one line with the formula.
+        declared: where, for the error of a second declaration.
+    """
+
+    type: str
+    infer: Infer
+    kernel: str | Callable[..., Any] | None
+    inputs: tuple[str, ...] = ()
+    vjp: Any = None
+    jvp: Any = None
+    no_gradient: str | None = None
+    alias: int | None = None
+    inplace: tuple[int, ...] = ()
+    writes_out: bool = False
+    workspace: Callable[..., Any] | None = None
+    bind: Callable[..., Any] | None = None
+    effect: str | None = None
+    updates: tuple[int, ...] = ()
+    elementwise: bool = False
+    commutative: bool = False
+    shape_math: bool = False
+    value: Callable[..., Any] | None = None
+    flops: Callable[..., int] | None = None
+    doc: str = ""
+    declared: Mark = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        first = _REGISTRY.get(self.type)
+        if first is not None:
+            raise GraphError(
+                f"op type {self.type!r} is declared already, at "
+                f"{resolve(first.declared)}"
+            )
+        object.__setattr__(self, "declared", _declared_at())
+        _REGISTRY[self.type] = self
+
+    def __repr__(self) -> str:
+        return f"<OpDef {self.type}>"
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient can flow through the op at all."""
+        return self.vjp is not None
+
+    def pull_back(
+        self,
+        op: Operation,
+        cotangents: Sequence[Tensor | None],
+        needed: Sequence[bool],
+    ) -> list[Any]:
+        """Cotangents of the inputs that ``needed`` marks (None elsewhere)."""
+        rules = self.vjp
+        if callable(rules):
+            results = list(rules(op, *cotangents))
+            return [r if n else None for r, n in zip(results, needed)]
+        return [
+            rule(op, *cotangents) if n and rule is not None else None
+            for rule, n in zip(rules, needed)
+        ]
+
+
+_REGISTRY: dict[str, OpDef] = {}
+
+
+def _declared_at() -> Mark:
+    import sys
+
+    frame = sys._getframe(3)  # past __post_init__ and the generated __init__
+    return (frame.f_code, frame.f_lasti) if frame is not None else caller()
+
+
+def lookup(type_name: str) -> OpDef:
+    """The op of that type; raises MissingNameError where there is none."""
+    try:
+        return _REGISTRY[type_name]
+    except KeyError:
+        raise MissingNameError(f"no op type {type_name!r} is declared") from None
+
+
+def registered() -> Mapping[str, OpDef]:
+    """All declared ops by type."""
+    return dict(_REGISTRY)

@@ -1,0 +1,547 @@
+"""The ops that graphs, derivatives and plans themselves stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.dtypes import as_dtype, int32, string
+from ..graphlib.errors import DTypeError, ShapeError
+from ..graphlib.graph import get_default_graph
+from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
+from ..graphlib.shapes import as_dims, is_static, merge, text
+from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from ._build import constant, create, create_op, graph_of, scope, shape_tensor
+from ._kinds import infer_same
+
+__all__ = [
+    "add_n",
+    "broadcast_to",
+    "cast",
+    "group",
+    "identity",
+    "no_op",
+    "ones_like",
+    "placeholder",
+    "placeholder_with_default",
+    "rank",
+    "shape",
+    "size",
+    "stop_gradient",
+    "tuple_",
+    "zeros_like",
+]
+
+
+def copy_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
+    """A copy of ``x``."""
+    if out is None:
+        return xp.array(x)
+    xp.copyto(out, x)
+    return out
+
+
+def view_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
+    """``x`` itself."""
+    return x
+
+
+# -- placeholders ---------------------------------------------------------------------
+
+
+PLACEHOLDER = OpDef(
+    "Placeholder",
+    infer=lambda inputs, attrs: ((attrs["dtype"], attrs["shape"]),),
+    kernel=None,
+    effect="input",
+    doc="a value that every run that needs it must feed",
+)
+
+
+def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tensor:
+    """A value that is fed at each run.
+
+    Args:
+        dtype: the element type; feeds of another dtype are converted where that
+            loses nothing but float precision.
+        shape: the static shape: None for any rank, None inside for any size.
+        name: the name of the operation.
+    """
+    attrs = {"dtype": as_dtype(dtype), "shape": as_dims(shape)}
+    return create(PLACEHOLDER, (), attrs, name)
+
+
+def _infer_default(inputs: Sequence[Any], attrs: Any) -> Any:
+    merge(inputs[0].dims, attrs["shape"])
+    return ((inputs[0].dtype, attrs["shape"]),)
+
+
+PLACEHOLDER_WITH_DEFAULT = OpDef(
+    "PlaceholderWithDefault",
+    infer=_infer_default,
+    kernel=view_kernel,
+    inputs=("input",),
+    vjp=(lambda op, g: g,),
+    jvp=lambda op, t: t,
+    alias=0,
+    doc="the input, unless the run feeds another value",
+)
+
+
+def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Tensor:
+    """``input``, unless a run feeds this tensor.
+
+    Raises:
+        ShapeError: the default does not fit ``shape``.
+    """
+    t = as_tensor(input)
+    return create(PLACEHOLDER_WITH_DEFAULT, (t,), {"shape": as_dims(shape)}, name)
+
+
+# -- identity and friends ---------------------------------------------------------------
+
+
+IDENTITY = OpDef(
+    "Identity",
+    infer=infer_same,
+    kernel=view_kernel,
+    inputs=("x",),
+    vjp=(lambda op, g: g,),
+    jvp=lambda op, t: t,
+    alias=0,
+    value=lambda inputs, attrs: inputs[0].value,
+    flops=lambda i, o, a: 0,
+    doc="y = x",
+)
+
+
+def identity(input: Any, name: str | None = None) -> Tensor:
+    """y = x, as a node of its own."""
+    return create(IDENTITY, (as_tensor(input),), None, name)
+
+
+STOP_GRADIENT = OpDef(
+    "StopGradient",
+    infer=infer_same,
+    kernel=view_kernel,
+    inputs=("x",),
+    alias=0,
+    flops=lambda i, o, a: 0,
+    doc="y = x, a constant to derivatives",
+)
+
+
+def stop_gradient(input: Any, name: str | None = None) -> Tensor:
+    """y = x; derivatives treat y as a constant."""
+    return create(STOP_GRADIENT, (as_tensor(input),), None, name)
+
+
+def _cast_kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
+    with np.errstate(invalid="ignore", over="ignore"):
+        if x.dtype.kind == "c" and dtype.dtype.kind not in "cb":
+            x = x.real
+        if out is None:
+            return xp.asarray(x).astype(dtype.dtype)
+        xp.copyto(out, x, casting="unsafe")
+        return out
+
+
+def _cast_rule(op: Operation, g: Tensor) -> Tensor:
+    return cast(g, op.inputs[0].dtype)
+
+
+def _infer_cast(inputs: Sequence[Any], attrs: Any) -> Any:
+    x = inputs[0]
+    if (x.dtype is string) != (attrs["dtype"] is string):
+        raise DTypeError(f"{x.dtype.name} cannot be cast to {attrs['dtype'].name}")
+    return ((attrs["dtype"], x.dims),)
+
+
+def _cast_value(inputs: Sequence[Any], attrs: Any) -> Any:
+    value = inputs[0].value
+    if isinstance(value, tuple) and attrs["dtype"].is_integer:
+        return value
+    return None
+
+
+CAST = OpDef(
+    "Cast",
+    infer=_infer_cast,
+    kernel=_cast_kernel,
+    inputs=("x",),
+    vjp=(_cast_rule,),
+    jvp=lambda op, t: cast(t, op.outputs[0].dtype)
+    if op.outputs[0].dtype.is_inexact
+    else None,
+    writes_out=True,
+    elementwise=True,
+    shape_math=True,
+    value=_cast_value,
+    doc="y = x as another dtype",
+)
+
+
+def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
+    """``x`` as ``dtype``: floats to integers truncate toward zero, complex to real
+    drops the imaginary part; NaN and out-of-range floats give unspecified integers.
+
+    Gradient: the cotangent, cast back; integer results cut the path.
+
+    Raises:
+        DTypeError: between strings and numbers.
+    """
+    wanted = as_dtype(dtype)
+    t = as_tensor(x)
+    if t.dtype is wanted:
+        return t
+    return create(CAST, (t,), {"dtype": wanted}, name or "Cast")
+
+
+# -- sizes --------------------------------------------------------------------------------
+
+
+def _shape_kernel(xp: Any, x: Any, *, out_type: Any, out: Any = None) -> Any:
+    return xp.array(x.shape, dtype=out_type.dtype)
+
+
+def _shape_value(inputs: Sequence[Any], attrs: Any) -> Any:
+    dims = inputs[0].dims
+    if dims is None:
+        return None
+    if None in dims:
+        return dims
+    return np.array(dims, dtype=attrs["out_type"].dtype)
+
+
+def _infer_shape(inputs: Sequence[Any], attrs: Any) -> Any:
+    dims = inputs[0].dims
+    return ((attrs["out_type"], None if dims is None else (len(dims),)),)
+
+
+# The sizes never need the content: `inputs_shape_only` lets a plan fold them.
+SHAPE = OpDef(
+    "Shape",
+    infer=_infer_shape,
+    kernel=_shape_kernel,
+    inputs=("x",),
+    value=_shape_value,
+    flops=lambda i, o, a: 0,
+    doc="the sizes of x as a vector",
+)
+
+
+def shape(input: Any, name: str | None = None, out_type: Any = int32) -> Tensor:
+    """The shape of ``input`` as a vector (rank,) of ``out_type``."""
+    return create(SHAPE, (as_tensor(input),), {"out_type": as_dtype(out_type)}, name)
+
+
+def _size_value(inputs: Sequence[Any], attrs: Any) -> Any:
+    dims = inputs[0].dims
+    if dims is None or None in dims:
+        return None
+    return np.array(np.prod(dims, dtype=np.int64), dtype=attrs["out_type"].dtype)
+
+
+SIZE = OpDef(
+    "Size",
+    infer=lambda inputs, attrs: ((attrs["out_type"], ()),),
+    kernel=lambda xp, x, *, out_type, out=None: xp.array(x.size, out_type.dtype),
+    inputs=("x",),
+    value=_size_value,
+    flops=lambda i, o, a: 0,
+    doc="the number of elements of x",
+)
+
+
+def size(input: Any, name: str | None = None, out_type: Any = int32) -> Tensor:
+    """The number of elements of ``input``, a scalar of ``out_type``."""
+    return create(SIZE, (as_tensor(input),), {"out_type": as_dtype(out_type)}, name)
+
+
+def _rank_value(inputs: Sequence[Any], attrs: Any) -> Any:
+    dims = inputs[0].dims
+    return None if dims is None else np.array(len(dims), dtype=np.int32)
+
+
+RANK = OpDef(
+    "Rank",
+    infer=lambda inputs, attrs: ((int32, ()),),
+    kernel=lambda xp, x, out=None: xp.array(x.ndim, np.int32),
+    inputs=("x",),
+    value=_rank_value,
+    flops=lambda i, o, a: 0,
+    doc="the number of axes of x",
+)
+
+
+def rank(input: Any, name: str | None = None) -> Tensor:
+    """The number of axes of ``input``, an int32 scalar."""
+    return create(RANK, (as_tensor(input),), None, name)
+
+
+# -- broadcasting and its transpose -----------------------------------------------------------
+
+
+def _infer_to_shape(inputs: Sequence[Any], attrs: Any) -> Any:
+    x, sizes = inputs
+    return ((x.dtype, known_dims(sizes)),)
+
+
+def _sum_to_kernel(xp: Any, x: Any, sizes: Any, out: Any = None) -> Any:
+    target = tuple(int(n) for n in sizes)
+    if x.shape == target:
+        return copy_kernel(xp, x, out)
+    lead = x.ndim - len(target)
+    axes = tuple(
+        i for i in range(x.ndim) if i < lead or (target[i - lead] == 1 != x.shape[i])
+    )
+    if out is None:
+        out = xp.empty(target, x.dtype)
+    full = out.reshape((1,) * lead + target)
+    xp.add.reduce(x, axis=axes, keepdims=True, out=full)
+    return out
+
+
+def _sum_to_rule(op: Operation, g: Tensor) -> Tensor:
+    return broadcast_to(g, shape_tensor(op.inputs[0]))
+
+
+SUM_TO = OpDef(
+    "SumTo",
+    infer=_infer_to_shape,
+    kernel=_sum_to_kernel,
+    inputs=("x", "shape"),
+    vjp=(_sum_to_rule, None),
+    jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
+    writes_out=True,
+    flops=lambda ins, outs, attrs: int(np.prod([d or 0 for d in ins[0].dims or ()])),
+    doc="x summed over the axes along which the shape was broadcast",
+)
+
+
+def sum_to(x: Tensor, like: Tensor) -> Tensor:
+    """``x`` summed to the shape of ``like``: the transpose of broadcasting."""
+    return create(SUM_TO, (x, shape_tensor(like)), None, "SumTo")
+
+
+def _infer_broadcast_to(inputs: Sequence[Any], attrs: Any) -> Any:
+    x, sizes = inputs
+    dims = known_dims(sizes)
+    if dims is not None and x.dims is not None:
+        if len(x.dims) > len(dims):
+            raise ShapeError(f"{text(x.dims)} does not broadcast to {text(dims)}")
+        for mine, theirs in zip(reversed(x.dims), reversed(dims)):
+            if mine not in (1, None) and theirs is not None and mine != theirs:
+                raise ShapeError(f"{text(x.dims)} does not broadcast to {text(dims)}")
+    return ((x.dtype, dims),)
+
+
+BROADCAST_TO = OpDef(
+    "BroadcastTo",
+    infer=_infer_broadcast_to,
+    kernel=lambda xp, x, sizes, out=None: xp.broadcast_to(
+        x, tuple(int(n) for n in sizes)
+    ),
+    inputs=("x", "shape"),
+    vjp=(lambda op, g: sum_to(g, op.inputs[0]), None),
+    jvp=lambda op, t, _: create(BROADCAST_TO, (t, op.inputs[1])),
+    alias=0,
+    flops=lambda i, o, a: 0,
+    doc="x repeated along new axes and axes of size 1",
+)
+
+
+def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
+    """``input`` broadcast to ``shape`` by NumPy's rules (a view: no copy).
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+    """
+    from ._build import shape_vector
+
+    return create(BROADCAST_TO, (as_tensor(input), shape_vector(shape)), None, name)
+
+
+def broadcast_like(x: Tensor, like: Tensor) -> Tensor:
+    """``x`` broadcast to the shape of ``like``."""
+    return broadcast_to(x, shape_tensor(like))
+
+
+# -- filled like another tensor ------------------------------------------------------------------
+
+
+def _like(type: str, value: int, doc: str) -> OpDef:
+    def kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
+        if out is None:
+            return xp.full(x.shape, value, dtype.dtype)
+        out[...] = value
+        return out
+
+    return OpDef(
+        type,
+        infer=lambda inputs, attrs: ((attrs["dtype"], inputs[0].dims),),
+        kernel=kernel,
+        inputs=("x",),
+        writes_out=True,
+        shape_math=True,
+        flops=lambda i, o, a: 0,
+        doc=doc,
+    )
+
+
+ZEROS_LIKE = _like("ZerosLike", 0, "zeros of the shape of x")
+ONES_LIKE = _like("OnesLike", 1, "ones of the shape of x")
+
+
+def _filled_like(
+    opdef: OpDef, value: int, x: Any, dtype: Any, name: str | None, optimize: bool
+) -> Tensor:
+    t = as_tensor(x)
+    wanted = t.dtype if dtype is None else as_dtype(dtype)
+    if optimize and is_static(t.dims) and wanted is not string:
+        # A known shape needs no operand: nothing has to be kept alive for it.
+        array = np.broadcast_to(np.array(value, wanted.dtype), t.dims or ())
+        if array.size <= 1:
+            return constant(array, wanted, name=name, graph=t.op.graph)
+        with t.op.graph.as_default():
+            fill: Tensor = TABLE["fill"](list(t.dims or ()), array.flat[0], name=name)
+        return fill
+    return create(opdef, (t,), {"dtype": wanted}, name)
+
+
+def zeros_like(
+    tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True
+) -> Tensor:
+    """Zeros of the shape of ``tensor``, of its dtype or ``dtype``."""
+    return _filled_like(ZEROS_LIKE, 0, tensor, dtype, name or "zeros_like", optimize)
+
+
+def ones_like(
+    tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True
+) -> Tensor:
+    """Ones of the shape of ``tensor``, of its dtype or ``dtype``."""
+    return _filled_like(ONES_LIKE, 1, tensor, dtype, name or "ones_like", optimize)
+
+
+# -- sums of many ------------------------------------------------------------------------------------
+
+
+def _infer_add_n(inputs: Sequence[Any], attrs: Any) -> Any:
+    first = inputs[0]
+    dims = first.dims
+    for t in inputs[1:]:
+        if t.dtype is not first.dtype:
+            raise DTypeError(f"inputs have dtypes {first.dtype.name}, {t.dtype.name}")
+        dims = dims if dims == t.dims else merge(dims, t.dims)
+    return ((first.dtype, dims),)
+
+
+def _add_n_kernel(xp: Any, *arrays: Any, out: Any = None) -> Any:
+    if len(arrays) == 1:
+        return copy_kernel(xp, arrays[0], out)
+    out = xp.add(arrays[0], arrays[1], out)
+    for a in arrays[2:]:
+        out = xp.add(out, a, out) if isinstance(out, np.ndarray) else out + a
+    return out
+
+
+ADD_N = OpDef(
+    "AddN",
+    infer=_infer_add_n,
+    kernel=_add_n_kernel,
+    inputs=("*inputs",),
+    vjp=lambda op, g: [g] * len(op.inputs),
+    jvp=lambda op, *ts: add_n([t for t in ts if t is not None]),
+    # Only the first two are read before the output is written.
+    inplace=(0, 1),
+    writes_out=True,
+    elementwise=True,
+    flops=lambda ins, outs, attrs: (len(ins) - 1)
+    * int(np.prod([d or 0 for d in outs[0].dims or ()])),
+    doc="the sum of tensors of one shape",
+)
+
+
+def add_n(inputs: Any, name: str | None = None) -> Tensor:
+    """The sum of tensors of one shape and dtype, as one node.
+
+    Raises:
+        ShapeError, DTypeError: shapes or dtypes differ, or the list is empty.
+    """
+    if not isinstance(inputs, (list, tuple)):
+        inputs = [inputs]
+    tensors = [as_tensor(t) for t in inputs]
+    if not tensors:
+        raise ShapeError("add_n: needs at least one tensor")
+    if len(tensors) == 1:
+        return identity(tensors[0], name) if name else tensors[0]
+    return create(ADD_N, tensors, None, name)
+
+
+# -- operations without a value --------------------------------------------------------------------------
+
+
+NO_OP = OpDef(
+    "NoOp",
+    infer=lambda inputs, attrs: (),
+    kernel=lambda xp, out=None: None,
+    flops=lambda i, o, a: 0,
+    doc="nothing; waits for its control inputs",
+)
+
+
+def no_op(name: str | None = None) -> Operation:
+    """An operation that does nothing but wait for its control dependencies."""
+    return create_op(NO_OP, (), None, name or "NoOp")
+
+
+def group(*inputs: Any, **kwargs: Any) -> Operation:
+    """An operation that is done when all ``inputs`` are.
+
+    Args:
+        inputs: operations, tensors, variables, or lists of them; None is left
+            out.
+        name: the name of the operation.
+    """
+    name = kwargs.pop("name", None)
+    if kwargs:
+        raise TypeError(f"group() got unexpected arguments {sorted(kwargs)}")
+    flat: list[Any] = []
+    stack = list(reversed(inputs))
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (list, tuple)):
+            stack.extend(reversed(item))
+        elif item is not None:
+            flat.append(item)
+    elements = [getattr(i, "graph", None) for i in flat]
+    graph = next((g for g in elements if g is not None), get_default_graph())
+    with graph.as_default(), graph.control_dependencies(flat):
+        return create_op(NO_OP, (), None, name or "group_deps")
+
+
+def tuple_(
+    tensors: Any, name: str | None = None, control_inputs: Any = None
+) -> list[Any]:
+    """The tensors, each available only after all of them (and ``control_inputs``)."""
+    present = [t for t in tensors if t is not None]
+    with scope(name, "tuple", *present):
+        gate = group(*present, *(control_inputs or ()))
+        with graph_of(*present).control_dependencies([gate]):
+            return [None if t is None else identity(t) for t in tensors]
+
+
+# What graphlib calls by name; the other families add theirs in ops/__init__.py.
+OPERATORS = {
+    "add_n": add_n,
+    "broadcast_like": broadcast_like,
+    "cast": cast,
+    "constant": constant,
+    "ones_like": ones_like,
+    "sum_to": sum_to,
+    "zeros_like": zeros_like,
+}
