@@ -7,19 +7,13 @@ and the best is kept. Everything is integers; there is no recursion.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 import numpy as np
 
 from .liveness import Flat, Ints, flatten, live_bytes, spans
-
-# Effort (nodes + edges) up to which each order is tried: they cost about 1 us a
-# unit, and 300,000 nodes must be planned in about 1.5 s.
-_LIST_EFFORT = 3_000_000
-_DEPTH_EFFORT = 400_000
-_FIFO_EFFORT = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +70,9 @@ class _Links:
         self.start: list[int] = [0, *np.cumsum(counts).tolist()]
 
 
+_Build = Callable[[Flat, _Links, list[int]], list[int]]
+
+
 def simulate(problem: Problem, nodes: Sequence[int]) -> Live:
     """Live bytes at each step of `nodes`: inputs, outputs and all buffers alive
     during the step, plus its workspace; an in-place pair counts once.
@@ -95,10 +92,10 @@ def order(problem: Problem) -> Order:
 
     Tries creation order ("creation"; where anti-dependencies forbid it, the
     nearest topological order), greedy list scheduling by bytes freed less bytes
-    defined ("list"), post-order from the last nodes up, hungriest input first
-    ("depth"), and breadth first ("fifo"); larger programs try fewer. Creation
-    order wins ties, and the search ends early when it meets the lower bound set
-    by the hungriest node. O(E log V) time.
+    defined ("list"), the same within a window of creation order ("near 32"),
+    post-order from the last nodes up, hungriest input first ("depth"), and breadth
+    first ("fifo"); larger programs try fewer. The first of equals wins, and the
+    search ends when it meets the lower bound set by the hungriest node. O(E log V).
 
     Raises:
         ValueError: malformed problem, or the dependencies form a cycle (the
@@ -111,11 +108,7 @@ def order(problem: Problem) -> Order:
     tried = {"creation": peak}
     effort = flat.size + flat.edge_from.size
     bound = _bound(flat)
-    for name, build, limit in (
-        ("list", _list, _LIST_EFFORT),
-        ("depth", _depth, _DEPTH_EFFORT),
-        ("fifo", _fifo, _FIFO_EFFORT),
-    ):
+    for name, build, limit in _TRIALS:
         if peak <= bound or effort > limit:
             continue
         nodes = build(flat, successors, creation)
@@ -182,6 +175,18 @@ def _creation(flat: Flat, successors: _Links) -> list[int]:
 
 def _list(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
     """Of the ready nodes, run the one that adds the fewest lasting bytes."""
+    return _greedy(flat, successors, flat.size)
+
+
+def _near(window: int) -> _Build:
+    """As `_list`, but never `window` nodes ahead of creation order."""
+    return lambda flat, successors, creation: _greedy(flat, successors, window)
+
+
+def _greedy(flat: Flat, successors: _Links, window: int) -> list[int]:
+    """List scheduling among the nodes less than `window` ids beyond the first that
+    has not run.
+    """
     size = flat.size
     counts = np.bincount(flat.read_buffer, minlength=flat.producer.size)
     lasting = (flat.producer >= 0) & ((counts > 0) | flat.kept)
@@ -194,7 +199,7 @@ def _list(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
     # The sum of the ids of the readers to come is the reader when one is left.
     readers = np.zeros(flat.producer.size, dtype=np.int64)
     np.add.at(readers, flat.read_buffer, flat.read_node)
-    return _greedy(
+    return _run_greedy(
         _waits(flat),
         successors,
         _Links(flat.read_node, flat.read_buffer, size),
@@ -202,10 +207,11 @@ def _list(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
         left.tolist(),
         readers.tolist(),
         flat.nbytes.tolist(),
+        window,
     )
 
 
-def _greedy(
+def _run_greedy(
     waits: list[int],
     successors: _Links,
     reads: _Links,
@@ -213,35 +219,52 @@ def _greedy(
     left: list[int],
     readers: list[int],
     nbytes: list[int],
+    window: int,
 ) -> list[int]:
-    """The loop of `_list`; gain is per node, left and readers are per buffer."""
+    """The loop of `_greedy`; gain is per node, left and readers are per buffer."""
     size = len(waits)
     items, start = successors.items, successors.start
     buffers, reads_at = reads.items, reads.start
-    done = bytearray(size)
+    done = bytearray(size + 1)  # one more, never done, stops the search for front
+    front = 0  # the first node that has not run
     # One int holds (gain, id). Gains only fall, so an entry gone stale is behind
     # the fresh one and finds its node done.
-    ready = [gain[i] * size + i for i, w in enumerate(waits) if not w]
+    ready = [gain[i] * size + i for i, w in enumerate(waits) if not w and i < window]
+    later = [i for i, w in enumerate(waits) if not w and i >= window]
     heapify(ready)
     nodes: list[int] = []
-    while ready:
-        i = heappop(ready) % size
+    while ready or later:
+        if ready:
+            i = heappop(ready) % size
+        else:  # the first node waits for a later one
+            i = heappop(later)
         if done[i]:
             continue
         done[i] = 1
         nodes.append(i)
+        if i == front:
+            while done[front]:
+                front += 1
+            while later and later[0] < front + window:
+                j = heappop(later)
+                if not done[j]:
+                    heappush(ready, gain[j] * size + j)
+        limit = front + window
         for b in buffers[reads_at[i] : reads_at[i + 1]]:
             left[b] -= 1
             readers[b] -= i
             if left[b] == 1 and nbytes[b]:
                 j = readers[b]
                 gain[j] -= nbytes[b]
-                if not waits[j]:
+                if not waits[j] and j < limit:
                     heappush(ready, gain[j] * size + j)
         for j in items[start[i] : start[i + 1]]:
             waits[j] -= 1
             if not waits[j]:
-                heappush(ready, gain[j] * size + j)
+                if j < limit:
+                    heappush(ready, gain[j] * size + j)
+                else:
+                    heappush(later, j)
     return nodes
 
 
@@ -258,25 +281,27 @@ def _depth(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
     before = _Links(flat.edge_to, flat.edge_from, size)
     items, start = before.items, before.start
     spare = [0] * size  # bytes needed to compute a node, less those it leaves
+    level = [0] * size  # the longest way to a node
     for i in creation:
         a, b = start[i], start[i + 1]
         row = items[a:b]
         if b - a > 1:
             row = sorted(dict.fromkeys(row), key=spare.__getitem__, reverse=True)
             items[a : a + len(row)] = row
-        held = need = 0
+        held = need = deep = 0
         for j in row:
+            deep = max(deep, level[j] + 1)
             need = max(need, held + out[j] + spare[j])
             held += out[j]
         spare[i] = max(need, held + own[i]) - out[i]
+        level[i] = deep
 
     cursor = start[:size]
     done = bytearray(size)
     nodes: list[int] = []
     follows = successors.start
-    for sink in creation:
-        if follows[sink] != follows[sink + 1]:
-            continue
+    sinks = [i for i in creation if follows[i] == follows[i + 1]]
+    for sink in sorted(sinks, key=level.__getitem__):
         stack = [sink]
         while stack:
             i = stack[-1]
@@ -307,3 +332,15 @@ def _fifo(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
             if not waits[j]:
                 ready.append(j)
     return nodes
+
+
+# Orders beyond creation order, and the effort (nodes + edges) up to which each is
+# tried: each takes about 0.5 us a unit, and 300,000 nodes should take about 1.5 s.
+_TRIALS: tuple[tuple[str, _Build, int], ...] = (
+    ("list", _list, 3_000_000),
+    ("depth", _depth, 1_500_000),
+    ("near 8", _near(8), 300_000),
+    ("near 32", _near(32), 600_000),
+    ("near 128", _near(128), 300_000),
+    ("fifo", _fifo, 300_000),
+)
