@@ -83,6 +83,8 @@ class OpDef:
             (same shape and dtype checked by the planner; the kernel must allow
             ``out is input``).
         writes_out: whether the kernel honours ``out``.
+        identity: ``f(inputs, outputs, attrs) -> bool``: whether, for these
+            shapes, output 0 equals input 0, so that a plan may drop the node.
         workspace: ``f(inputs, outputs, attrs) -> [(numpy dtype, dims), ...]``:
             scratch arrays that the kernel takes as ``work=(...)``; planned in
             the arena.  A kernel called without ``work`` allocates its own.
@@ -118,6 +120,7 @@ class OpDef:
     alias: int | None = None
     inplace: tuple[int, ...] = ()
     writes_out: bool = False
+    identity: Callable[..., bool] | None = None
     workspace: Callable[..., Any] | None = None
     bind: Callable[..., Any] | None = None
     effect: str | None = None

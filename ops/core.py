@@ -45,6 +45,15 @@ def copy_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
     return out
 
 
+def _always(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> bool:
+    return True
+
+
+def same_shape(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> bool:
+    """Whether output 0 has the (known) shape of input 0."""
+    return inputs[0].dims == outputs[0].dims and is_static(inputs[0].dims)
+
+
 def view_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
     """``x`` itself."""
     return x
@@ -88,6 +97,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
+    identity=_always,
     doc="the input, unless the run feeds another value",
 )
 
@@ -113,6 +123,7 @@ IDENTITY = OpDef(
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
+    identity=_always,
     value=lambda inputs, attrs: inputs[0].value,
     flops=lambda i, o, a: 0,
     doc="y = x",
@@ -130,6 +141,7 @@ STOP_GRADIENT = OpDef(
     kernel=view_kernel,
     inputs=("x",),
     alias=0,
+    identity=_always,
     flops=lambda i, o, a: 0,
     doc="y = x, a constant to derivatives",
 )
@@ -318,6 +330,7 @@ SUM_TO = OpDef(
     vjp=(_sum_to_rule, None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
+    identity=same_shape,
     flops=lambda ins, outs, attrs: int(np.prod([d or 0 for d in ins[0].dims or ()])),
     doc="x summed over the axes along which the shape was broadcast",
 )
@@ -350,6 +363,7 @@ BROADCAST_TO = OpDef(
     vjp=(lambda op, g: sum_to(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(BROADCAST_TO, (t, op.inputs[1])),
     alias=0,
+    identity=same_shape,
     flops=lambda i, o, a: 0,
     doc="x repeated along new axes and axes of size 1",
 )

@@ -1,1 +1,30 @@
-"""Rewrites of a plan's copy of the graph, one pass a file."""
+"""Rewrites of a program before it is planned: one pass a file.
+
+A pass takes a Program and changes it; results do not change, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..program import Program
+from .common import merge_common
+from .dead import remove_dead
+from .fold import fold_constants
+from .identity import remove_identities
+
+__all__ = ["PASSES", "rewrite"]
+
+#: The passes in the order in which they run.
+PASSES: dict[str, Callable[[Program], int]] = {
+    "fold": fold_constants,
+    "identity": remove_identities,
+    "common": merge_common,
+    "dead": remove_dead,
+}
+
+
+def rewrite(program: Program, passes: tuple[str, ...] = tuple(PASSES)) -> None:
+    """Run ``passes`` over ``program``, noting in its log what each one did."""
+    for name in passes:
+        program.log.append((name, PASSES[name](program)))

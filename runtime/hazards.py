@@ -1,0 +1,270 @@
+"""The order of reads and writes of variables within one run.
+
+A read sees the variable's value before the run's writes, unless data or control
+dependencies order it after a write.  Writes of one variable that nothing orders
+happen in the order in which they were created.  Writes are in place, so each
+reader must run before the next write; where that is impossible (the reader
+itself waits for that write), it reads a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..graphlib.opdef import OpDef
+from .program import NODE, VARIABLE, Node, Program, Value
+
+__all__ = ["Accesses", "order_accesses"]
+
+
+def _copy(xp: Any, x: Any, out: Any = None) -> Any:
+    if out is None:
+        return xp.array(x)
+    xp.copyto(out, x)
+    return out
+
+
+SNAPSHOT = OpDef(
+    "_Snapshot",
+    infer=lambda inputs, attrs: ((inputs[0].dtype, inputs[0].dims),),
+    kernel=_copy,
+    inputs=("x",),
+    no_gradient="it exists in plans only",
+    writes_out=True,
+    doc="a copy of a variable's value, taken before it is overwritten",
+)
+
+_WRITES = ("assign", "update")
+
+
+@dataclass
+class Accesses:
+    """What a program does to variables.
+
+    Attributes:
+        root: value -> the variable whose memory it is (views included).
+        version: such a value -> how many of the run's writes it sees.
+        writes: variable -> its write nodes, in order.
+        assigned: variables that an "assign" may give new memory.
+        required: variable -> a node that reads it before any write (or None:
+            it is fetched), so it must be initialised.
+    """
+
+    root: dict[Value, Value] = field(default_factory=dict)
+    version: dict[Value, int] = field(default_factory=dict)
+    writes: dict[Value, list[Node]] = field(default_factory=dict)
+    assigned: set[Value] = field(default_factory=set)
+    required: dict[Value, Node | None] = field(default_factory=dict)
+
+
+def order_accesses(program: Program, cautious: bool = False) -> Accesses:
+    """Add the edges and snapshots that give every read its defined value.
+
+    Args:
+        program: changed in place: ``after`` edges, snapshot nodes.
+        cautious: take a snapshot for every reader that waits for any write;
+            the resort when the precise edges form a cycle.
+    """
+    found = _writes(program)
+    _chain_io(program)
+    position = {n: i for i, n in enumerate(program.nodes)}
+    ranks: dict[Node, int] = {}
+    rank = 0
+    for writes in found.writes.values():
+        for previous, node in zip(writes, writes[1:]):
+            if previous is not node:
+                node.after = [*node.after, previous]
+        for node in writes:
+            if node not in ranks:
+                ranks[node] = rank
+                rank += 1
+    before = _writes_before(program, ranks)
+    _versions(program, found, ranks, before)
+    snapshots: dict[tuple[Value, int], Value] = {}
+    inserted: dict[int, list[Node]] = defaultdict(list)
+    for node in program.nodes:
+        for i, v in enumerate(node.inputs):
+            variable = found.root.get(v)
+            if variable is None or _is_reference(node, i):
+                continue
+            writes = found.writes.get(variable, [])
+            version = _seen(node, v, variable, found, ranks, before)
+            if version == 0:
+                found.required.setdefault(variable, node)
+            if node.opdef.alias is not None and node.outputs[0] in found.root:
+                continue  # a view: its readers count
+            if version >= len(writes):
+                continue
+            following = writes[version]
+            waits = before[node] >> ranks[following] & 1
+            if cautious and before[node]:
+                waits = 1
+            if following is node:
+                waits = 1
+            if not waits:
+                following.after = [*following.after, node]
+                continue
+            key = (v, version)
+            if key not in snapshots:
+                snapshot = _snapshot(node, v, writes, version)
+                following.after = [*following.after, snapshot]
+                snapshots[key] = snapshot.outputs[0]
+                where = -1 if v.node is None else position[v.node]
+                if version:
+                    where = max(where, position[writes[version - 1]])
+                inserted[where].append(snapshot)
+            node.inputs[i] = snapshots[key]
+    _fetched(program, found, snapshots, inserted, position)
+    if inserted:
+        nodes = list(inserted.get(-1, ()))
+        for i, node in enumerate(program.nodes):
+            nodes.append(node)
+            nodes.extend(inserted.get(i, ()))
+        program.nodes = nodes
+    return found
+
+
+def _is_reference(node: Node, i: int) -> bool:
+    """Whether input ``i`` is the variable itself, to be written or looked at."""
+    return i in node.opdef.updates or (node.opdef.effect == "probe" and i == 0)
+
+
+def _writes(program: Program) -> Accesses:
+    """Roots of all values that are a variable's memory, and its writes in order."""
+    found = Accesses()
+    root = found.root
+    for v in program.feeds:
+        root.pop(v, None)
+    for node in program.nodes:
+        for v in node.inputs:
+            if v.kind == VARIABLE:
+                root[v] = v
+        opdef = node.opdef
+        if opdef.effect in _WRITES:
+            for i in opdef.updates:
+                variable = root[node.inputs[i]]
+                found.writes.setdefault(variable, []).append(node)
+                if opdef.effect == "assign":
+                    found.assigned.add(variable)
+        if opdef.alias is not None and node.outputs:
+            source = root.get(node.inputs[opdef.alias])
+            if source is not None:
+                root[node.outputs[0]] = source
+    for v in program.fetches:
+        if v.kind == VARIABLE:
+            root[v] = v
+    return found
+
+
+def _chain_io(program: Program) -> None:
+    """Side effects outside the graph keep the order of creation."""
+    last: Node | None = None
+    for node in program.nodes:
+        if node.opdef.effect == "io":
+            if last is not None:
+                node.after = [*node.after, last]
+            last = node
+
+
+def _writes_before(program: Program, ranks: dict[Node, int]) -> dict[Node, int]:
+    """Per node, the set of writes that it waits for, as a bit mask by rank."""
+    before: dict[Node, int] = {}
+    for node in program.nodes:
+        mask = 0
+        for v in node.inputs:
+            if v.node is not None:
+                mask |= before[v.node]
+                if v.node in ranks:
+                    mask |= 1 << ranks[v.node]
+        for other in node.after:
+            mask |= before[other]
+            if other in ranks:
+                mask |= 1 << ranks[other]
+        before[node] = mask
+    return before
+
+
+def _versions(
+    program: Program, found: Accesses, ranks: dict[Node, int], before: dict[Node, int]
+) -> None:
+    """How many writes each value in a variable's memory sees."""
+    version = found.version
+    for node in program.nodes:
+        opdef = node.opdef
+        if not node.outputs or node.outputs[0] not in found.root:
+            continue
+        out = node.outputs[0]
+        variable = found.root[out]
+        if opdef.effect in _WRITES:
+            version[out] = found.writes[variable].index(node) + 1
+        elif opdef.alias is not None:
+            source = node.inputs[opdef.alias]
+            version[out] = _seen(node, source, variable, found, ranks, before)
+
+
+def _seen(
+    node: Node,
+    v: Value,
+    variable: Value,
+    found: Accesses,
+    ranks: dict[Node, int],
+    before: dict[Node, int],
+) -> int:
+    """How many writes ``node`` sees when it reads ``v``.
+
+    Reading the variable itself sees the writes that the reader waits for; any
+    other value is fixed where it was read.
+    """
+    if v.kind != VARIABLE:
+        return found.version[v]
+    seen = 0
+    mask = before[node]
+    if mask:
+        for i, write in enumerate(found.writes.get(variable, ())):
+            if mask >> ranks[write] & 1:
+                seen = i + 1
+    return seen
+
+
+def _snapshot(reader: Node | None, v: Value, writes: list[Node], version: int) -> Node:
+    tensor = v.tensor
+    op = reader.op if reader is not None else tensor.op  # type: ignore[union-attr]
+    if tensor is not None:
+        op = tensor.op
+    after = [writes[version - 1]] if version else []
+    node = Node(op, SNAPSHOT, {}, [v], after)
+    node.outputs = (Value(NODE, v.dtype, v.dims, tensor, node, 0),)
+    return node
+
+
+def _fetched(
+    program: Program,
+    found: Accesses,
+    snapshots: dict[tuple[Value, int], Value],
+    inserted: dict[int, list[Node]],
+    position: dict[Node, int],
+) -> None:
+    """Fetched values that a later write of the run would overwrite."""
+    for k, v in enumerate(program.fetches):
+        variable = found.root.get(v)
+        if variable is None:
+            continue
+        version = 0 if v.kind == VARIABLE else found.version[v]
+        if version == 0:
+            found.required.setdefault(variable, None)
+        writes = found.writes.get(variable, [])
+        if version >= len(writes):
+            continue
+        key = (v, version)
+        if key not in snapshots:
+            snapshot = _snapshot(None, v, writes, version)
+            following = writes[version]
+            following.after = [*following.after, snapshot]
+            snapshots[key] = snapshot.outputs[0]
+            where = -1 if v.node is None else position[v.node]
+            if version:
+                where = max(where, position[writes[version - 1]])
+            inserted[where].append(snapshot)
+        program.fetches[k] = snapshots[key]

@@ -1,0 +1,254 @@
+"""The plan's own copy of the part of a graph that a run needs.
+
+A :class:`Program` is built for (fetches, feeds, shapes of the feeds): the needed
+operations only, with every shape worked out again from the concrete shapes.
+Rewrites change the program, never the graph, so a plan stays valid while the
+graph grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.dtypes import DType
+from ..graphlib.errors import DagradError, InvalidArgumentError
+from ..graphlib.graph import known_value
+from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
+from ..graphlib.shapes import Dims, is_static, text
+from ..graphlib.tensor import Tensor
+
+__all__ = ["Node", "Program", "Value", "build", "needed_operations"]
+
+NODE, CONST, FEED, VARIABLE = "node", "const", "feed", "variable"
+
+
+class Value:
+    """A value of a program: an output of a node, a constant, a feed, a variable.
+
+    Attributes:
+        kind: "node", "const", "feed" or "variable".
+        node: the node that makes it (kind "node").
+        index: which output of the node it is.
+        dtype, dims, value: as on a Tensor, for the concrete shapes of the feeds.
+        tensor: the graph's tensor that it stands for (names, messages).
+    """
+
+    __slots__ = ("kind", "node", "index", "dtype", "dims", "value", "tensor")
+
+    def __init__(
+        self,
+        kind: str,
+        dtype: DType,
+        dims: Dims,
+        tensor: Tensor | None,
+        node: Node | None = None,
+        index: int = 0,
+        value: Any = None,
+    ) -> None:
+        self.kind = kind
+        self.dtype = dtype
+        self.dims = dims
+        self.tensor = tensor
+        self.node = node
+        self.index = index
+        self.value = value
+
+    @property
+    def static(self) -> bool:
+        """Whether the shape is fully known before the run."""
+        return is_static(self.dims) and self.dtype.dtype.kind != "O"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes, 0 where the shape is not known before the run."""
+        if not self.static or self.dims is None:
+            return 0
+        n = self.dtype.size
+        for d in self.dims:
+            n *= d  # type: ignore[operator]
+        return n
+
+    def __repr__(self) -> str:
+        name = self.tensor.name if self.tensor is not None else "?"
+        return f"<Value {self.kind} {name} {self.dtype.name}{text(self.dims)}>"
+
+
+class Node:
+    """One operation of a program."""
+
+    __slots__ = ("op", "opdef", "attrs", "inputs", "outputs", "after", "id")
+
+    def __init__(
+        self,
+        op: Operation,
+        opdef: OpDef,
+        attrs: Mapping[str, Any],
+        inputs: list[Value],
+        after: list[Node],
+    ) -> None:
+        self.op = op
+        self.opdef = opdef
+        self.attrs = attrs
+        self.inputs = inputs
+        self.after = after
+        self.outputs: tuple[Value, ...] = ()
+        self.id = 0
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.describe()}>"
+
+
+class Program:
+    """Nodes in topological order, and what a run wants of them.
+
+    Attributes:
+        nodes: in topological order (by data and ``after``).
+        fetches: the values to return.
+        targets: nodes to run for their effect.
+        feeds: the fed values, in the order of the feed keys.
+        log: one line per rewrite pass: (pass, nodes removed or changed).
+    """
+
+    def __init__(
+        self,
+        nodes: list[Node],
+        fetches: list[Value],
+        targets: list[Node],
+        feeds: list[Value],
+    ) -> None:
+        self.nodes = nodes
+        self.fetches = fetches
+        self.targets = targets
+        self.feeds = feeds
+        self.log: list[tuple[str, int]] = []
+
+    def substitute(self, mapping: Mapping[Value, Value]) -> None:
+        """Replace fetched values (node inputs are replaced by the passes)."""
+        self.fetches = [mapping.get(v, v) for v in self.fetches]
+
+
+def needed_operations(
+    fetches: Iterable[Tensor], targets: Iterable[Operation], feeds: Iterable[Tensor]
+) -> list[Operation]:
+    """The operations that a run needs, in order: ancestors up to the feeds."""
+    fed = set(feeds)
+    seen: set[Operation] = set(targets)
+    seen.update(t.op for t in fetches if t not in fed)
+    stack = list(seen)
+    while stack:
+        op = stack.pop()
+        for t in op.inputs:
+            producer = t.op
+            if producer not in seen and t not in fed:
+                seen.add(producer)
+                stack.append(producer)
+        for control in op.control_inputs:
+            if control not in seen:
+                seen.add(control)
+                stack.append(control)
+    return sorted(seen, key=lambda op: op.id)
+
+
+def build(
+    operations: Sequence[Operation],
+    fetches: Sequence[Tensor],
+    targets: Sequence[Operation],
+    feeds: Sequence[Tensor],
+    feed_dims: Sequence[tuple[int, ...]],
+) -> Program:
+    """The program of ``operations`` for feeds of concrete shapes.
+
+    Raises:
+        InvalidArgumentError: the concrete shapes do not fit an operation.
+    """
+    values: dict[Tensor, Value] = {}
+    feed_values = []
+    for t, dims in zip(feeds, feed_dims):
+        fed = Value(FEED, t.dtype, dims, t)
+        values[t] = fed
+        feed_values.append(fed)
+    nodes: list[Node] = []
+    by_op: dict[Operation, Node] = {}
+    for op in operations:
+        opdef = op.opdef
+        effect = opdef.effect
+        if effect == "constant":
+            t = op.outputs[0]
+            if t not in values:
+                values[t] = Value(CONST, t.dtype, t.dims, t, value=t.value)
+            continue
+        if effect == "input":
+            continue  # fed, or reported missing before we came here
+        if effect == "variable":
+            t = op.outputs[0]
+            if t not in values:
+                values[t] = Value(VARIABLE, t.dtype, t.dims, t)
+            continue
+        inputs = [values[t] for t in op.inputs]
+        after = [by_op[c] for c in op.control_inputs if c in by_op]
+        node = Node(op, opdef, op._attrs, inputs, after)
+        node.outputs = _outputs(node, op)
+        for t, v in zip(op.outputs, node.outputs):
+            if t not in values:
+                values[t] = v
+        by_op[op] = node
+        nodes.append(node)
+    return Program(
+        nodes,
+        [values[t] for t in fetches],
+        [by_op[op] for op in targets if op in by_op],
+        feed_values,
+    )
+
+
+def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:
+    """Output values with shapes inferred from the concrete input shapes.
+
+    Inference runs again only where it can learn something: an input is better
+    known here than in the graph, and an output is not fully known there.
+    """
+    news = False
+    for v, t in zip(node.inputs, op.inputs):
+        if v.dims != t.dims or (v.value is not t.value and v.value is not None):
+            news = True
+            break
+    outputs = []
+    if not news:
+        for i, t in enumerate(op.outputs):
+            outputs.append(Value(NODE, t.dtype, t.dims, t, node, i, t.value))
+        return tuple(outputs)
+    try:
+        specs = node.opdef.infer(node.inputs, node.attrs)
+    except DagradError as error:
+        raise wrong_shapes(node, error) from None
+    for i, (t, (dtype, dims)) in enumerate(zip(op.outputs, specs)):
+        if not is_static(dims) and t.dims is not None:
+            dims = _refine(dims, t.dims)
+        outputs.append(Value(NODE, dtype, dims, t, node, i))
+    opdef = node.opdef
+    if outputs and (opdef.value is not None or opdef.shape_math):
+        outputs[0].value = known_value(opdef, node.inputs, dict(node.attrs), specs)
+    return tuple(outputs)
+
+
+def _refine(dims: Dims, known: Dims) -> Dims:
+    """What ``set_shape`` told the graph still holds in the program."""
+    if dims is None or known is None or len(dims) != len(known):
+        return known if dims is None else dims
+    return tuple(k if d is None else d for d, k in zip(dims, known))
+
+
+def wrong_shapes(node: Node, error: DagradError) -> InvalidArgumentError:
+    """The error of an operation that the concrete shapes do not fit."""
+    shown = ", ".join(text(v.dims) for v in node.inputs)
+    message = node.op.explain(f"{error} (shapes in this run: {shown})")
+    return InvalidArgumentError(message, node.op)
+
+
+def constant_value(array: np.ndarray[Any, Any], like: Value) -> Value:
+    """A constant in the place of ``like``."""
+    return Value(CONST, like.dtype, array.shape, like.tensor, value=array)

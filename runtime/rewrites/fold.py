@@ -1,0 +1,81 @@
+"""Constant folding: a node whose inputs are all known is computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..program import CONST, Node, Program, Value, constant_value
+
+# A folded result lives as long as the plan: keep only what is small, or no
+# larger than the constants that it was made of.
+_SMALL = 64 * 1024
+
+
+def fold_constants(program: Program) -> int:
+    """Replace computable nodes by constants; returns how many were replaced."""
+    subst: dict[Value, Value] = {}
+    kept: list[Node] = []
+    folded = 0
+    for node in program.nodes:
+        inputs = node.inputs
+        if subst:
+            for i, v in enumerate(inputs):
+                new = subst.get(v)
+                if new is not None:
+                    inputs[i] = new
+        results = _compute(node)
+        if results is None:
+            kept.append(node)
+            continue
+        folded += 1
+        for v, array in zip(node.outputs, results):
+            subst[v] = constant_value(array, v)
+    program.nodes = kept
+    program.substitute(subst)
+    return folded
+
+
+def _compute(node: Node) -> list[Any] | None:
+    """The outputs of ``node`` if they are known before the run, else None."""
+    opdef = node.opdef
+    if opdef.effect is not None or node.after or not node.outputs:
+        return None
+    if len(node.outputs) == 1:
+        value = node.outputs[0].value
+        if isinstance(value, np.ndarray) and value.shape == node.outputs[0].dims:
+            return [value]
+    size = 0
+    for v in node.inputs:
+        if v.kind != CONST:
+            return None
+        size += v.nbytes
+    if not node.inputs:
+        return None
+    limit = max(_SMALL, size)
+    if opdef.alias is None and any(
+        not v.static or v.nbytes > limit for v in node.outputs
+    ):
+        return None
+    arrays = [v.value for v in node.inputs]
+    kernel = opdef.kernel
+    try:
+        with np.errstate(all="ignore"):
+            if isinstance(kernel, str):
+                result = getattr(np, kernel)(*arrays)
+            elif kernel is not None:
+                result = kernel(np, *arrays, **node.attrs)
+            else:
+                return None
+    except Exception:
+        # The run will compute it and report the error with the user's lines.
+        return None
+    results = result if isinstance(result, tuple) else (result,)
+    out = []
+    for r, v in zip(results, node.outputs):
+        array = np.asarray(r, dtype=v.dtype.dtype)
+        if array.flags.writeable:
+            array.setflags(write=False)
+        out.append(array)
+    return out
