@@ -49,7 +49,7 @@ class Flat(NamedTuple):
     """A problem as flat arrays; repeated reads merged, external reads dropped."""
 
     size: int  # nodes
-    nbytes: Ints  # per buffer; 0 where external
+    nbytes: Ints  # per buffer
     producer: Ints  # per buffer: node that defines it, -1 if external
     kept: Mask  # per buffer: alive to the end (and not external)
     work: Ints  # per node: transient bytes
@@ -112,7 +112,6 @@ def flatten(problem: Problem) -> Flat:
         twice = int(np.bincount(write_buffer).argmax())
         raise ValueError(f"buffer {twice} is defined more than once")
     external = producer < 0
-    nbytes[external] = 0
 
     kept = np.zeros(count, dtype=np.bool_)
     keep = np.fromiter(problem.kept, np.int64, len(problem.kept))

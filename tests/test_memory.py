@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from bisect import bisect_left, insort
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagrad.runtime.memory import place
+from dagrad.runtime.memory import _sweep, place
 
 
 def rounded(nbytes, alignment):
@@ -103,11 +104,17 @@ def test_sizes_are_rounded_up_to_the_alignment():
     assert placement.total == placement.peak == 192
 
 
-def test_freed_neighbours_join_for_a_larger_block():
-    intervals = [(0, 1, 64), (0, 1, 64), (0, 9, 64), (2, 3, 128)]
-    placement = place(intervals)
-    check(intervals, placement)
-    assert placement.total == 192
+@pytest.mark.parametrize("ends", [(1, 2), (2, 1), (1, 1)])
+def test_freed_neighbours_join_for_a_larger_block(ends):
+    # Blocks of 64 and 64 below one that stays: then a block of 128 fits there.
+    starts, stops, sizes = [0, 0, 0, 3], [*ends, 9, 4], [64, 64, 64, 128]
+    offsets = _sweep(np.array(starts), np.array(stops), np.array(sizes))
+    assert offsets.tolist() == [0, 64, 128, 0]
+
+
+def test_the_last_free_block_grows():
+    offsets = _sweep(np.array([0, 0, 2]), np.array([9, 1, 3]), np.array([64, 64, 128]))
+    assert offsets.tolist() == [0, 64, 64]
 
 
 def test_gap_that_best_fit_wastes_is_won_back():
