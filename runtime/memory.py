@@ -237,7 +237,8 @@ def _passes(
     none = np.empty(0, dtype=np.int64)
     peak = int(live.max())
     keys = _keys(start, stop, size, live)
-    rank, spot, least = np.arange(size.size) / 1.0, offset, int(size.sum()) + 1
+    rank = np.arange(size.size, dtype=np.float64)
+    spot, least = offset, int(size.sum()) + 1
     for _ in range(max(_LEAST_PASSES, min(_PASSES, _PASS_EFFORT // size.size))):
         key = next(keys, None)
         if key is None:
