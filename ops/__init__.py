@@ -5,7 +5,11 @@ Importing this package declares every op and fills graphlib's operator table.
 
 from __future__ import annotations
 
-from ..graphlib.operators import TABLE
-from . import core
+from ..graphlib.operators import NUMPY, TABLE
+from . import core, linalg, reduction
 
 TABLE.update(core.OPERATORS)
+TABLE.update(linalg.OPERATORS)
+TABLE.update(reduction.OPERATORS)
+NUMPY.update(linalg.NUMPY)
+NUMPY.update(reduction.NUMPY)

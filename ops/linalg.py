@@ -1,0 +1,315 @@
+"""Matrix products: one op with transpose flags, and what is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.dtypes import DType
+from ..graphlib.errors import InvalidArgumentError, ShapeError
+from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
+from ..graphlib.shapes import Dims, broadcast, is_static, text
+from ..graphlib.tensor import Tensor, as_tensor
+from ._build import create, pair
+from ._kinds import require
+
+__all__ = ["matmul", "matvec"]
+
+
+# -- matmul ---------------------------------------------------------------------------
+
+# How an operand enters the product: "n" as it is, "t" transposed, "h" conjugate
+# transposed, "c" conjugated.  In the op's attrs: transpose_* and adjoint_*.
+_CONJUGATE = {"n": "c", "t": "h", "h": "t", "c": "n"}
+_ADJOINT = {"n": "h", "t": "c", "h": "n", "c": "t"}
+_REAL = {"n": "n", "t": "t", "h": "t", "c": "n"}
+_TRANSPOSE = {"n": "t", "t": "n", "h": "c", "c": "h"}
+
+
+def _letters(attrs: Any) -> tuple[str, str]:
+    a = "h" if attrs["adjoint_a"] else "t" if attrs["transpose_a"] else "n"
+    b = "h" if attrs["adjoint_b"] else "t" if attrs["transpose_b"] else "n"
+    return a, b
+
+
+def _infer_matmul(inputs: Sequence[Any], attrs: Any) -> Any:
+    a, b = inputs
+    if a.dtype is not b.dtype or a.dtype.kind < 1:
+        require(inputs, "ifc")
+    if a.dims is None or b.dims is None:
+        return ((a.dtype, None),)
+    if len(a.dims) < 2 or len(b.dims) < 2:
+        raise ShapeError(
+            f"shapes {text(a.dims)} and {text(b.dims)}: both operands must be "
+            "matrices or batches of them (dagrad.linalg.matvec takes a vector, "
+            "dagrad.dot follows np.dot)"
+        )
+    m, k = a.dims[-2:]
+    j, n = b.dims[-2:]
+    if attrs["transpose_a"] or attrs["adjoint_a"]:
+        m, k = k, m
+    if attrs["transpose_b"] or attrs["adjoint_b"]:
+        j, n = n, j
+    if k != j and k is not None and j is not None:
+        flags = ", ".join(name for name, on in attrs.items() if on)
+        raise ShapeError(
+            f"the inner dimensions of {text(a.dims)} and {text(b.dims)}"
+            f"{f' with {flags}' if flags else ''} are {k} and {j}: they must be equal"
+        )
+    batch = a.dims[:-2]
+    if batch or len(b.dims) > 2:
+        batch = broadcast(batch, b.dims[:-2]) or ()
+    return ((a.dtype, (*batch, m, n)),)
+
+
+def _product(xp: Any, a: Any, b: Any, out: Any = None) -> Any:
+    """a @ b for arrays of one dtype, through BLAS wherever that is exact."""
+    kind = a.dtype.kind
+    if kind == "f" and a.dtype.itemsize == 2:
+        return _store(xp, xp.matmul(a.astype(np.float32), b.astype(np.float32)), a, out)
+    if kind in "iu":
+        return _integer_product(xp, a, b, out)
+    if b.ndim == 2:
+        if a.ndim == 2:
+            # np.dot costs 0.3 us less than np.matmul and has no slow loop for k=1.
+            return xp.dot(a, b, out)
+        if a.flags.c_contiguous and (out is None or out.flags.c_contiguous):
+            # One large product in place of one for each matrix of the batch.
+            rows = a.reshape(-1, a.shape[-1]) if a.size else None
+            if rows is not None:
+                flat = None if out is None else out.reshape(-1, b.shape[-1])
+                return xp.dot(rows, b, flat).reshape(*a.shape[:-1], b.shape[-1])
+    return xp.matmul(a, b) if out is None else xp.matmul(a, b, out)
+
+
+def _store(xp: Any, result: Any, like: Any, out: Any) -> Any:
+    if out is None:
+        return result.astype(like.dtype)
+    xp.copyto(out, result, casting="unsafe")
+    return out
+
+
+def _integer_product(xp: Any, a: Any, b: Any, out: Any) -> Any:
+    """NumPy's integer product is a plain loop: large ones go through float64
+    where every partial sum is exact there."""
+    k = a.shape[-1]
+    if a.size * b.shape[-1] >= 1 << 15 and b.size:
+        bound = k * _magnitude(a) * _magnitude(b)
+        if bound < 1 << 53:
+            wide = xp.matmul(a.astype(np.float64), b.astype(np.float64))
+            return _store(xp, wide.astype(np.int64), a, out)
+    return xp.matmul(a, b) if out is None else xp.matmul(a, b, out)
+
+
+def _magnitude(x: Any) -> int:
+    return max(abs(int(x.max())), abs(int(x.min())))
+
+
+def _flip(x: Any, transpose: bool, adjoint: bool) -> Any:
+    if adjoint:
+        return x.conj().swapaxes(-1, -2)
+    return x.swapaxes(-1, -2) if transpose else x
+
+
+def _matmul_kernel(
+    xp: Any,
+    a: Any,
+    b: Any,
+    *,
+    transpose_a: bool,
+    transpose_b: bool,
+    adjoint_a: bool,
+    adjoint_b: bool,
+    out: Any = None,
+) -> Any:
+    a = _flip(a, transpose_a, adjoint_a)
+    b = _flip(b, transpose_b, adjoint_b)
+    return _product(xp, a, b, out)
+
+
+def _bind_matmul(attrs: Any, inputs: Any, outputs: Any) -> Callable[..., Any] | None:
+    a, b = inputs
+    if len(a.dims) != 2 or len(b.dims) != 2 or a.dtype.size < 4:
+        return None
+    if not a.dtype.is_inexact or attrs["adjoint_a"] or attrs["adjoint_b"]:
+        return None
+    dot = np.dot
+    ta, tb = attrs["transpose_a"], attrs["transpose_b"]
+    if not ta and not tb:
+        return dot
+    if ta and tb:
+        return lambda a, b, out: dot(a.T, b.T, out)
+    if ta:
+        return lambda a, b, out: dot(a.T, b, out)
+    return lambda a, b, out: dot(a, b.T, out)
+
+
+def _matmul_flops(inputs: Any, outputs: Any, attrs: Any) -> int:
+    k = inputs[0].dims[-2 if attrs["transpose_a"] or attrs["adjoint_a"] else -1]
+    n = 2 * (k or 0)
+    for d in outputs[0].dims:
+        n *= d or 0
+    return n
+
+
+def _mm(a: Tensor, op_a: str, b: Tensor, op_b: str) -> Tensor:
+    """The product of two operands, each entering by its letter."""
+    if not a.dtype.is_complex:
+        op_a, op_b = _REAL[op_a], _REAL[op_b]
+    if op_a == "c":
+        a, op_a = TABLE["conj"](a), "n"
+    if op_b == "c":
+        b, op_b = TABLE["conj"](b), "n"
+    return create(MATMUL, (a, b), _flags(op_a, op_b))
+
+
+def _flags(op_a: str, op_b: str) -> dict[str, bool]:
+    return {
+        "transpose_a": op_a == "t",
+        "transpose_b": op_b == "t",
+        "adjoint_a": op_a == "h",
+        "adjoint_b": op_b == "h",
+    }
+
+
+def _unbatch(g: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    """``g`` summed over the batch axes along which ``x`` was broadcast."""
+    if x.dims is not None and other.dims is not None:
+        if len(x.dims) == 2 == len(other.dims):
+            return g
+        batch = x.dims[:-2]
+        if batch == other.dims[:-2] and is_static(batch):
+            return g
+    if g.dims == x.dims and is_static(g.dims):
+        return g
+    return TABLE["sum_to"](g, x)  # type: ignore[no-any-return]
+
+
+def _matmul_vjp_a(op: Operation, g: Tensor) -> Tensor:
+    a, b = op.inputs
+    op_a, op_b = _letters(op.attrs)
+    # y = A' B' gives dA' = g B'^H; then undo what made A' of a.
+    if op_a == "n":
+        grad = _mm(g, "n", b, _ADJOINT[op_b])
+    elif op_a == "t":
+        grad = _mm(b, _CONJUGATE[op_b], g, "t")
+    else:
+        grad = _mm(b, op_b, g, "h")
+    return _unbatch(grad, a, b)
+
+
+def _matmul_vjp_b(op: Operation, g: Tensor) -> Tensor:
+    a, b = op.inputs
+    op_a, op_b = _letters(op.attrs)
+    rows = _as_rows(a, b, g, op_a)
+    if rows is not None:
+        a, g = rows
+    if op_b == "n":
+        grad = _mm(a, _ADJOINT[op_a], g, "n")
+    elif op_b == "t":
+        grad = _mm(g, "t", a, _CONJUGATE[op_a])
+    else:
+        grad = _mm(g, "h", a, op_a)
+    return grad if rows is not None else _unbatch(grad, b, a)
+
+
+def _as_rows(
+    a: Tensor, b: Tensor, g: Tensor, op_a: str
+) -> tuple[Tensor, Tensor] | None:
+    """A batch of matrices times one matrix, as one tall product.
+
+    The gradient with respect to the one matrix is then a single product, not a
+    sum of one for each matrix of the batch.
+    """
+    if op_a != "n" or a.dims is None or g.dims is None:
+        return None
+    if len(a.dims) <= 2 or b.dims is None or len(b.dims) != 2:
+        return None
+    k, n = a.dims[-1], g.dims[-1]
+    if not k or not n:
+        return None
+    reshape = TABLE["reshape"]
+    return reshape(a, [-1, k]), reshape(g, [-1, n])
+
+
+def _matmul_jvp(op: Operation, ta: Tensor | None, tb: Tensor | None) -> Tensor:
+    a, b = op.inputs
+    op_a, op_b = _letters(op.attrs)
+    if tb is None:
+        assert ta is not None
+        return _mm(ta, op_a, b, op_b)
+    if ta is None:
+        return _mm(a, op_a, tb, op_b)
+    return TABLE["add"](  # type: ignore[no-any-return]
+        _mm(ta, op_a, b, op_b), _mm(a, op_a, tb, op_b)
+    )
+
+
+MATMUL = OpDef(
+    "MatMul",
+    infer=_infer_matmul,
+    kernel=_matmul_kernel,
+    inputs=("a", "b"),
+    vjp=(_matmul_vjp_a, _matmul_vjp_b),
+    jvp=_matmul_jvp,
+    writes_out=True,
+    bind=_bind_matmul,
+    flops=_matmul_flops,
+    doc="y = a @ b, for the last two axes",
+)
+
+
+def matmul(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    adjoint_a: bool = False,
+    adjoint_b: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """y[..., i, j] = sum_k a[..., i, k] b[..., k, j].
+
+    Shapes: a (..., m, k), b (..., k, n) -> (..., m, n); batch axes broadcast.
+
+    Args:
+        a, b: integers, floating or complex; promoted to their common dtype.
+        transpose_a, transpose_b: take the operand's last two axes swapped.
+        adjoint_a, adjoint_b: swapped and conjugated.
+        a_is_sparse, b_is_sparse: accepted for TF1 programs; the result is the
+            same.
+        name: the name of the operation.
+
+    Raises:
+        ShapeError: an operand of rank below 2, or inner dimensions that differ.
+        DTypeError: bool or string operands.
+        InvalidArgumentError: transpose and adjoint of one operand.
+
+    Gradient: g b^H and a^H g, summed over broadcast batch axes.
+
+    Reference:
+        Giles, An extended collection of matrix derivative results (2008), 2.2.1.
+    """
+    a, b = pair(a, b, name=name)
+    if (transpose_a and adjoint_a) or (transpose_b and adjoint_b):
+        raise InvalidArgumentError("matmul: an operand is transposed or adjoint, not both")
+    if (adjoint_a or adjoint_b) and not a.dtype.is_complex:
+        transpose_a, adjoint_a = transpose_a or adjoint_a, False
+        transpose_b, adjoint_b = transpose_b or adjoint_b, False
+    attrs = {
+        "transpose_a": bool(transpose_a),
+        "transpose_b": bool(transpose_b),
+        "adjoint_a": bool(adjoint_a),
+        "adjoint_b": bool(adjoint_b),
+    }
+    return create(MATMUL, (a, b), attrs, name)
+
+
+OPERATORS = {"matmul": matmul}
+NUMPY = {np.matmul: matmul}
