@@ -6,10 +6,11 @@ Importing this package declares every op and fills graphlib's operator table.
 from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
-from . import core, linalg, reduction
+from . import core, creation, initialization, linalg, reduction, state
 
 TABLE.update(core.OPERATORS)
 TABLE.update(linalg.OPERATORS)
 TABLE.update(reduction.OPERATORS)
+TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
