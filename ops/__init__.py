@@ -6,7 +6,16 @@ Importing this package declares every op and fills graphlib's operator table.
 from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
-from . import core, creation, initialization, linalg, reduction, scatter_state, state
+from . import (
+    core,
+    creation,
+    initialization,
+    linalg,
+    reduction,
+    scatter_state,
+    state,
+    training,
+)
 
 TABLE.update(core.OPERATORS)
 TABLE.update(linalg.OPERATORS)

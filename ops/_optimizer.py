@@ -1,0 +1,167 @@
+"""How optimizers' updates work on a variable and its slots, in place.
+
+Each kernel goes through its arrays once, in tiles that stay in the cache, so
+that memory is read and written once per array and nothing is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.dtypes import DType
+from ..graphlib.errors import DTypeError, ShapeError
+from ..graphlib.opdef import OpDef
+from ..graphlib.shapes import compatible, merge, text
+from ..graphlib.tensor import Tensor, as_tensor
+from ._build import create
+from .core import cast
+from .state import variable_tensor
+
+__all__ = ["apply_op", "optimizer_op"]
+
+# Elements per tile: seven float32 arrays fit a second-level cache of 1 MB.
+_TILE = 32768
+
+Step = Callable[..., None]
+
+
+def _infer(states: int, grad: int) -> Any:
+    def infer(inputs: Sequence[Any], attrs: Any) -> Any:
+        var = inputs[0]
+        if not var.dtype.is_inexact:
+            raise DTypeError(f"a {var.dtype.name} variable cannot be trained")
+        dims = var.dims
+        for i, t in enumerate(inputs):
+            if t.dtype is not var.dtype:
+                raise DTypeError(
+                    f"the variable has dtype {var.dtype.name}, another input "
+                    f"{t.dtype.name}"
+                )
+            if i >= states and i != grad:
+                if t.dims:
+                    raise ShapeError(
+                        f"a hyperparameter must be a scalar, not {text(t.dims)}"
+                    )
+            elif not compatible(dims, t.dims):
+                raise ShapeError(
+                    f"the variable has shape {text(var.dims)}, a slot or gradient "
+                    f"{text(t.dims)}"
+                )
+            else:
+                dims = merge(dims, t.dims)
+        return ((var.dtype, dims),)
+
+    return infer
+
+
+def optimizer_op(
+    type: str,
+    inputs: tuple[str, ...],
+    states: int,
+    scratch: int,
+    prepare: Callable[..., tuple[Any, ...]],
+    step: Step,
+    flops: int,
+    doc: str,
+    grad: str = "grad",
+) -> OpDef:
+    """An update op.
+
+    Args:
+        type: the op type.
+        inputs: names; the first ``states`` are the variable and its slots.
+        states: how many arrays change.
+        scratch: how many tiles of scratch memory ``step`` takes.
+        prepare: from the scalars (in the order of ``inputs``) and the attrs to
+            what ``step`` needs of them.
+        step: ``f(states, grad, scratch, *prepared)``, on one tile.
+        flops: per element.
+        doc: the formula.
+        grad: the name of the gradient among the inputs.
+    """
+    at = inputs.index(grad)
+
+    def kernel(
+        xp: Any, *arrays: Any, out: Any = None, work: Any = None, **attrs: Any
+    ) -> Any:
+        state = arrays[:states]
+        var, g = state[0], arrays[at]
+        for a in (*state[1:], g):
+            if a.shape != var.shape:
+                raise ShapeError(
+                    f"the variable has shape {text(var.shape)}, a slot or gradient "
+                    f"{text(a.shape)}"
+                )
+        # A gradient may be a view of what is about to change.
+        if not g.flags.c_contiguous or any(np.may_share_memory(g, s) for s in state):
+            g = g.copy()
+        scalars = arrays[states:at] + arrays[at + 1 :]
+        prepared = tuple(
+            np.asarray(c, var.dtype) if isinstance(c, np.generic) else c
+            for c in prepare(*scalars, **attrs)
+        )
+        flat = [s.reshape(-1) for s in state]
+        g = g.reshape(-1)
+        n = g.size
+        if work is None:
+            work = [np.empty(min(n, _TILE), var.dtype) for _ in range(scratch)]
+        if n <= _TILE:
+            step(flat, g, [w[:n] for w in work], *prepared)
+            return var
+        for start in range(0, n, _TILE):
+            stop = min(start + _TILE, n)
+            step(
+                [s[start:stop] for s in flat],
+                g[start:stop],
+                work if stop - start == _TILE else [w[: stop - start] for w in work],
+                *prepared,
+            )
+        return var
+
+    def workspace(ins: Sequence[Any], outs: Sequence[Any], attrs: Any) -> Any:
+        dims = outs[0].dims
+        size = _TILE if dims is None or None in dims else min(math.prod(dims), _TILE)
+        return [(outs[0].dtype.dtype, (size,))] * scratch
+
+    return OpDef(
+        type,
+        infer=_infer(states, at),
+        kernel=kernel,
+        inputs=inputs,
+        no_gradient="it writes variables; differentiate the loss itself",
+        alias=0,
+        effect="update",
+        updates=tuple(range(states)),
+        workspace=workspace if scratch else None,
+        flops=lambda ins, outs, attrs: flops
+        * math.prod(d or 0 for d in outs[0].dims or ()),
+        doc=doc,
+    )
+
+
+def _scalar(value: Any, dtype: DType) -> Tensor:
+    if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
+        return cast(value, dtype)
+    return as_tensor(value, dtype)
+
+
+def apply_op(
+    opdef: OpDef,
+    states: Sequence[Any],
+    rest: Sequence[Any],
+    name: str | None,
+    attrs: dict[str, Any] | None = None,
+) -> Tensor:
+    """``rest``: scalars, and the gradient as a 1-tuple."""
+    refs = [variable_tensor(s, opdef.type) for s in states]
+    var = refs[0]
+    with var.op.graph.as_default():
+        others = [
+            as_tensor(r[0]) if isinstance(r, tuple) else _scalar(r, var.dtype)
+            for r in rest
+        ]
+    return create(opdef, (*refs, *others), attrs, name)
