@@ -1,0 +1,426 @@
+"""Convolution kernels for any number of spatial axes: im2col and one GEMM.
+
+Windows are copied, a few images at a time so that they stay in cache, into a
+column matrix (positions, taps * channels); a GEMM with the filter gives the
+output.  The gradient to the filter copies the same columns again (cheaper than
+keeping them) and multiplies by their transpose.  The gradient to the input is
+itself a stride-1 convolution of the cotangent with the flipped filter, one for
+each residue of the input position modulo the stride, so no zeros are
+multiplied and nothing is scattered.
+
+Inside, arrays are views with channels last; sources and results may have any
+strides.  Workspaces are flat and carved here.
+
+References: Chellapilla, Puri, Simard, High performance convolutional neural
+networks for document processing, 2006; Dumoulin, Visin, A guide to convolution
+arithmetic for deep learning, 2016 (arXiv:1603.07285).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from math import gcd, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..graphlib.errors import ShapeError
+from ._windows import Axis, Padding, make_axes
+
+__all__ = [
+    "convolve",
+    "convolve_workspace",
+    "filter_gradient",
+    "filter_workspace",
+    "input_gradient",
+    "input_workspace",
+]
+
+# A chunk of columns holds about this many bytes (half a typical L2 cache), but
+# at least so many rows that the GEMM runs near its peak.
+_CHUNK_BYTES = 96 * 1024
+_CHUNK_ROWS = 192
+# Below this run of contiguous elements the columns are laid out taps first, so
+# that the copy's inner loop runs along the positions instead.
+_SHORT_RUN = 16
+
+
+class _Columns(NamedTuple):
+    """How the columns of one correlation are made."""
+
+    chunk: int  # images at a time
+    direct: bool  # the source itself is the matrix
+    padded: tuple[int, ...] | None  # extent of the padded copy, if one is needed
+    into: tuple[slice, ...]  # where the source goes in it
+    from_: tuple[slice, ...]  # the part of the source that windows reach
+    positions: int
+    width: int  # taps * channels
+    taps_first: bool
+
+    @property
+    def pad_size(self) -> int:
+        return self.chunk * prod(self.padded) if self.padded else 0
+
+    @property
+    def col_size(self) -> int:
+        return 0 if self.direct else self.chunk * self.positions * self.width
+
+
+@lru_cache(maxsize=1024)
+def _columns_plan(
+    axes: tuple[Axis, ...], images: int, channels: int, itemsize: int
+) -> _Columns:
+    positions = prod(a.count for a in axes)
+    width = prod(a.taps for a in axes) * channels
+    direct = all(
+        a.taps == 1 and a.stride == 1 and a.lo == 0 and a.count == a.size for a in axes
+    )
+    row = max(1, positions * width * itemsize)
+    chunk = max(_CHUNK_BYTES // row, -(-_CHUNK_ROWS // max(1, positions)), 1)
+    chunk = min(chunk, max(1, images))
+    padded = None
+    into: list[slice] = []
+    from_: list[slice] = []
+    if any(a.lo > 0 or a.span - a.lo > a.size for a in axes):
+        padded = (*(a.span for a in axes), channels)
+    for a in axes:
+        start = max(0, -a.lo)
+        stop = max(start, min(a.size, a.span - a.lo))
+        from_.append(slice(start, stop))
+        into.append(slice(start + a.lo, stop + a.lo))
+    last = axes[-1]
+    run = channels * (last.taps if last.step == 1 else 1)
+    return _Columns(
+        chunk,
+        direct,
+        padded,
+        tuple(into),
+        tuple(from_),
+        positions,
+        width,
+        run < _SHORT_RUN,
+    )
+
+
+def _carve(buffer: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A view of the flat workspace ``buffer`` of ``shape`` (or a new array)."""
+    n = prod(shape)
+    if buffer is None or buffer.size < n:
+        return np.empty(shape, dtype)
+    return buffer[:n].reshape(shape)
+
+
+def _columns(
+    src: Any, axes: tuple[Axis, ...], plan: _Columns, pad: Any, col: Any
+) -> Iterator[tuple[int, int, Any]]:
+    """Yields (first image, last image, columns): columns is (rows, width).
+
+    ``src`` is (images, *spatial, channels); ``pad`` and ``col`` are flat
+    workspaces.  The columns are only valid until the next are asked for.
+    """
+    n = src.shape[0]
+    channels = src.shape[-1]
+    if plan.direct:
+        if src.flags.c_contiguous:
+            yield 0, n, src.reshape(-1, channels)
+        else:
+            # Channels first: each image is a transposed matrix, which GEMM takes.
+            for i in range(n):
+                yield i, i + 1, src[i].reshape(-1, channels)
+        return
+    taps = tuple(a.taps for a in axes)
+    counts = tuple(a.count for a in axes)
+    buffer = None
+    if plan.padded is not None:
+        buffer = _carve(pad, (plan.chunk, *plan.padded), src.dtype)
+        buffer.fill(0)
+    flat = _carve(col, (plan.chunk * plan.positions * plan.width,), src.dtype)
+    src = src[(slice(None), *plan.from_)]
+    for i in range(0, n, plan.chunk):
+        j = min(i + plan.chunk, n)
+        m = j - i
+        if buffer is None:
+            base = src[i:j]
+        else:
+            base = buffer[:m]
+            base[(slice(None), *plan.into)] = src[i:j]
+        s = base.strides
+        moves = tuple(b * a.stride for a, b in zip(axes, s[1:]))
+        steps = tuple(b * a.step for a, b in zip(axes, s[1:]))
+        rows = m * plan.positions
+        here = flat[: rows * plan.width]
+        if plan.taps_first:
+            view = as_strided(
+                base, (*taps, channels, m, *counts), (*steps, s[-1], s[0], *moves)
+            )
+            np.copyto(here.reshape(view.shape), view)
+            yield i, j, here.reshape(plan.width, rows).T
+        else:
+            view = as_strided(
+                base, (m, *counts, *taps, channels), (s[0], *moves, *steps, s[-1])
+            )
+            np.copyto(here.reshape(view.shape), view)
+            yield i, j, here.reshape(rows, plan.width)
+
+
+def _correlate(
+    src: Any,
+    matrix: Any,
+    axes: tuple[Axis, ...],
+    dst: Any,
+    result: str,
+    work: Sequence[Any],
+) -> None:
+    """dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ matrix[k].
+
+    Args:
+        src: (images, *spatial, channels), any strides.
+        matrix: (taps * channels, outputs).
+        dst: (images, *counts, outputs) view of the result.
+        result: how the result lies: "last" (dst is contiguous), "first"
+            (contiguous with channels first), "any" (strided).
+        work: flat workspaces for padding, columns and, for "any", the product.
+    """
+    if dst.size == 0:
+        return
+    if matrix.size == 0 or src.size == 0:
+        dst.fill(0)
+        return
+    plan = _columns_plan(axes, src.shape[0], src.shape[-1], src.itemsize)
+    outputs = matrix.shape[1]
+    p = plan.positions
+    if result == "first":
+        turned = matrix.T
+        whole = dst.transpose(0, dst.ndim - 1, *range(1, dst.ndim - 1)).reshape(
+            dst.shape[0], outputs, p
+        )
+        for i, j, columns in _columns(src, axes, plan, work[0], work[1]):
+            for k in range(i, j):
+                rows = columns[(k - i) * p : (k - i + 1) * p]
+                np.matmul(turned, rows.T, out=whole[k])
+        return
+    for i, j, columns in _columns(src, axes, plan, work[0], work[1]):
+        if result == "last":
+            np.matmul(columns, matrix, out=dst[i:j].reshape(-1, outputs))
+        else:
+            product = _carve(work[2], ((j - i) * p, outputs), src.dtype)
+            np.matmul(columns, matrix, out=product)
+            dst[i:j] = product.reshape(dst[i:j].shape)
+
+
+def _last(x: Any, first: bool) -> Any:
+    """``x`` seen with channels last."""
+    return x.transpose(0, *range(2, x.ndim), 1) if first else x
+
+
+def _spatial(shape: Sequence[int], first: bool) -> tuple[int, ...]:
+    return tuple(shape[2:] if first else shape[1:-1])
+
+
+class Geometry(NamedTuple):
+    """What a convolution's attrs say: strides, dilations, padding, format."""
+
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    padding: Padding
+    first: bool
+
+    def axes(self, sizes: Sequence[int], taps: Sequence[int]) -> tuple[Axis, ...]:
+        """The window axes over an input of spatial ``sizes``."""
+        return make_axes(
+            tuple(sizes), tuple(taps), self.strides, self.dilations, self.padding
+        )
+
+
+_NO_WORK = (None, None, None, None)
+
+
+# -- forward ----------------------------------------------------------------------
+
+
+def _shaped(geometry: Geometry, n: int, counts: Sequence[int], channels: int) -> Any:
+    return (n, channels, *counts) if geometry.first else (n, *counts, channels)
+
+
+def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
+    """y[n, p, o] = sum_{k, c} x[n, p*stride + k*dilation - lo, c] w[k, c, o]."""
+    axes = geometry.axes(_spatial(x.shape, geometry.first), w.shape[:-2])
+    src = _last(x, geometry.first)
+    if src.shape[-1] != w.shape[-2]:
+        raise ShapeError(
+            f"the input has {src.shape[-1]} channels, the filter takes {w.shape[-2]}"
+        )
+    if out is None:
+        counts = [a.count for a in axes]
+        out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
+    matrix = w.reshape(-1, w.shape[-1])
+    result = "first" if geometry.first else "last"
+    _correlate(src, matrix, axes, _last(out, geometry.first), result, work or _NO_WORK)
+    return out
+
+
+def convolve_workspace(
+    x: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
+) -> list[int]:
+    """Elements of the padded copy and of the columns that :func:`convolve` takes."""
+    axes = geometry.axes(_spatial(x, geometry.first), w[:-2])
+    plan = _columns_plan(axes, x[0], w[-2], itemsize)
+    return [plan.pad_size, plan.col_size]
+
+
+# -- gradient to the filter ---------------------------------------------------------
+
+
+def filter_gradient(
+    x: Any, taps: Sequence[int], g: Any, geometry: Geometry, out: Any, work: Any
+) -> Any:
+    """dw[k, c, o] = sum_{n, p} x[n, p*stride + k*dilation - lo, c] g[n, p, o]."""
+    axes = geometry.axes(_spatial(x.shape, geometry.first), taps)
+    src = _last(x, geometry.first)
+    cot = _last(g, geometry.first)
+    _check_cotangent(axes, cot.shape[1:-1])
+    channels, outputs = src.shape[-1], cot.shape[-1]
+    if out is None:
+        out = np.empty((*taps, channels, outputs), x.dtype)
+    if src.size == 0 or cot.size == 0 or out.size == 0:
+        out.fill(0)
+        return out
+    pad, col, rows, part = work or _NO_WORK
+    plan = _columns_plan(axes, x.shape[0], channels, x.itemsize)
+    total = out.reshape(-1, outputs)
+    for i, j, columns in _columns(src, axes, plan, pad, col):
+        piece = cot[i:j]
+        if piece.flags.c_contiguous:
+            matrix = piece.reshape(-1, outputs)
+        else:
+            matrix = _carve(rows, (columns.shape[0], outputs), x.dtype)
+            np.copyto(matrix.reshape(piece.shape), piece)
+        if i == 0:
+            np.matmul(columns.T, matrix, out=total)
+        else:
+            product = _carve(part, total.shape, x.dtype)
+            np.matmul(columns.T, matrix, out=product)
+            np.add(total, product, out=total)
+    return out
+
+
+def filter_workspace(
+    x: Sequence[int],
+    w: Sequence[int],
+    geometry: Geometry,
+    itemsize: int,
+) -> list[int]:
+    """Elements of padding, columns, cotangent rows and partial sums."""
+    axes = geometry.axes(_spatial(x, geometry.first), w[:-2])
+    plan = _columns_plan(axes, x[0], w[-2], itemsize)
+    images = x[0] if plan.direct else plan.chunk
+    rows = images * plan.positions * w[-1] if geometry.first else 0
+    several = x[0] > plan.chunk and (not plan.direct or geometry.first)
+    return [plan.pad_size, plan.col_size, rows, prod(w) if several else 0]
+
+
+def _check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
+    counts = tuple(a.count for a in axes)
+    if counts != tuple(sizes):
+        raise ShapeError(
+            f"the cotangent has spatial shape {tuple(sizes)}, but the convolution "
+            f"of an input of {tuple(a.size for a in axes)} gives {counts}"
+        )
+
+
+# -- gradient to the input ------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
+    """The stride-1 correlations that give the gradient along one axis.
+
+    For each residue r of the input position modulo the stride: r, the taps that
+    meet it (in reverse; None where there are none), and the axis that
+    correlates the cotangent with these taps.
+    """
+    phases = []
+    hop = axis.stride // gcd(axis.stride, axis.step)
+    for r in range(min(axis.stride, axis.size)):
+        quota = -(-(axis.size - r) // axis.stride)
+        taps = [
+            k
+            for k in range(min(hop, axis.taps))
+            if (r + axis.lo - k * axis.step) % axis.stride == 0
+        ]
+        if not taps:
+            phases.append((r, None, Axis(axis.count, 0, 1, 1, 0, quota)))
+            continue
+        chosen = range(taps[0], axis.taps, hop)
+        last = chosen[-1]
+        # The output that tap `last` pairs with the first input of this residue.
+        offset = (r + axis.lo - last * axis.step) // axis.stride
+        step = hop * axis.step // axis.stride
+        backwards = slice(last, taps[0] - 1 if taps[0] else None, -hop)
+        own = Axis(axis.count, len(chosen), 1, max(step, 1), -offset, quota)
+        phases.append((r, backwards, own))
+    return tuple(phases)
+
+
+def input_gradient(
+    sizes: Sequence[int], w: Any, g: Any, geometry: Geometry, out: Any, work: Any
+) -> Any:
+    """dx[n, p*stride + k*dilation - lo, c] += sum_o g[n, p, o] w[k, c, o]."""
+    axes = geometry.axes(_spatial(sizes, geometry.first), w.shape[:-2])
+    cot = _last(g, geometry.first)
+    _check_cotangent(axes, cot.shape[1:-1])
+    if cot.shape[-1] != w.shape[-1]:
+        raise ShapeError(
+            f"the cotangent has {cot.shape[-1]} channels, the filter {w.shape[-1]}"
+        )
+    channels = sizes[1] if geometry.first else sizes[-1]
+    if channels != w.shape[-2] or sizes[0] != g.shape[0]:
+        raise ShapeError(
+            f"an input of shape {tuple(sizes)} does not fit a cotangent of shape "
+            f"{g.shape} and a filter of shape {w.shape}"
+        )
+    if out is None:
+        out = np.empty(tuple(sizes), g.dtype)
+    work = work or _NO_WORK
+    dst = _last(out, geometry.first)
+    phases = list(itertools.product(*(_phases(a) for a in axes)))
+    whole = all(a.stride == 1 for a in axes)
+    for parts in phases:
+        where = tuple(slice(r, None, a.stride) for (r, _, _), a in zip(parts, axes))
+        target = dst[(slice(None), *where)]
+        if any(taps is None for _, taps, _ in parts):
+            target.fill(0)
+            continue
+        flipped = w[tuple(taps for _, taps, _ in parts)].swapaxes(-1, -2)
+        if flipped.size == w.size == prod(w.shape[-2:]):
+            matrix = flipped.reshape(flipped.shape[-2:])  # one tap: a view
+        else:
+            matrix = _carve(work[3], flipped.shape, w.dtype)
+            np.copyto(matrix, flipped)
+            matrix = matrix.reshape(-1, channels)
+        result = "any" if not whole else "first" if geometry.first else "last"
+        _correlate(cot, matrix, tuple(p[2] for p in parts), target, result, work)
+    return out
+
+
+def input_workspace(
+    sizes: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
+) -> list[int]:
+    """Elements of padding, columns, product and flipped filter."""
+    axes = geometry.axes(_spatial(sizes, geometry.first), w[:-2])
+    need = [0, 0, 0, 0]
+    whole = all(a.stride == 1 for a in axes)
+    for parts in itertools.product(*(_phases(a) for a in axes)):
+        if any(taps is None for _, taps, _ in parts):
+            continue
+        own = tuple(p[2] for p in parts)
+        plan = _columns_plan(own, sizes[0], w[-1], itemsize)
+        images = sizes[0] if plan.direct else plan.chunk
+        matrix = prod(a.taps for a in own) * w[-1] * w[-2]
+        product = 0 if whole else images * plan.positions * w[-2]
+        sizes_here = (plan.pad_size, plan.col_size, product, matrix)
+        need = [max(a, b) for a, b in zip(need, sizes_here)]
+    return need

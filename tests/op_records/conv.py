@@ -1,0 +1,110 @@
+"""Convolutions, pools and their gradients against plain loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import windows_oracle as oracle
+from oprecord import Arg, Record
+
+from dagrad.ops import conv
+
+FORMATS = conv.FORMATS
+
+
+def wide(reference: Any) -> Any:
+    """The reference in double precision, rounded once at the end."""
+
+    def call(*arrays: Any) -> Any:
+        y = reference(*[np.asarray(a, np.float64) for a in arrays])
+        return np.asarray(y, arrays[0].dtype)
+
+    return call
+
+
+def forward(rank: int, spatial: Any, taps: Any, name: str, **how: Any) -> list[Record]:
+    strides = how.get("strides", (1,) * rank)
+    dilations = how.get("dilations", (1,) * rank)
+    padding = how.get("padding", "SAME")
+    builder = {1: conv1, 2: conv.conv2d, 3: conv.conv3d}[rank]
+    records = []
+    for first in (False, True):
+        form = FORMATS[rank][first]
+        shape = (2, 2, *spatial) if first else (2, *spatial, 2)
+        attrs = conv.conv_attrs(rank, strides, padding, form, dilations)
+        family = conv.FAMILIES[rank]
+        to_input, to_filter = family.to_input.type, family.to_filter.type
+
+        def build(x: Any, w: Any, form: str = form) -> Any:
+            return builder(
+                x,
+                w,
+                strides=strides,
+                padding=padding,
+                data_format=form,
+                dilations=dilations,
+            )
+
+        def backward(w: Any, g: Any, shape: Any = shape, attrs: Any = attrs) -> Any:
+            return conv._to_input(rank, shape, w, g, attrs, None)
+
+        def weights(x: Any, g: Any, attrs: Any = attrs) -> Any:
+            return conv._to_filter(rank, x, (*taps, 2, 3), g, attrs, None)
+
+        def y(x: Any, w: Any, first: bool = first) -> Any:
+            return oracle.conv(x, w, strides, dilations, padding, first)
+
+        def dx(w: Any, g: Any, shape: Any = shape, first: bool = first) -> Any:
+            return oracle.conv_to_input(shape, w, g, strides, dilations, padding, first)
+
+        def dw(x: Any, g: Any, first: bool = first) -> Any:
+            shape = (*taps, 2, 3)
+            return oracle.conv_to_filter(
+                x, shape, g, strides, dilations, padding, first
+            )
+
+        counts = oracle.counts(spatial, taps, strides, dilations, padding)
+        cotangent = (2, 3, *counts) if first else (2, *counts, 3)
+        filters = Arg((*taps, 2, 3))
+        label = f"{name}-{form}"
+        records += [
+            Record(
+                (family.forward.type, to_input, to_filter),
+                build,
+                (Arg(shape), filters),
+                wide(y),
+                label,
+            ),
+            Record(
+                (to_input, family.forward.type, to_filter),
+                backward,
+                (filters, Arg(cotangent)),
+                wide(dx),
+                label,
+            ),
+            Record(
+                (to_filter, family.forward.type, to_input),
+                weights,
+                (Arg(shape), Arg(cotangent)),
+                wide(dw),
+                label,
+            ),
+        ]
+    return records
+
+
+def conv1(x: Any, w: Any, strides: Any, **how: Any) -> Any:
+    return conv.conv1d(x, w, strides, **how)
+
+
+RECORDS = [
+    *forward(1, (5,), (3,), "same"),
+    *forward(1, (6,), (2,), "stride-valid", strides=(2,), padding="VALID"),
+    *forward(2, (3, 4), (2, 3), "same"),
+    *forward(2, (5, 4), (3, 2), "stride", strides=(2, 3)),
+    *forward(2, (5, 4), (2, 2), "dilation", dilations=(2, 1), padding="VALID"),
+    *forward(2, (3, 3), (2, 2), "pairs", strides=(2, 1), padding=((1, 0), (0, 2))),
+    *forward(2, (2, 3), (1, 1), "pointwise"),
+    *forward(3, (2, 3, 2), (2, 2, 1), "stride", strides=(1, 2, 1)),
+]
