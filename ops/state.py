@@ -43,7 +43,7 @@ VARIABLE = OpDef(
 )
 
 
-# -- writing ------------------------------------------------------------------------
+# -- writing -------------------------------------------------------------------
 
 
 def same_dtype(inputs: Sequence[Any]) -> None:
@@ -237,7 +237,7 @@ def assign_sub(
     return update_op(ASSIGN_SUB, ref, value, name)
 
 
-# -- looking at a variable that may not be initialised -----------------------------------
+# -- looking at a variable that may not be initialised -------------------------
 
 
 IS_INITIALIZED = OpDef(
@@ -276,7 +276,7 @@ INITIALIZED_VALUE = OpDef(
 )
 
 
-# -- the variable --------------------------------------------------------------------------
+# -- the variable --------------------------------------------------------------
 
 
 class Variable:
@@ -371,7 +371,7 @@ class Variable:
             collections.append(GraphKeys.TRAINABLE_VARIABLES)
         graph.add_to_collections(collections, self)
 
-    # -- what it is ------------------------------------------------------------------
+    # -- what it is ------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -422,7 +422,7 @@ class Variable:
         """The tensor of the initial value."""
         return self._initial_value
 
-    # -- reading -----------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------
 
     def value(self) -> Tensor:
         """The value at the start of the run (``v/read``)."""
@@ -456,7 +456,7 @@ class Variable:
         """The value in ``session`` (default: the default session)."""
         return default_session(session, "Variable.eval").run(self._variable)
 
-    # -- writing -------------------------------------------------------------------------
+    # -- writing ---------------------------------------------------------------
 
     def assign(
         self,
@@ -544,7 +544,7 @@ class Variable:
         """self[indices] -= updates, elements or slices."""
         return self._scatter("scatter_nd_sub", indices, updates, name)
 
-    # -- as Python sees it ------------------------------------------------------------------
+    # -- as Python sees it -----------------------------------------------------
 
     def __iter__(self) -> Any:
         raise TypeError(
@@ -597,6 +597,7 @@ def _delegate(name: str) -> Callable[..., Any]:
 # Every operator of a tensor works on the value of a variable; `==` and hash stay
 # identity, and __iter__ raises.
 for _name in vars(Tensor):
-    if _name.startswith("__") and _name not in vars(object):
-        if _name not in vars(Variable) and callable(getattr(Tensor, _name)):
-            setattr(Variable, _name, _delegate(_name))
+    if not _name.startswith("__") or _name in vars(object) or _name in vars(Variable):
+        continue
+    if callable(getattr(Tensor, _name)):
+        setattr(Variable, _name, _delegate(_name))

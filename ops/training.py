@@ -20,7 +20,7 @@ __all__ = [
     "apply_rms_prop",
 ]
 
-# -- gradient descent -------------------------------------------------------------------
+# -- gradient descent ----------------------------------------------------------
 
 
 def _descend(states: Any, g: Any, work: Any, alpha: Any) -> None:
@@ -63,7 +63,7 @@ def apply_gradient_descent(
 def _momentum(
     states: Any, g: Any, work: Any, lr: Any, momentum: Any, nesterov: bool
 ) -> None:
-    (var, accum), (t, u) = states, work
+    (var, accum), (t,) = states, work
     np.multiply(accum, momentum, out=accum)
     np.add(accum, g, out=accum)
     if nesterov:
@@ -79,7 +79,7 @@ MOMENTUM = optimizer_op(
     "ApplyMomentum",
     ("var", "accum", "lr", "grad", "momentum"),
     2,
-    2,
+    1,
     lambda lr, momentum, use_nesterov: (lr, momentum, use_nesterov),
     _momentum,
     4,
@@ -111,7 +111,7 @@ def apply_momentum(
     return apply_op(MOMENTUM, (var, accum), (lr, (grad,), momentum), name, attrs)
 
 
-# -- Adam and relatives ---------------------------------------------------------------------
+# -- Adam and relatives --------------------------------------------------------
 
 
 def _adam_scalars(
@@ -284,7 +284,7 @@ def apply_rms_prop(
 def _centered_rms_prop(
     states: Any, g: Any, work: Any, lr: Any, rest: Any, momentum: Any, epsilon: Any
 ) -> None:
-    (var, mg, ms, mom), (t, u) = states, work
+    (var, mg, ms, mom), (t,) = states, work
     np.multiply(g, g, out=t)
     np.subtract(t, ms, out=t)
     np.multiply(t, rest, out=t)
@@ -302,7 +302,7 @@ CENTERED_RMS_PROP = optimizer_op(
     "ApplyCenteredRMSProp",
     ("var", "mg", "ms", "mom", "lr", "rho", "momentum", "epsilon", "grad"),
     4,
-    2,
+    1,
     lambda lr, rho, momentum, epsilon: (lr, 1 - rho, momentum, epsilon),
     _centered_rms_prop,
     16,
@@ -336,7 +336,7 @@ def apply_centered_rms_prop(
     return apply_op(CENTERED_RMS_PROP, (var, mg, ms, mom), (*scalars, (grad,)), name)
 
 
-# -- Adagrad and relatives --------------------------------------------------------------------
+# -- Adagrad and relatives -----------------------------------------------------
 
 
 def _adagrad(states: Any, g: Any, work: Any, lr: Any, update_slots: bool) -> None:
