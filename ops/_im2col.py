@@ -6,7 +6,9 @@ output.  The gradient to the filter copies the same columns again (cheaper than
 keeping them) and multiplies by their transpose.  The gradient to the input is
 itself a stride-1 convolution of the cotangent with the flipped filter, one for
 each residue of the input position modulo the stride, so no zeros are
-multiplied and nothing is scattered.
+multiplied and nothing is scattered.  Only where the input has very few channels,
+so that this GEMM would be too narrow, the product of cotangent and filter is
+made first and added tap by tap.
 
 Inside, arrays are views with channels last; sources and results may have any
 strides.  Workspaces are flat and carved here.
@@ -28,7 +30,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..graphlib.errors import ShapeError
-from ._windows import Axis, Padding, make_axes
+from ._windows import Axis, Padding, make_axes, tap_views
 
 __all__ = [
     "convolve",
@@ -46,6 +48,8 @@ _CHUNK_ROWS = 192
 # Below this run of contiguous elements the columns are laid out taps first, so
 # that the copy's inner loop runs along the positions instead.
 _SHORT_RUN = 16
+# A GEMM narrower than this wastes most of its work.
+_NARROW = 8
 
 
 class _Columns(NamedTuple):
@@ -386,6 +390,9 @@ def input_gradient(
         out = np.empty(tuple(sizes), g.dtype)
     work = work or _NO_WORK
     dst = _last(out, geometry.first)
+    if channels < _NARROW < w.shape[-1]:
+        _scatter(cot, w, axes, dst, work[2])
+        return out
     phases = list(itertools.product(*(_phases(a) for a in axes)))
     whole = all(a.stride == 1 for a in axes)
     for parts in phases:
@@ -406,11 +413,47 @@ def input_gradient(
     return out
 
 
+def _scatter_chunk(
+    axes: Sequence[Axis], images: int, channels: int, itemsize: int
+) -> int:
+    row = prod(a.count * a.taps for a in axes) * channels * itemsize
+    return min(max(1, 4 * _CHUNK_BYTES // max(1, row)), max(1, images))
+
+
+def _scatter(cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any) -> None:
+    """The gradient to the input, added tap by tap (col2im), for few channels."""
+    channels, outputs = w.shape[-2:]
+    matrix = w.reshape(-1, outputs)
+    positions = prod(a.count for a in axes)
+    counts = tuple(a.count for a in axes)
+    chunk = _scatter_chunk(axes, cot.shape[0], channels, cot.itemsize)
+    if not cot.flags.c_contiguous:
+        chunk = 1  # so that an image's cotangent is a (transposed) matrix
+    dst.fill(0)
+    if cot.size == 0:
+        return
+    for i in range(0, cot.shape[0], chunk):
+        piece = cot[i : i + chunk]
+        m = piece.shape[0]
+        # Taps and channels first: the additions run along the positions.
+        terms = _carve(product, (matrix.shape[0], m * positions), cot.dtype)
+        np.matmul(matrix, piece.reshape(-1, outputs).T, out=terms)
+        terms = terms.reshape(*w.shape[:-1], m, *counts)
+        into = dst[i : i + m].transpose(dst.ndim - 1, *range(dst.ndim - 1))
+        for taps, outs, ins in tap_views(axes):
+            target = into[(slice(None), slice(None), *ins)]
+            term = terms[taps][(slice(None), slice(None), *outs)]
+            np.add(target, term, out=target)
+
+
 def input_workspace(
     sizes: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
     """Elements of padding, columns, product and flipped filter."""
     axes = geometry.axes(_spatial(sizes, geometry.first), w[:-2])
+    if w[-2] < _NARROW < w[-1]:
+        chunk = _scatter_chunk(axes, sizes[0], w[-2], itemsize)
+        return [0, 0, chunk * prod(a.count * a.taps for a in axes) * w[-2], 0]
     need = [0, 0, 0, 0]
     whole = all(a.stride == 1 for a in axes)
     for parts in itertools.product(*(_phases(a) for a in axes)):
