@@ -1,0 +1,413 @@
+"""Program -> Plan: order, lifetimes, views, memory.
+
+Everything about memory is decided here, in integers; the executors only follow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.operation import Operation
+from ..graphlib.tensor import Tensor
+from .hazards import Accesses, order_accesses
+from .liveness import lifetimes
+from .memory import place
+from .plan import ARENA, CALL, CONST, FEED, FETCH, VARIABLE, VIEW, Plan, Slot, Step
+from .program import Node, Program, Value, build
+from .rewrites import rewrite
+from .schedule import Order, Problem, order, simulate
+
+__all__ = ["compile_plan"]
+
+_WRITES = ("assign", "update")
+
+
+def compile_plan(
+    operations: Sequence[Operation],
+    fetches: Sequence[Tensor],
+    targets: Sequence[Operation],
+    feeds: Sequence[Tensor],
+    feed_dims: Sequence[tuple[int, ...]],
+) -> Plan:
+    """The plan of a run: needed operations, fetches, feeds and their shapes.
+
+    Raises:
+        InvalidArgumentError: the shapes of the feeds do not fit an operation.
+    """
+    started = time.perf_counter()
+
+    def prepare(cautious: bool) -> tuple[_Layout, Problem, Order]:
+        program = build(operations, fetches, targets, feeds, feed_dims)
+        rewrite(program)
+        layout = _Layout(program, order_accesses(program, cautious))
+        problem = layout.problem()
+        return layout, problem, order(problem)
+
+    try:
+        layout, problem, best = prepare(cautious=False)
+    except ValueError:
+        # Precise edges between reads and writes of several variables can form
+        # a cycle; snapshots then take their place.
+        layout, problem, best = prepare(cautious=True)
+    return layout.plan(problem, best, time.perf_counter() - started)
+
+
+class _Layout:
+    """Where each value of a program lives; builds the scheduler's problem."""
+
+    def __init__(self, program: Program, accesses: Accesses) -> None:
+        self.program = program
+        self.accesses = accesses
+        self.values: list[Value] = []
+        self.index: dict[Value, int] = {}
+        self.kind: list[str] = []
+        self.owner: list[int] = []
+        # (offset, strides) of views whose place is known; the array they are
+        # computed on is never touched.
+        self.place: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._shadow: dict[int, Any] = {}
+        self.mode: list[str] = []
+        self.copies: set[Node] = set()
+        self.fetched = {v for v in program.fetches}
+        for v in program.feeds:
+            self._add(v, FEED)
+        for node in program.nodes:
+            for v in node.inputs:
+                if v not in self.index:
+                    self._add_source(v)
+            self.mode.append(self._outputs(node))
+        for v in program.fetches:
+            if v not in self.index:
+                self._add_source(v)
+
+    # -- where values live ----------------------------------------------------------
+
+    def _add(self, v: Value, kind: str, owner: int | None = None) -> int:
+        i = len(self.values)
+        self.index[v] = i
+        self.values.append(v)
+        self.kind.append(kind)
+        self.owner.append(i if owner is None else owner)
+        return i
+
+    def _add_source(self, v: Value) -> int:
+        if v.kind == "const":
+            return self._add(v, CONST)
+        if v.kind == "variable":
+            return self._add(v, VARIABLE)
+        return self._add(v, FEED)
+
+    def _outputs(self, node: Node) -> str:
+        """Place the outputs of a node; returns the mode of its step."""
+        opdef = node.opdef
+        if opdef.effect in _WRITES or (
+            opdef.alias is not None and node.outputs[0] in self.accesses.root
+        ):
+            return self._variable_outputs(node)
+        if opdef.alias is not None:
+            return self._view(node)
+        if not node.outputs:
+            return "none" if opdef.effect is None else "call"
+        can_write = isinstance(opdef.kernel, str) or opdef.writes_out
+        if not (can_write or opdef.bind) or not all(v.static for v in node.outputs):
+            for v in node.outputs:
+                self._add(v, CALL)
+            return "call"
+        for v in node.outputs:
+            self._add(v, FETCH if v in self.fetched and v.dims else ARENA)
+        return "out"
+
+    def _variable_outputs(self, node: Node) -> str:
+        """Writes of a variable, and views of one: the memory is the session's."""
+        opdef = node.opdef
+        out = node.outputs[0]
+        variable = self.accesses.root[out]
+        owner = self.index[variable]
+        write = opdef.effect in _WRITES
+        for v in node.outputs[1:]:
+            self._add(v, CALL)
+        if variable in self.accesses.assigned:
+            self._add(out, CALL, owner)
+            return "write" if write else "call"
+        if write:
+            i = self._add(out, VIEW, owner)
+            self.place[i] = self._whole(variable)
+            return "write"
+        return self._view(node)
+
+    def _whole(self, v: Value) -> tuple[int, tuple[int, ...]]:
+        return 0, self._array_like(v).strides
+
+    def _array_like(self, v: Value) -> Any:
+        """An array laid out as ``v`` will be; its content is never read."""
+        i = self.index[v]
+        shadow = self._shadow.get(i)
+        if shadow is None:
+            if v.kind == "const":
+                shadow = v.value
+            else:
+                shadow = np.empty(v.dims or (), v.dtype.dtype)
+            self._shadow[i] = shadow
+        return shadow
+
+    def _view(self, node: Node) -> str:
+        """An output that is a view of an input, found out before the run if it
+        can be."""
+        opdef = node.opdef
+        assert opdef.alias is not None
+        source = node.inputs[opdef.alias]
+        out = node.outputs[0]
+        i = self.index[source]
+        owner = self.owner[i]
+        rest_known = all(
+            v.kind == "const" for k, v in enumerate(node.inputs) if k != opdef.alias
+        )
+        known = (
+            source.static
+            and out.static
+            and rest_known
+            and self.kind[owner] in (ARENA, CONST, VARIABLE)
+            and (self.kind[i] != CALL)
+            and not (
+                self.kind[owner] == VARIABLE
+                and self.values[owner] in self.accesses.assigned
+            )
+        )
+        if not known:
+            self._add(out, CALL, owner)
+            return "call"
+        base = self._array_like(source)
+        arrays = [base if v is source else v.value for v in node.inputs]
+        view = opdef.kernel(np, *arrays, **node.attrs)  # type: ignore[operator,misc]
+        whole = self._array_like(self.values[owner])
+        if view.size and not np.may_share_memory(view, whole):
+            # No such view of this layout (a reshape after a transpose): copy.
+            self.copies.add(node)
+            self._add(out, FETCH if out in self.fetched and out.dims else ARENA)
+            return "out"
+        k = self._add(out, VIEW, owner)
+        start = view.__array_interface__["data"][0]
+        offset = start - whole.__array_interface__["data"][0] if view.size else 0
+        self.place[k] = offset, view.strides
+        self._shadow[k] = view
+        return "view"
+
+    # -- the scheduler's problem --------------------------------------------------------
+
+    def problem(self) -> Problem:
+        """What the scheduler sees: owners as buffers, nodes in creation order."""
+        nodes = self.program.nodes
+        position = {n: i for i, n in enumerate(nodes)}
+        owner, index, kind = self.owner, self.index, self.kind
+        reads, writes, after, work, inplace = [], [], [], [], []
+        nbytes = [0] * len(self.values)
+        self.work: list[Any] = []
+        for node, mode in zip(nodes, self.mode):
+            mine = [index[v] for v in node.inputs]
+            reads.append([owner[i] for i in mine])
+            made = [index[v] for v in node.outputs]
+            own = [i for i in made if owner[i] == i]
+            writes.append(own)
+            for i in own:
+                nbytes[i] = self.values[i].nbytes
+            waits = [position[n] for n in node.after]
+            for v, i in zip(node.inputs, mine):
+                if owner[i] != i and v.node is not None:
+                    waits.append(position[v.node])
+            after.append(waits)
+            scratch = ()
+            if mode == "out" and node.opdef.workspace is not None:
+                scratch = tuple(
+                    (np.dtype(d), tuple(dims))
+                    for d, dims in node.opdef.workspace(
+                        node.inputs, node.outputs, node.attrs
+                    )
+                )
+            elif mode == "write" and node.opdef.workspace is not None:
+                scratch = tuple(
+                    (np.dtype(d), tuple(dims))
+                    for d, dims in node.opdef.workspace(
+                        node.inputs, node.outputs, node.attrs
+                    )
+                )
+            self.work.append(scratch)
+            work.append(sum(_aligned(_size(d, dims)) for d, dims in scratch))
+            inplace.append(self._takeovers(node, made) if mode == "out" else [])
+        kept = frozenset(
+            owner[index[v]]
+            for v in self.program.fetches
+            if kind[owner[index[v]]] in (ARENA, FETCH, CALL)
+        )
+        return Problem(reads, writes, after, nbytes, kept, work, inplace)
+
+    def _takeovers(self, node: Node, made: list[int]) -> list[tuple[int, int]]:
+        """(output, input) buffers that may share memory."""
+        pairs: list[tuple[int, int]] = []
+        if not node.opdef.inplace or len(made) != 1 or node in self.copies:
+            return pairs
+        out = made[0]
+        v_out = self.values[out]
+        if self.kind[out] != ARENA:
+            return pairs
+        for k in node.opdef.inplace:
+            if k >= len(node.inputs):
+                break
+            v = node.inputs[k]
+            if v.dims != v_out.dims or v.dtype is not v_out.dtype:
+                continue
+            i = self.index[v]
+            own = self.owner[i]
+            if self.kind[own] != ARENA or not self._covers(i, own):
+                continue
+            # Another view of the same memory must be read in the same places.
+            if all(
+                self.owner[j] != own or j == i or self._same_layout(i, j)
+                for j in (self.index[u] for u in node.inputs)
+            ):
+                pairs.append((out, own))
+        return pairs
+
+    def _covers(self, i: int, own: int) -> bool:
+        """Whether slot ``i`` is all of its owner's memory, in C order."""
+        if i == own:
+            return True
+        known = self.place.get(i)
+        if known is None or known[0] != 0:
+            return False
+        shadow = self._shadow[i]
+        return bool(
+            shadow.flags.c_contiguous and shadow.nbytes == self.values[own].nbytes
+        )
+
+    def _same_layout(self, i: int, j: int) -> bool:
+        a, b = self.values[i], self.values[j]
+        return a.dims == b.dims and self._covers(j, self.owner[j])
+
+    # -- the plan ---------------------------------------------------------------------------
+
+    def plan(self, problem: Problem, best: Order, seconds: float) -> Plan:
+        """Follow the order: lifetimes, placement, steps."""
+        spans = lifetimes(problem, best.nodes)
+        values, kind, owner = self.values, self.kind, self.owner
+        # Storage groups that live in the arena, then scratch.
+        intervals: list[tuple[int, int, int]] = []
+        at: dict[int, int] = {}
+        for i in range(len(values)):
+            g = spans.group[i]
+            if kind[i] == ARENA and g >= 0 and g not in at:
+                at[g] = len(intervals)
+                intervals.append(spans.groups[g])
+        scratch_at: dict[int, int] = {}
+        for step, n in enumerate(best.nodes):
+            if self.work[n]:
+                scratch_at[n] = len(intervals)
+                intervals.extend((step, step, _size(d, s)) for d, s in self.work[n])
+        placed = place(intervals)
+        slots = []
+        for i, v in enumerate(values):
+            offset, strides = self.place.get(i, (0, None))
+            if kind[i] == ARENA and spans.group[i] >= 0:
+                offset = placed.offsets[at[spans.group[i]]]
+            slots.append(
+                Slot(
+                    kind=kind[i],
+                    name=v.tensor.name if v.tensor is not None else "",
+                    dtype=v.dtype,
+                    dims=v.dims,
+                    nbytes=v.nbytes,
+                    owner=owner[i],
+                    offset=offset,
+                    strides=strides,
+                    value=v.value if kind[i] == CONST else None,
+                    first=spans.first[i],
+                    last=spans.last[i],
+                    group=spans.group[i],
+                )
+            )
+        self._shadow.clear()
+        steps = []
+        index = self.index
+        ends = self._ends(best.nodes)
+        for step, n in enumerate(best.nodes):
+            node = self.program.nodes[n]
+            made = tuple(index[v] for v in node.outputs)
+            offsets = placed.offsets[scratch_at.get(n, 0) :]
+            steps.append(
+                Step(
+                    op=node.op,
+                    opdef=node.opdef,
+                    attrs=node.attrs,
+                    inputs=tuple(index[v] for v in node.inputs),
+                    outputs=made,
+                    mode=self.mode[n],
+                    work=tuple(
+                        (o, d, s) for o, (d, s) in zip(offsets, self.work[n])
+                    )
+                    if self.work[n]
+                    else (),
+                    frees=tuple(ends.get(step, ())),
+                    takes_over=tuple(
+                        (o, spans.shares[o]) for o in made if o in spans.shares
+                    ),
+                    copy_view=node in self.copies,
+                )
+            )
+        live = simulate(problem, best.nodes)
+        accesses = self.accesses
+        variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
+        return Plan(
+            steps=tuple(steps),
+            slots=tuple(slots),
+            feeds=tuple(index[v] for v in self.program.feeds),
+            fetches=tuple(index[v] for v in self.program.fetches),
+            live_bytes=tuple(live.bytes),
+            peak_bytes=live.peak,
+            arena_bytes=placed.total,
+            fetch_bytes=sum(s.nbytes for s in slots if s.kind == FETCH),
+            exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind)),
+            order=next(k for k, p in best.tried.items() if p == best.peak),
+            tried=best.tried,
+            rewrites=tuple(self.program.log),
+            variables=variables,
+            assigned=frozenset(index[v] for v in accesses.assigned),
+            required={
+                index[v]: None if n is None else n.op
+                for v, n in accesses.required.items()
+                if v in index
+            },
+            updated=frozenset(index[v] for v in accesses.writes),
+            variable_ops={i: values[i].tensor.op for i in variables},  # type: ignore[union-attr]
+            writes=bool(accesses.writes),
+            seconds=seconds,
+        )
+
+    def _ends(self, nodes: Sequence[int]) -> dict[int, list[int]]:
+        """Per step, the kernel-allocated values and views that die after it."""
+        last: dict[int, int] = {}
+        fetched = {self.index[v] for v in self.program.fetches}
+        for step, n in enumerate(nodes):
+            node = self.program.nodes[n]
+            for v in (*node.inputs, *node.outputs):
+                i = self.index[v]
+                if self.kind[i] == CALL:
+                    last[i] = step
+        ends: dict[int, list[int]] = {}
+        for i, step in last.items():
+            if i not in fetched:
+                ends.setdefault(step, []).append(i)
+        return ends
+
+
+def _size(dtype: Any, dims: tuple[int, ...]) -> int:
+    n: int = np.dtype(dtype).itemsize
+    for d in dims:
+        n *= d
+    return n
+
+
+def _aligned(n: int) -> int:
+    return -(-n // 64) * 64

@@ -1,0 +1,478 @@
+"""The fast executor: a plan bound to memory, run as one flat loop.
+
+A frame is a plan bound to one arena: every kernel call is ready with its
+arguments, so a run is ``for f, args in instructions: f(*args)``.  Values that
+change from run to run (feeds, fetched arrays, whatever kernels allocate) are
+written into the argument lists where they are used.  A frame serves one run at
+a time; concurrent runs get frames of their own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.errors import (
+    DagradError,
+    ExecutionError,
+    FailedPreconditionError,
+    ResourceExhaustedError,
+)
+from ..graphlib.operation import Operation
+from .plan import ARENA, CALL, CONST, FEED, FETCH, VARIABLE, VIEW, Plan, Slot, Step
+from .variables import State
+
+__all__ = ["Executable", "Frame", "run_error"]
+
+ALIGNMENT = 64
+
+# Where a run writes an array: (argument list, position).
+Site = tuple[list[Any], int]
+# How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
+_GIVE, _SCALAR, _COPY, _FOUND = range(4)
+
+
+class Spec:
+    """A slot as kernels' ``bind`` and workspaces see it."""
+
+    __slots__ = ("dtype", "dims", "value")
+
+    def __init__(self, slot: Slot) -> None:
+        self.dtype = slot.dtype
+        self.dims = slot.dims
+        self.value = slot.value
+
+
+def aligned_bytes(n: int) -> Any:
+    """``n`` uninitialised bytes that start at a multiple of 64."""
+    raw = np.empty(n + ALIGNMENT, dtype=np.uint8)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[start : start + n]
+
+
+class Frame:
+    """One binding of a plan to an arena and to a session's state."""
+
+    __slots__ = (
+        "plan",
+        "state",
+        "epoch",
+        "instructions",
+        "steps",
+        "feed_sites",
+        "fresh",
+        "assigned_sites",
+        "collect",
+        "outs",
+        "_arena",
+        "_sites",
+        "_arrays",
+    )
+
+    def __init__(self, plan: Plan, state: State) -> None:
+        self.plan = plan
+        self.state = state
+        self.epoch = state.epoch
+        self._arena = aligned_bytes(plan.arena_bytes)
+        self._sites: dict[int, list[Site]] = {}
+        self._arrays: dict[int, Any] = {}
+        self.outs: list[Any] = [None] * len(plan.fetches)
+        require_variables(plan, state)
+        self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
+        self.steps: list[int] = []  # the plan's step of each instruction
+        for number, step in enumerate(plan.steps):
+            self._bind(number, step)
+        self.collect = [self._collector(k, s) for k, s in enumerate(plan.fetches)]
+        sites = self._sites
+        self.feed_sites = [sites.get(s, []) for s in plan.feeds]
+        #: (shape, dtype, sites) of arrays that each run allocates for the caller.
+        self.fresh = [
+            (s.dims, s.dtype.dtype, sites.get(i, []))
+            for i, s in enumerate(plan.slots)
+            if s.kind == FETCH
+        ]
+        self.assigned_sites = [
+            (state.cell(self._variable_op(i)), sites.get(i, [])) for i in plan.assigned
+        ]
+        self._freeze()
+
+    # -- binding --------------------------------------------------------------------
+
+    def _freeze(self) -> None:
+        """Make argument lists that no run changes tuples: they unpack faster."""
+        changed = {id(target) for sites in self._sites.values() for target, _ in sites}
+        self.instructions = [
+            (f, args if id(args) in changed else tuple(args))
+            for f, args in self.instructions
+        ]
+        self._arrays.clear()
+
+    def _variable_op(self, slot: int) -> Operation:
+        return self.plan.variable_ops[slot]
+
+    def _fixed(self, i: int) -> Any:
+        """The array of a slot whose memory is the same in every run, else None."""
+        array = self._arrays.get(i)
+        if array is not None:
+            return array
+        slot = self.plan.slots[i]
+        kind = slot.kind
+        if kind == ARENA:
+            array = np.ndarray(
+                slot.dims or (), slot.dtype.dtype, buffer=self._arena, offset=slot.offset
+            )
+        elif kind == CONST:
+            array = slot.value
+        elif kind == VARIABLE:
+            if i in self.plan.assigned:
+                return None
+            array = self.state.cell(self._variable_op(i)).array
+        elif kind == VIEW:
+            array = self._view(slot)
+        else:
+            return None
+        self._arrays[i] = array
+        return array
+
+    def _view(self, slot: Slot) -> Any:
+        base = self._fixed(slot.owner)
+        dims = slot.dims or ()
+        if not slot.nbytes:
+            return np.empty(dims, slot.dtype.dtype)
+        owner = self.plan.slots[slot.owner]
+        if owner.kind == ARENA:
+            view = np.ndarray(
+                dims,
+                slot.dtype.dtype,
+                buffer=self._arena,
+                offset=owner.offset + slot.offset,
+                strides=slot.strides,
+            )
+        else:
+            view = np.ndarray(
+                dims,
+                slot.dtype.dtype,
+                buffer=base.reshape(-1).view(np.uint8) if base.ndim == 0 else base,
+                offset=slot.offset,
+                strides=slot.strides,
+            )
+        if 0 in slot.strides:  # type: ignore[operator]
+            view.setflags(write=False)  # a broadcast: one element, many places
+        return view
+
+    def _argument(self, slot: int, args: list[Any]) -> None:
+        """Append a slot's array to ``args``, or note to write it there in a run."""
+        array = self._fixed(slot)
+        if array is None:
+            self._sites.setdefault(slot, []).append((args, len(args)))
+        args.append(array)
+
+    def _bind(self, number: int, step: Step) -> None:
+        """The instructions of one step."""
+        if step.mode in ("view", "none"):
+            return
+        args: list[Any] = []
+        opdef = step.opdef
+        cell_first = opdef.effect in ("assign", "probe")
+        for k, s in enumerate(step.inputs):
+            if cell_first and k == 0:
+                args.append(self._cell_of(s))
+            else:
+                self._argument(s, args)
+        if step.mode == "out":
+            function = self._into_out(step, args)
+        elif step.mode == "write" and not self._out_sites(step):
+            function = self._kernel(step)
+        else:
+            function = self._call(step)
+        self._emit(number, function, args)
+        self._emit_frees(number, step)
+
+    def _emit(self, number: int, function: Any, args: list[Any]) -> None:
+        self.instructions.append((function, args))
+        self.steps.append(number)
+
+    def _cell_of(self, slot: int) -> Any:
+        return self.state.cell(self._variable_op(self.plan.slots[slot].owner))
+
+    def _out_sites(self, step: Step) -> bool:
+        return any(self.plan.slots[s].kind == CALL for s in step.outputs)
+
+    def _work(self, step: Step) -> dict[str, Any]:
+        if not step.work:
+            return {}
+        return {
+            "work": tuple(
+                np.ndarray(dims, dtype, buffer=self._arena, offset=offset)
+                for offset, dtype, dims in step.work
+            )
+        }
+
+    def _kernel(self, step: Step) -> Callable[..., Any]:
+        """A step's kernel with everything but its arrays."""
+        opdef = step.opdef
+        kernel = opdef.kernel
+        if isinstance(kernel, str):
+            return getattr(np, kernel)  # type: ignore[no-any-return]
+        assert kernel is not None
+        keywords = {**step.attrs, **self._work(step)}
+        if opdef.effect == "random":
+            return partial(kernel, np, self.state.stream(step.op), **keywords)
+        return partial(kernel, np, **keywords)
+
+    def _into_out(self, step: Step, args: list[Any]) -> Callable[..., Any]:
+        """A call that writes into planned memory; appends the outputs to ``args``."""
+        opdef = step.opdef
+        slots = self.plan.slots
+        if step.copy_view:
+            return self._copy_view(step, args)
+        if opdef.bind is not None:
+            bound = opdef.bind(
+                step.attrs,
+                [Spec(slots[s]) for s in step.inputs],
+                [Spec(slots[s]) for s in step.outputs],
+            )
+            if bound is not None:
+                for s in step.outputs:
+                    self._argument(s, args)
+                return bound  # type: ignore[no-any-return]
+        if isinstance(opdef.kernel, str):
+            for s in step.outputs:
+                self._argument(s, args)
+            return getattr(np, opdef.kernel)  # type: ignore[no-any-return]
+        kernel = self._kernel(step)
+        fixed = [self._fixed(s) for s in step.outputs]
+        if all(a is not None for a in fixed):
+            out = fixed[0] if len(fixed) == 1 else tuple(fixed)
+            return partial(kernel, out=out)
+        count = len(args)
+        for s in step.outputs:
+            self._argument(s, args)
+        if len(fixed) == 1:
+
+            def into_one(*arrays: Any) -> Any:
+                return kernel(*arrays[:count], out=arrays[count])
+
+            return into_one
+
+        def into_many(*arrays: Any) -> Any:
+            return kernel(*arrays[:count], out=arrays[count:])
+
+        return into_many
+
+    def _copy_view(self, step: Step, args: list[Any]) -> Callable[..., Any]:
+        """A view op that must copy: its kernel's result, written to the output."""
+        kernel = self._kernel(step)
+        self._argument(step.outputs[0], args)
+
+        def copy(*arrays: Any) -> None:
+            np.copyto(arrays[-1], kernel(*arrays[:-1]))
+
+        return copy
+
+    def _call(self, step: Step) -> Callable[..., Any]:
+        """A call whose kernel allocates; its results go where they are read."""
+        kernel = self._kernel(step)
+        # Sites are filled in while later steps are bound: keep the lists.
+        sites = [self._sites.setdefault(s, []) for s in step.outputs]
+        if len(sites) == 1:
+            places = sites[0]
+
+            def call_one(*arrays: Any) -> None:
+                result = kernel(*arrays)
+                if type(result) is not np.ndarray:
+                    result = np.asarray(result)
+                for target, k in places:
+                    target[k] = result
+
+            return call_one
+
+        def call_many(*arrays: Any) -> None:
+            results = kernel(*arrays)
+            for result, where in zip(results or (), sites):
+                for target, k in where:
+                    target[k] = np.asarray(result)
+
+        return call_many
+
+    def _emit_frees(self, number: int, step: Step) -> None:
+        """Drop what kernels allocated once its last reader has run."""
+        if not step.frees:
+            return
+        lists = [self._sites.setdefault(s, []) for s in step.frees]
+
+        def free() -> None:
+            for where in lists:
+                for target, k in where:
+                    target[k] = None
+
+        self._emit(number, free, [])
+
+    def _collector(self, k: int, slot: int) -> tuple[int, Any]:
+        """How the ``k``-th fetched value leaves the frame."""
+        s = self.plan.slots[slot]
+        if s.kind == FETCH:
+            self._sites.setdefault(slot, []).append((self.outs, k))
+            return _GIVE, None
+        array = self._fixed(slot)
+        if array is None:
+            self._sites.setdefault(slot, []).append((self.outs, k))
+            if s.kind == CALL and s.owner == slot:
+                return _FOUND, None
+            return _COPY, None
+        if s.dims == ():
+            return _SCALAR, array
+        return _COPY, array
+
+    # -- running ----------------------------------------------------------------------
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """Run once; returns the fetched values as the caller may keep them."""
+        for array, sites in zip(feeds, self.feed_sites):
+            for target, k in sites:
+                target[k] = array
+        for dims, dtype, sites in self.fresh:
+            array = np.empty(dims, dtype)
+            for target, k in sites:
+                target[k] = array
+        for cell, sites in self.assigned_sites:
+            for target, k in sites:
+                target[k] = cell.array
+        steps = iter(self.instructions)
+        try:
+            for function, args in steps:
+                function(*args)
+        except Exception as error:
+            left = operator.length_hint(steps)
+            step = self.steps[len(self.instructions) - left - 1]
+            number = len(self.instructions) - left - 1
+            arrays = self.instructions[number][1]
+            raise run_error(self.plan.steps[step], arrays, error) from error
+        results = []
+        for k, (how, array) in enumerate(self.collect):
+            if how == _GIVE:
+                results.append(self.outs[k])
+            elif how == _SCALAR:
+                results.append(array[()])
+            elif how == _COPY:
+                results.append(_leave(self.outs[k] if array is None else array))
+            else:
+                results.append(_found(self.outs[k]))
+        self._forget()
+        return results
+
+    def _forget(self) -> None:
+        """Keep nothing of this run's feeds and fetched arrays."""
+        for sites in self.feed_sites:
+            for target, k in sites:
+                target[k] = None
+        for _, _, sites in self.fresh:
+            for target, k in sites:
+                target[k] = None
+        outs = self.outs
+        for k in range(len(outs)):
+            outs[k] = None
+
+
+def require_variables(plan: Plan, state: State) -> None:
+    """Check that every variable that is read before it is written has a value.
+
+    Raises:
+        FailedPreconditionError: it names each that has none, and its reader.
+    """
+    missing = []
+    for i, reader in plan.required.items():
+        op = plan.variable_ops[i]
+        if state.cell(op).array is None:
+            where = "fetched"
+            if reader is not None:
+                where = f"read by {reader.describe()}, {reader.defined_at()}"
+            missing.append(f'variable "{op.name}" ({op.defined_at()}), {where}')
+    for i in plan.updated - plan.assigned - set(plan.required):
+        op = plan.variable_ops[i]
+        if state.cell(op).array is None:
+            missing.append(f'variable "{op.name}" ({op.defined_at()}), updated')
+    if missing:
+        raise FailedPreconditionError(
+            "used before it was initialised: "
+            + "; ".join(missing)
+            + ". Run global_variables_initializer() first, or restore the variables."
+        )
+
+
+def _leave(array: Any) -> Any:
+    """A copy that the caller may keep; 0-d becomes a scalar."""
+    if array.ndim == 0:
+        return array[()]
+    return array.copy()
+
+
+def _found(array: Any) -> Any:
+    """What a kernel allocated: given as it is unless it is a view."""
+    if array.ndim == 0:
+        return array[()]
+    return array if array.flags.owndata else array.copy()
+
+
+def run_error(step: Step, arrays: Sequence[Any], error: Exception) -> Exception:
+    """The error of a step, with its operation, shapes and the user's lines."""
+    shapes = ", ".join(
+        f"{a.dtype}{a.shape}" for a in arrays if isinstance(a, np.ndarray)
+    )
+    text = step.op.explain(f"{error} (arrays in this run: {shapes})")
+    if isinstance(error, DagradError):
+        return type(error)(text, step.op)
+    if isinstance(error, MemoryError):
+        return ResourceExhaustedError(text, step.op)
+    return ExecutionError(text, step.op)
+
+
+class Executable:
+    """A plan and the frames that run it, for one session."""
+
+    __slots__ = ("plan", "state", "_frames", "_lock")
+
+    def __init__(self, plan: Plan, state: State) -> None:
+        self.plan = plan
+        self.state = state
+        self._frames: list[Frame] = []
+        if plan.writes:
+            self._lock = state.lock.acquire_write, state.lock.release_write
+        elif plan.variables:
+            self._lock = state.lock.acquire_read, state.lock.release_read
+        else:
+            self._lock = None
+
+    def __call__(self, feeds: Sequence[Any]) -> list[Any]:
+        """Run with arrays of the dtypes and shapes that the plan is for."""
+        if self._lock is None:
+            return self._run(feeds)
+        acquire, release = self._lock
+        acquire()
+        try:
+            return self._run(feeds)
+        finally:
+            release()
+
+    def check_variables(self) -> None:
+        """Raise FailedPreconditionError for a variable that has no value yet."""
+        require_variables(self.plan, self.state)
+
+    def _run(self, feeds: Sequence[Any]) -> list[Any]:
+        frames = self._frames
+        state = self.state
+        try:
+            frame = frames.pop()
+        except IndexError:
+            frame = Frame(self.plan, state)
+        if frame.epoch != state.epoch:
+            frame = Frame(self.plan, state)
+        with np.errstate(all="ignore"):
+            results = frame.run(feeds)  # a frame that failed is not used again
+        if frame.epoch == state.epoch:
+            frames.append(frame)
+        return results

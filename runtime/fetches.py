@@ -1,0 +1,93 @@
+"""Fetches: any nesting of tensors, operations, variables and names.
+
+The structure is taken apart once per plan; after a run the results are put back
+into the same structure (lists, tuples, namedtuples, dicts, dataclasses).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..graphlib.errors import DagradError, FetchError
+from ..graphlib.graph import Graph
+from ..graphlib.operation import Operation
+from ..graphlib.tensor import Tensor
+
+__all__ = ["Fetches"]
+
+# Puts the results of the distinct tensors back into the caller's structure.
+Rebuild = Callable[[Sequence[Any]], Any]
+
+
+class Fetches:
+    """A fetch structure, taken apart.
+
+    Attributes:
+        tensors: distinct tensors, in order of first appearance.
+        targets: distinct operations to run for their effect.
+        rebuild: results of ``tensors`` -> the structure.
+    """
+
+    __slots__ = ("tensors", "targets", "rebuild")
+
+    def __init__(self, graph: Graph, fetches: Any) -> None:
+        self.tensors: list[Tensor] = []
+        self.targets: list[Operation] = []
+        index: dict[Tensor, int] = {}
+        self.rebuild = self._take(graph, fetches, index)
+
+    def _take(self, graph: Graph, item: Any, index: dict[Tensor, int]) -> Rebuild:
+        # Recursion is over the caller's nesting of containers, not the graph.
+        if isinstance(item, (Tensor, Operation, str)) or hasattr(
+            item, "_as_graph_element"
+        ):
+            return self._leaf(graph, item, index)
+        if isinstance(item, (list, tuple)):
+            parts = [self._take(graph, x, index) for x in item]
+            if hasattr(item, "_fields"):
+                make = type(item)
+                return lambda r: make(*[p(r) for p in parts])
+            if isinstance(item, tuple):
+                return lambda r: tuple([p(r) for p in parts])
+            return lambda r: [p(r) for p in parts]
+        if isinstance(item, Mapping):
+            pairs = [(k, self._take(graph, v, index)) for k, v in item.items()]
+            kind = type(item)
+            if kind is dict:
+                return lambda r: {k: p(r) for k, p in pairs}
+            return lambda r: kind([(k, p(r)) for k, p in pairs])  # type: ignore[call-arg]
+        if dataclasses.is_dataclass(item) and not isinstance(item, type):
+            fields = [
+                (f.name, self._take(graph, getattr(item, f.name), index))
+                for f in dataclasses.fields(item)
+                if f.init
+            ]
+            make_one = type(item)
+            return lambda r: make_one(**{k: p(r) for k, p in fields})
+        if item is None:
+            raise FetchError(
+                "cannot fetch None: a gradient that is None means that no "
+                "differentiable path leads from its x to the ys"
+            )
+        raise FetchError(
+            f"cannot fetch {item!r} (a {type(item).__name__}): fetch tensors, "
+            "operations, variables, names, or lists, tuples, dicts and dataclasses "
+            "of them"
+        )
+
+    def _leaf(self, graph: Graph, item: Any, index: dict[Tensor, int]) -> Rebuild:
+        try:
+            element = graph.as_graph_element(item)
+        except DagradError as error:
+            raise FetchError(f"cannot fetch {item!r}: {error}") from None
+        if isinstance(element, Operation):
+            if element not in self.targets:
+                self.targets.append(element)
+            return lambda r: None
+        k = index.get(element)
+        if k is None:
+            k = index[element] = len(self.tensors)
+            self.tensors.append(element)
+        return lambda r: r[k]

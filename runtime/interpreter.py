@@ -1,0 +1,127 @@
+"""The reference executor: a plan step by step, every kernel allocating.
+
+It shares no memory decisions with the fast executor (no arena, no ``out=``, no
+in-place), so tests hold the two equal; it also measures: time and bytes per
+step, and what is alive at the peak.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .executor import run_error
+from .plan import CONST, VARIABLE, Plan, Step
+from .report import RunReport, StepReport
+from .variables import State
+
+__all__ = ["interpret"]
+
+
+def interpret(
+    plan: Plan, state: State, feeds: Sequence[Any], report: RunReport | None = None
+) -> list[Any]:
+    """Run ``plan`` once; returns copies of the fetched values.
+
+    Args:
+        plan: what to run.
+        state: the session's variables and random streams.
+        feeds: arrays, in the order of ``plan.feeds``.
+        report: filled with measurements where given.
+    """
+    values: list[Any] = [None] * len(plan.slots)
+    for slot, array in zip(plan.feeds, feeds):
+        values[slot] = array
+    for i, slot in enumerate(plan.slots):
+        if slot.kind == CONST:
+            values[i] = slot.value
+    for i, op in plan.variable_ops.items():
+        values[i] = state.cell(op).array
+    dying = _last_uses(plan)
+    alive: dict[int, int] = {}
+    started = time.perf_counter()
+    for number, step in enumerate(plan.steps):
+        begin = time.perf_counter()
+        _run_step(plan, state, step, values)
+        end = time.perf_counter()
+        if report is not None:
+            made = 0
+            for s in step.outputs:
+                slot = plan.slots[s]
+                array = values[s]
+                if slot.owner == s and isinstance(array, np.ndarray):
+                    alive[s] = array.nbytes
+                    made += array.nbytes
+            report.steps.append(
+                StepReport(
+                    name=step.name,
+                    type=step.opdef.type,
+                    source=str(step.source or ""),
+                    start=begin - started,
+                    seconds=end - begin,
+                    output_bytes=made,
+                    live_bytes=sum(alive.values()),
+                    shapes=tuple(
+                        str(getattr(values[s], "shape", "")) for s in step.outputs
+                    ),
+                )
+            )
+            report.note_live(
+                {plan.slots[s].name: (plan.slots[s].spec, n) for s, n in alive.items()}
+            )
+        for s in dying[number]:
+            values[s] = None
+            alive.pop(s, None)
+    if report is not None:
+        report.seconds = time.perf_counter() - started
+    return [_leave(values[s]) for s in plan.fetches]
+
+
+def _run_step(plan: Plan, state: State, step: Step, values: list[Any]) -> None:
+    opdef = step.opdef
+    kernel = opdef.kernel
+    if kernel is None or step.mode == "none":
+        return
+    arrays = [values[s] for s in step.inputs]
+    if opdef.effect in ("assign", "probe"):
+        root = plan.slots[step.inputs[0]].owner
+        arrays[0] = state.cell(plan.variable_ops[root])
+    with np.errstate(all="ignore"):
+        try:
+            if isinstance(kernel, str):
+                result = getattr(np, kernel)(*arrays)
+            elif opdef.effect == "random":
+                result = kernel(np, state.stream(step.op), *arrays, **step.attrs)
+            else:
+                result = kernel(np, *arrays, **step.attrs)
+        except Exception as error:
+            raise run_error(step, arrays, error) from error
+    if not step.outputs:
+        return
+    results = result if isinstance(result, tuple) else (result,)
+    for s, r in zip(step.outputs, results):
+        values[s] = np.asarray(r)
+        if opdef.effect == "assign":
+            values[plan.slots[s].owner] = values[s]
+
+
+def _last_uses(plan: Plan) -> list[list[int]]:
+    """Per step, the slots whose value nothing reads any more."""
+    last: dict[int, int] = {}
+    for number, step in enumerate(plan.steps):
+        for s in (*step.inputs, *step.outputs):
+            last[s] = number
+            last[plan.slots[s].owner] = number
+    keep = set(plan.fetches) | {plan.slots[s].owner for s in plan.fetches}
+    dying: list[list[int]] = [[] for _ in plan.steps]
+    for s, number in last.items():
+        if s not in keep and plan.slots[s].kind not in (CONST, VARIABLE):
+            dying[number].append(s)
+    return dying
+
+
+def _leave(array: Any) -> Any:
+    return array[()] if array.ndim == 0 else np.array(array)

@@ -1,0 +1,186 @@
+"""Plan: what a run will do, as frozen data.
+
+A plan holds no arrays except constants, so it can be printed, drawn and tested
+without running it.  Executors bind it to memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..graphlib.dtypes import DType
+from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
+from ..graphlib.shapes import Dims, text
+from ..graphlib.source import Source
+
+__all__ = ["ARENA", "CALL", "CONST", "FEED", "FETCH", "VARIABLE", "VIEW"]
+__all__ += ["Plan", "Slot", "Step"]
+
+# Kinds of slots: where a value's memory is.
+ARENA = "arena"  #: at a fixed offset of the plan's arena
+CONST = "const"  #: an array that the graph holds
+FEED = "feed"  #: the caller's array
+FETCH = "fetch"  #: a new array in every run, handed to the caller
+VARIABLE = "variable"  #: the session's array
+VIEW = "view"  #: a view of another slot (``owner``)
+CALL = "call"  #: whatever the kernel returns; freed at its last use
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One value of a plan.
+
+    Attributes:
+        kind: where its memory is (see the constants of this module).
+        name: the graph tensor it stands for.
+        dtype, dims: element type and shape; dims has None where the shape is
+            only known during the run.
+        nbytes: bytes, 0 where not known before the run.
+        offset: bytes from the start of the arena (kind "arena"), or from the
+            start of the owner (kind "view" with known strides).
+        strides: of a view whose place is known before the run, in bytes.
+        owner: the slot whose memory this is (itself, unless kind is "view").
+        value: the array of a constant.
+        first, last: steps at which it is made and last used (-1: not made by a
+            step).
+        group: the storage group: slots of one group share memory, one taking it
+            over from the other.
+    """
+
+    kind: str
+    name: str
+    dtype: DType
+    dims: Dims
+    nbytes: int
+    owner: int
+    offset: int = 0
+    strides: tuple[int, ...] | None = None
+    value: Any = None
+    first: int = -1
+    last: int = -1
+    group: int = -1
+
+    @property
+    def spec(self) -> str:
+        """``float32(32, 10)``."""
+        return f"{self.dtype.name}{text(self.dims)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a plan.
+
+    Attributes:
+        op: the graph's operation.
+        opdef, attrs: what to compute.
+        inputs, outputs: slot indices.
+        work: (offset, numpy dtype, dims) of scratch arrays in the arena.
+        frees: slots whose value is dead after this step.
+        takes_over: (output slot, input slot) pairs that share memory.
+        mode: "out" (kernel writes into planned memory), "view" (nothing to run),
+            "call" (kernel allocates), "write" (changes a variable), "none".
+        copy_view: a view op that must copy here, as its input's layout has no
+            such view.
+    """
+
+    op: Operation
+    opdef: OpDef
+    attrs: Mapping[str, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    mode: str
+    work: tuple[tuple[int, Any, tuple[int, ...]], ...] = ()
+    frees: tuple[int, ...] = ()
+    takes_over: tuple[tuple[int, int], ...] = ()
+    copy_view: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the operation."""
+        return self.op.name
+
+    @property
+    def source(self) -> Source | None:
+        """The user's line that made the operation."""
+        return self.op.source
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run does for given fetches, feeds and shapes of feeds.
+
+    Attributes:
+        steps: in the order of execution.
+        slots: every value.
+        feeds: slots of the feeds, in the order of the feed keys.
+        fetches: slots to return.
+        live_bytes: bytes alive at each step: the plan's own memory (arena and
+            fetched arrays); not feeds, constants or variables.
+        peak_bytes: the most of ``live_bytes``.
+        arena_bytes: size of the arena.
+        fetch_bytes: size of the fetched arrays.
+        exact: whether every shape is known, so that the peak is exact.
+        order: the name of the chosen order; ``tried``: peak bytes by order.
+        rewrites: (pass, number of nodes it removed or changed).
+        variables: slots of variables; ``assigned``: those that may get new
+            memory in this run; ``required``: slot -> (reader or None).
+        updated: slots of variables that are changed in place.
+        variable_ops: slot -> the operation that makes the variable.
+        writes: whether the run changes variables.
+        seconds: what planning took.
+    """
+
+    steps: tuple[Step, ...]
+    slots: tuple[Slot, ...]
+    feeds: tuple[int, ...]
+    fetches: tuple[int, ...]
+    live_bytes: tuple[int, ...]
+    peak_bytes: int
+    arena_bytes: int
+    fetch_bytes: int
+    exact: bool
+    order: str
+    tried: Mapping[str, int]
+    rewrites: tuple[tuple[str, int], ...]
+    variables: tuple[int, ...]
+    assigned: frozenset[int]
+    updated: frozenset[int]
+    required: Mapping[int, Operation | None]
+    variable_ops: Mapping[int, Operation]
+    writes: bool
+    seconds: float = field(default=0.0, compare=False)
+
+    def live_at(self, step: int) -> list[Slot]:
+        """The slots whose memory is alive at ``step``, largest first."""
+        alive = [
+            s
+            for s in self.slots
+            if s.kind in (ARENA, FETCH, CALL) and s.first <= step <= s.last
+        ]
+        return sorted(alive, key=lambda s: (-s.nbytes, s.name))
+
+    @property
+    def peak_step(self) -> int:
+        """The first step at the peak, -1 for an empty plan."""
+        if not self.live_bytes:
+            return -1
+        return self.live_bytes.index(self.peak_bytes)
+
+    def __str__(self) -> str:
+        lines = [
+            f"plan of {len(self.steps)} steps, peak {self.peak_bytes:,} bytes "
+            f"(arena {self.arena_bytes:,}, fetched {self.fetch_bytes:,}), "
+            f"order {self.order!r}"
+        ]
+        for i, step in enumerate(self.steps):
+            ins = ", ".join(f"%{s}" for s in step.inputs)
+            outs = ", ".join(f"%{s}:{self.slots[s].spec}" for s in step.outputs)
+            frees = " ".join(f"%{s}" for s in step.frees)
+            lines.append(
+                f"{i:5} {outs or '-'} = {step.opdef.type}({ins})  # {step.name}"
+                + (f"  frees {frees}" if frees else "")
+            )
+        return "\n".join(lines)

@@ -1,0 +1,410 @@
+"""Session: runs parts of a graph, and keeps its variables between runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.errors import (
+    DeadlineExceededError,
+    FeedError,
+    FetchError,
+    SessionClosedError,
+)
+from ..graphlib.graph import Graph, get_default_graph, session_stack
+from ..graphlib.operation import Operation
+from ..graphlib.tensor import Tensor
+from .compiler import compile_plan
+from .executor import Executable
+from .feeds import convert, expand, feed_key, missing_feeds
+from .fetches import Fetches
+from .interpreter import interpret
+from .plan import Plan
+from .program import needed_operations
+from .report import RunMetadata, RunOptions, RunReport
+from .variables import State
+
+__all__ = ["InteractiveSession", "Session", "get_default_session"]
+
+# How many (fetches, feed keys) a session keeps ready, and how many shapes of
+# each: what a long-lived program that varies them may hold in memory.
+_MAX_RUNNERS = 256
+_MAX_SHAPES = 32
+
+_LEAVES = (Tensor, Operation, str)
+
+
+class _Runner:
+    """Everything that depends on (fetches, feed keys): ready for arrays."""
+
+    __slots__ = ("session", "fetches", "feeds", "operations", "nested", "_plans")
+
+    def __init__(
+        self, session: Session, fetches: Fetches, feeds: list[Tensor], nested: bool
+    ) -> None:
+        self.session = session
+        self.fetches = fetches
+        self.feeds = feeds
+        self.nested = nested
+        self.operations = needed_operations(fetches.tensors, fetches.targets, feeds)
+        error = missing_feeds(
+            self.operations, feeds, fetches.tensors, fetches.targets
+        )
+        if error is not None:
+            raise error
+        self._plans: dict[Any, Executable] = {}
+
+    def convert(self, values: Any) -> list[Any]:
+        """The feed values as arrays of the right dtype and a fitting shape."""
+        return [convert(t, v) for t, v in zip(self.feeds, values)]
+
+    def executable(self, arrays: Sequence[Any]) -> Executable:
+        """The plan for these shapes, made on first use."""
+        key = tuple([a.shape for a in arrays])
+        found = self._plans.get(key)
+        if found is None:
+            with self.session._compile_lock:
+                found = self._plans.get(key)
+                if found is None:
+                    found = Executable(self.plan(key), self.session._state)
+                    if len(self._plans) >= _MAX_SHAPES:
+                        del self._plans[next(iter(self._plans))]
+                    self._plans[key] = found
+        return found
+
+    def plan(self, shapes: Sequence[tuple[int, ...]]) -> Plan:
+        """A new plan for feeds of these shapes."""
+        return compile_plan(
+            self.operations,
+            self.fetches.tensors,
+            self.fetches.targets,
+            self.feeds,
+            shapes,
+        )
+
+
+class Session:
+    """Runs a graph.
+
+    >>> import dagrad as dg
+    >>> x = dg.placeholder(dg.float32, [None])
+    >>> with dg.Session() as session:
+    ...     session.run(x * 2.0, {x: [1, 2]})
+    array([2., 4.], dtype=float32)
+
+    Args:
+        target: accepted for TF1 programs; runs are in this process.
+        graph: the graph to run (default: the default graph).
+        config: a :class:`ConfigProto`.
+    """
+
+    def __init__(
+        self, target: Any = "", graph: Graph | None = None, config: Any = None
+    ) -> None:
+        if isinstance(target, Graph):
+            target, graph = "", target
+        if target not in ("", None, b"") and not isinstance(target, str):
+            raise TypeError(f"target must be a string, not {target!r}")
+        self._graph = get_default_graph() if graph is None else graph
+        self._config = config
+        self._state = State()
+        self._runners: dict[Any, _Runner] = {}
+        self._compile_lock = threading.RLock()
+        self._closed = False
+        self._contexts: list[Any] = []
+
+    # -- running ------------------------------------------------------------------------
+
+    def run(
+        self,
+        fetches: Any,
+        feed_dict: Mapping[Any, Any] | None = None,
+        options: RunOptions | None = None,
+        run_metadata: RunMetadata | None = None,
+    ) -> Any:
+        """Compute ``fetches`` and return their values in the same structure.
+
+        Args:
+            fetches: a tensor, operation, variable or name, or lists, tuples,
+                namedtuples, dicts and dataclasses of them.  Operations give
+                None.
+            feed_dict: tensor -> value; any tensor can be fed.
+            options: see :class:`RunOptions`.
+            run_metadata: filled by a traced run.
+
+        Returns:
+            NumPy arrays (scalars for 0-d tensors) that the caller may keep and
+            change.
+
+        Raises:
+            FetchError, FeedError: something that cannot be fetched or fed, or a
+                placeholder that is needed and not fed.
+            FailedPreconditionError: a variable is not initialised.
+            InvalidArgumentError, ExecutionError: an operation failed.
+            SessionClosedError: the session is closed.
+        """
+        if feed_dict is None:
+            feed_dict = {}
+        runner = self._runner(fetches, feed_dict)
+        values: Any = feed_dict.values()
+        if runner.nested:
+            values = [v for _, v in expand(feed_dict)]
+        arrays = runner.convert(values)
+        executable = runner.executable(arrays)
+        if options is not None and (options.trace_level or options.timeout_in_ms):
+            results = self._traced(executable, arrays, options, run_metadata)
+        else:
+            results = executable(arrays)
+        return runner.fetches.rebuild(results)
+
+    def _runner(self, fetches: Any, feed_dict: Mapping[Any, Any]) -> _Runner:
+        if self._closed:
+            raise SessionClosedError("this session is closed")
+        try:
+            key = (
+                (fetches, *feed_dict)
+                if type(fetches) is Tensor
+                else (_structure(fetches), *feed_dict)
+            )
+            found = self._runners.get(key)
+        except TypeError:
+            _check_feed_dict(feed_dict)
+            raise
+        if found is not None:
+            return found
+        _check_feed_dict(feed_dict)
+        pairs = expand(feed_dict)
+        feeds: list[Tensor] = []
+        for k, _ in pairs:
+            t = feed_key(self._graph, k)
+            if t in feeds:
+                raise FeedError(f"{t!r} is fed twice")
+            feeds.append(t)
+        nested = len(pairs) != len(feed_dict) or any(
+            isinstance(k, tuple) for k in feed_dict
+        )
+        runner = _Runner(self, Fetches(self._graph, fetches), feeds, nested)
+        with self._compile_lock:
+            if len(self._runners) >= _MAX_RUNNERS:
+                del self._runners[next(iter(self._runners))]
+            self._runners[key] = runner
+        return runner
+
+    def _traced(
+        self,
+        executable: Executable,
+        arrays: Sequence[Any],
+        options: RunOptions,
+        run_metadata: RunMetadata | None,
+    ) -> list[Any]:
+        """A run by the reference interpreter, measured."""
+        report = RunReport(plan=executable.plan)
+        state = self._state
+        plan = executable.plan
+        executable.check_variables()
+        acquire = state.lock.acquire_write if plan.writes else state.lock.acquire_read
+        release = state.lock.release_write if plan.writes else state.lock.release_read
+        acquire()
+        try:
+            results = interpret(plan, state, arrays, report)
+        finally:
+            release()
+        if run_metadata is not None:
+            run_metadata.report = report
+        limit = options.timeout_in_ms
+        if limit and report.seconds * 1e3 > limit:
+            raise DeadlineExceededError(
+                f"the run took {report.seconds * 1e3:.0f} ms; the limit is {limit} ms"
+            )
+        return results
+
+    def make_callable(
+        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
+    ) -> Callable[..., Any]:
+        """A function that runs ``fetches`` with positional feeds.
+
+        Args:
+            fetches: as for :meth:`run`.
+            feed_list: tensors to feed, in the order of the arguments.
+            accept_options: accepted for TF1 programs: the function then takes
+                ``options`` and ``run_metadata``.
+        """
+        keys = list(feed_list or ())
+        runner = self._runner(fetches, dict.fromkeys(keys))
+        if len(runner.feeds) != len(keys):
+            raise FeedError("feed_list must name single tensors")
+        count = len(keys)
+        rebuild = runner.fetches.rebuild
+
+        def call(*values: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            if self._closed:
+                raise SessionClosedError("this session is closed")
+            if len(values) != count:
+                raise FeedError(f"{count} values are needed, {len(values)} were given")
+            if accept_options and options is not None:
+                feeds = dict(zip(keys, values))
+                return self.run(fetches, feeds, options, run_metadata)
+            arrays = runner.convert(values)
+            return rebuild(runner.executable(arrays)(arrays))
+
+        return call
+
+    def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
+        """The plan that :meth:`run` would follow, without running it.
+
+        Values in ``feed_dict`` may be arrays or, for their shape alone, None
+        where the static shape is fully known.
+        """
+        feed_dict = feed_dict or {}
+        runner = self._runner(fetches, feed_dict)
+        values = [v for _, v in expand(feed_dict)]
+        shapes = []
+        for t, v in zip(runner.feeds, values):
+            if v is None:
+                if t.dims is None or None in t.dims:
+                    raise FeedError(f"the shape of {t!r} is not known: give a value")
+                v = np.empty(t.dims, t.dtype.dtype)
+            shapes.append(convert(t, v))
+        return runner.executable(shapes).plan
+
+    # -- life ------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that this session runs."""
+        return self._graph
+
+    @property
+    def graph_def(self) -> Graph:
+        """The graph (TF1 programs hand this to writers)."""
+        return self._graph
+
+    @property
+    def sess_str(self) -> str:
+        """The target: always empty."""
+        return ""
+
+    def close(self) -> None:
+        """Drop variables and plans; later runs raise SessionClosedError."""
+        self._closed = True
+        self._runners.clear()
+        self._state = State()
+
+    def reset_random(self) -> None:
+        """Start all random streams anew, as in a new session."""
+        self._state.reset_random()
+
+    def as_default(self) -> Any:
+        """A context in which ``Tensor.eval`` and ``Operation.run`` use this session.
+
+        Leaving it does not close the session.
+        """
+        return _Default(self)
+
+    def __enter__(self) -> Session:
+        graph = self._graph.as_default()
+        graph.__enter__()
+        default = _Default(self)
+        default.__enter__()
+        self._contexts.append((graph, default))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        graph, default = self._contexts.pop()
+        default.__exit__(*error)
+        graph.__exit__(*error)
+        self.close()
+
+    def list_devices(self) -> list[Any]:
+        """The devices: one CPU."""
+        return ["/device:CPU:0"]
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._runners)} plans"
+        return f"<dagrad.{type(self).__name__} of {self._graph!r}, {state}>"
+
+
+class _Default:
+    """Makes a session the default of this thread."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __enter__(self) -> Session:
+        session_stack().append(self.session)
+        return self.session
+
+    def __exit__(self, *error: Any) -> None:
+        stack = session_stack()
+        for i in range(len(stack) - 1, -1, -1):
+            if stack[i] is self.session:
+                del stack[i]
+                break
+
+
+class InteractiveSession(Session):
+    """A session that is the default from its construction to :meth:`close`."""
+
+    def __init__(
+        self, target: Any = "", graph: Graph | None = None, config: Any = None
+    ) -> None:
+        super().__init__(target, graph, config)
+        self._default = _Default(self)
+        self._default.__enter__()
+        # A given graph becomes the default graph too, as in TF1.
+        self._graph_context = None if graph is None else graph.as_default()
+        if self._graph_context is not None:
+            self._graph_context.__enter__()
+
+    def close(self) -> None:
+        """End being the default, and drop variables and plans."""
+        if not self._closed:
+            self._default.__exit__()
+            if self._graph_context is not None:
+                self._graph_context.__exit__(None, None, None)
+        super().close()
+
+
+def get_default_session() -> Session | None:
+    """The innermost default session of this thread, or None."""
+    stack = session_stack()
+    return stack[-1] if stack else None
+
+
+def _check_feed_dict(feed_dict: Any) -> None:
+    if isinstance(feed_dict, _LEAVES) or not isinstance(feed_dict, Mapping):
+        raise FeedError(
+            f"feed_dict must be a dict from tensors to values, not {feed_dict!r}; "
+            "to fetch several things at once write session.run([a, b])"
+        )
+    for key in feed_dict:
+        try:
+            hash(key)
+        except TypeError:
+            raise FeedError(f"{key!r} cannot be a feed key") from None
+
+
+def _structure(item: Any) -> Any:
+    """A hashable key that tells one fetch structure from another."""
+    kind = type(item)
+    if kind is list or kind is tuple:
+        return (kind, *[_structure(x) for x in item])
+    if isinstance(item, (list, tuple)):
+        return (kind, *[_structure(x) for x in item])
+    if isinstance(item, Mapping):
+        return (kind, *[(k, _structure(v)) for k, v in item.items()])
+    try:
+        hash(item)
+    except TypeError:
+        import dataclasses
+
+        if dataclasses.is_dataclass(item):
+            return (
+                kind,
+                *[_structure(getattr(item, f.name)) for f in dataclasses.fields(item)],
+            )
+        raise FetchError(f"cannot fetch {item!r} (a {kind.__name__})") from None
+    return item

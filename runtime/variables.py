@@ -1,0 +1,156 @@
+"""What a session keeps between runs: variables and random streams."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.operation import Operation
+
+__all__ = ["Cell", "ReadWriteLock", "State"]
+
+
+class Cell:
+    """One variable's memory in one session.
+
+    ``array`` is None until the variable is initialised.  Writes of the same
+    shape and dtype go into the same array, so plans can keep pointers to it.
+    """
+
+    __slots__ = ("array", "state")
+
+    def __init__(self, state: State) -> None:
+        self.array: np.ndarray[Any, Any] | None = None
+        self.state = state
+
+    def assign(self, value: Any) -> np.ndarray[Any, Any]:
+        """Copy ``value`` in; new memory only where shape or dtype change."""
+        array = self.array
+        if (
+            array is not None
+            and array.shape == value.shape
+            and array.dtype == value.dtype
+        ):
+            np.copyto(array, value)
+            return array
+        self.array = np.array(value, order="C")
+        self.state.epoch += 1
+        return self.array
+
+
+class State:
+    """Variables and random streams of one session.
+
+    ``epoch`` changes whenever a variable gets new memory: whoever keeps
+    pointers to variables' arrays must then fetch them anew.
+    """
+
+    def __init__(self) -> None:
+        self.cells: dict[Operation, Cell] = {}
+        self.epoch = 0
+        self.lock = ReadWriteLock()
+        self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}
+        self._streams_lock = threading.Lock()
+        self._entropy = np.random.SeedSequence().entropy
+
+    def cell(self, op: Operation) -> Cell:
+        """The cell of the variable that ``op`` makes."""
+        cell = self.cells.get(op)
+        if cell is None:
+            cell = self.cells.setdefault(op, Cell(self))
+        return cell
+
+    def stream(self, op: Operation) -> np.random.Generator:
+        """The random stream of an operation.
+
+        It depends on (graph seed, op seed or op name) only, never on how many
+        ops the graph has; without any seed it differs between sessions.
+        """
+        graph_seed = op.graph.seed
+        key = (op, graph_seed)
+        stream = self._streams.get(key)
+        if stream is None:
+            with self._streams_lock:
+                stream = self._streams.get(key)
+                if stream is None:
+                    stream = self._make_stream(op, graph_seed)
+                    self._streams[key] = stream
+        return stream
+
+    def _make_stream(self, op: Operation, graph_seed: int | None) -> Any:
+        seed = op._attrs.get("seed")
+        if graph_seed is None and seed is None:
+            text = f"{self._entropy}|{op.name}"
+        elif seed is None:
+            text = f"graph {graph_seed}|name {op.name}"
+        else:
+            text = f"graph {graph_seed}|seed {seed}"
+        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        key = np.frombuffer(digest, dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key))
+
+    def reset_random(self) -> None:
+        """Start every random stream anew."""
+        with self._streams_lock:
+            self._streams.clear()
+            self.epoch += 1  # plans keep pointers to streams too
+
+
+class ReadWriteLock:
+    """Many readers or one writer; a writer may re-enter.
+
+    Runs that change variables exclude all other runs that touch variables, so
+    every run is atomic; runs that only read go side by side.
+    """
+
+    __slots__ = ("_condition", "_readers", "_writer", "_depth")
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition(threading.Lock())
+        self._readers = 0
+        self._writer: int | None = None
+        self._depth = 0
+
+    def acquire_read(self) -> None:
+        """Wait until nobody writes."""
+        me = threading.get_ident()
+        with self._condition:
+            if self._writer == me:
+                self._depth += 1
+                return
+            while self._writer is not None:
+                self._condition.wait()
+            self._readers += 1
+
+    def release_read(self) -> None:
+        """Undo :meth:`acquire_read`."""
+        with self._condition:
+            if self._writer == threading.get_ident():
+                self._depth -= 1
+                return
+            self._readers -= 1
+            if not self._readers:
+                self._condition.notify_all()
+
+    def acquire_write(self) -> None:
+        """Wait until nobody reads or writes."""
+        me = threading.get_ident()
+        with self._condition:
+            if self._writer == me:
+                self._depth += 1
+                return
+            while self._writer is not None or self._readers:
+                self._condition.wait()
+            self._writer = me
+            self._depth = 1
+
+    def release_write(self) -> None:
+        """Undo :meth:`acquire_write`."""
+        with self._condition:
+            self._depth -= 1
+            if not self._depth:
+                self._writer = None
+                self._condition.notify_all()
