@@ -9,9 +9,11 @@ from ..graphlib.operators import NUMPY, TABLE
 from . import (
     core,
     creation,
+    extremes,
     initialization,
     linalg,
     reduction,
+    scan,
     scatter_state,
     state,
     training,
@@ -23,3 +25,6 @@ TABLE.update(reduction.OPERATORS)
 TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
+for _family in (extremes, scan):
+    TABLE.update(_family.OPERATORS)
+    NUMPY.update(_family.NUMPY)

@@ -1,4 +1,4 @@
-"""Reductions over axes: sums, means, products, extremes, logic."""
+"""Reductions over axes: sums, means, products, and what all reductions share."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from ..graphlib.errors import InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import Dims, is_static, normalize_axis
-from ..graphlib.tensor import Tensor, as_tensor
+from ..graphlib.shapes import Dims, normalize_axis
+from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, shape_tensor
 from ._kinds import require
 
-__all__ = ["reduce_mean", "reduce_sum"]
-
-Axes = "tuple[int, ...] | None"
+__all__ = ["reduce_mean", "reduce_prod", "reduce_sum"]
 
 
-# -- arguments ---------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------
 
 
 def fixed_axes(axis: Any, dims: Dims, who: str) -> Any:
@@ -97,7 +95,7 @@ def reduced_dims(dims: Dims, axis: Any, keepdims: bool) -> Dims:
     return tuple(d for i, d in enumerate(dims) if i not in gone)
 
 
-def _infer(kinds: str, result: DType | None = None) -> Any:
+def infer_reduction(kinds: str, result: DType | None = None) -> Any:
     allowed = frozenset("bifcs".index(k) for k in kinds)
 
     def infer(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -110,20 +108,22 @@ def _infer(kinds: str, result: DType | None = None) -> Any:
     return infer
 
 
-def _input_flops(inputs: Any, outputs: Any, attrs: Any) -> int:
+def input_flops(inputs: Any, outputs: Any, attrs: Any) -> int:
     n = 1
     for d in inputs[0].dims or ():
         n *= d or 0
     return n
 
 
-def _builder(opdef: OpDef, x: Any, axis: Any, keepdims: bool, name: str | None) -> Tensor:
+def build(
+    opdef: OpDef, x: Any, axis: Any, keepdims: bool, name: str | None
+) -> Tensor:
     t = as_tensor(x)
     attrs = {"axis": fixed_axes(axis, t.dims, opdef.type), "keepdims": keepdims}
     return create(opdef, (t,), attrs, name)
 
 
-# -- spreading: the transpose of a sum --------------------------------------------------------
+# -- spreading: the transpose of a sum -------------------------------------------------
 
 
 def expand_kept(xp: Any, y: Any, rank: int, axis: Any, keepdims: bool) -> Any:
@@ -137,8 +137,6 @@ def expand_kept(xp: Any, y: Any, rank: int, axis: Any, keepdims: bool) -> Any:
 
 
 def _infer_spread(inputs: Sequence[Any], attrs: Any) -> Any:
-    from ..graphlib.tensor import known_dims
-
     return ((inputs[0].dtype, known_dims(inputs[1])),)
 
 
@@ -150,9 +148,7 @@ def _spread_kernel(
 
 
 def _spread_vjp(op: Operation, g: Tensor) -> Tensor:
-    total = create(SUM, (g,), dict(op.attrs))
-    # The shape follows from g's; where that is less known, y's still holds.
-    return total
+    return create(SUM, (g,), dict(op.attrs))
 
 
 SPREAD = OpDef(
@@ -169,17 +165,17 @@ SPREAD = OpDef(
 
 
 def spread(y: Tensor, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
-    """``y``, shaped as a reduction of ``x``, repeated to the shape of ``x`` (a view)."""
+    """``y``, shaped as a reduction of ``x``, repeated to ``x``'s shape (a view)."""
     attrs = {"axis": axis, "keepdims": keepdims}
     return create(SPREAD, (y, shape_tensor(x)), attrs)
 
 
-def _spread_as(op: Operation, y: Tensor) -> Tensor:
+def spread_as(op: Operation, y: Tensor) -> Tensor:
     """:func:`spread` back to the input of a reduction."""
     return spread(y, op.inputs[0], op.attrs["axis"], op.attrs["keepdims"])
 
 
-# -- sum ------------------------------------------------------------------------------------------
+# -- sum -------------------------------------------------------------------------------
 
 
 def _sum_kernel(
@@ -188,7 +184,7 @@ def _sum_kernel(
     return xp.add.reduce(x, axis, x.dtype, out, keepdims)
 
 
-def _bind_reduce(ufunc: Any) -> Callable[..., Any]:
+def bind_reduction(ufunc: Any) -> Callable[..., Any]:
     """A bound reduction: one call of ``ufunc.reduce`` into ``out``."""
 
     def bind(attrs: Any, inputs: Any, outputs: Any) -> Callable[..., Any]:
@@ -212,15 +208,15 @@ def _linear_jvp(op: Operation, t: Tensor) -> Tensor:
 
 SUM = OpDef(
     "Sum",
-    infer=_infer("ifc"),
+    infer=infer_reduction("ifc"),
     kernel=_sum_kernel,
     inputs=("x",),
-    vjp=(_spread_as,),
+    vjp=(spread_as,),
     jvp=_linear_jvp,
     writes_out=True,
     shape_math=True,
-    bind=_bind_reduce(np.add),
-    flops=_input_flops,
+    bind=bind_reduction(np.add),
+    flops=input_flops,
     doc="the sum of x over axes",
 )
 
@@ -253,10 +249,10 @@ def reduce_sum(
     Gradient: the cotangent, repeated along the reduced axes (a view).
     """
     axis, keepdims = legacy(axis, reduction_indices, keepdims, keep_dims)
-    return _builder(SUM, input_tensor, axis, keepdims, name)
+    return build(SUM, input_tensor, axis, keepdims, name)
 
 
-# -- mean -----------------------------------------------------------------------------------------
+# -- mean ------------------------------------------------------------------------------
 
 
 def _count(x_shape: Sequence[int], axis: Any) -> int:
@@ -314,7 +310,7 @@ def _bind_mean(attrs: Any, inputs: Any, outputs: Any) -> Callable[..., Any] | No
     n = _count(x.dims, attrs["axis"])
     if x.dtype.kind < 2 or x.dtype.size < 4 or n == 0:
         return None
-    total = _bind_reduce(np.add)(attrs, inputs, outputs)
+    total = bind_reduction(np.add)(attrs, inputs, outputs)
     count = np.array(n, x.dtype.dtype)
     divide = np.true_divide
 
@@ -365,19 +361,19 @@ def _mean_vjp(op: Operation, g: Tensor) -> Tensor:
     x = op.inputs[0]
     n = reduced_size(x, op.attrs["axis"], x.dtype)
     # Divide before spreading: the reduced tensor is the smaller one.
-    return _spread_as(op, TABLE["truediv"](g, n))
+    return spread_as(op, TABLE["truediv"](g, n))
 
 
 MEAN = OpDef(
     "Mean",
-    infer=_infer("ifc"),
+    infer=infer_reduction("ifc"),
     kernel=_mean_kernel,
     inputs=("x",),
     vjp=(_mean_vjp,),
     jvp=_linear_jvp,
     writes_out=True,
     bind=_bind_mean,
-    flops=_input_flops,
+    flops=input_flops,
     doc="the mean of x over axes",
 )
 
@@ -407,11 +403,96 @@ def reduce_mean(
     Gradient: the cotangent over n, repeated along the reduced axes.
     """
     axis, keepdims = legacy(axis, reduction_indices, keepdims, keep_dims)
-    return _builder(MEAN, input_tensor, axis, keepdims, name)
+    return build(MEAN, input_tensor, axis, keepdims, name)
+
+
+# -- product ---------------------------------------------------------------------------
+
+
+def _prod_kernel(
+    xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None
+) -> Any:
+    return xp.multiply.reduce(x, axis, x.dtype, out, keepdims)
+
+
+def _prod_vjp(op: Operation, g: Tensor) -> Tensor:
+    from .scan import exclusive_product
+
+    x, y = op.inputs[0], op.outputs[0]
+    axis, keepdims = op.attrs["axis"], op.attrs["keepdims"]
+    mul, conj = TABLE["mul"], TABLE["conj"]
+    if axis is not None and x.dims is not None and len(axis) == len(x.dims):
+        axis = None
+    if axis is None or len(axis) == 1:
+        one = None if axis is None else axis[0]
+        others = exclusive_product(x, one)
+        if x.dtype.is_complex:
+            others = conj(others)
+        return mul(spread_as(op, g), others)  # type: ignore[no-any-return]
+    # Several axes: one axis after the other, so that no transpose is needed.
+    g = spread(g, x, axis, keepdims)
+    parts = [x]
+    for i in axis[:-1]:
+        parts.append(create(PROD, (parts[-1],), {"axis": (i,), "keepdims": True}))
+    for i, part in zip(reversed(axis), reversed(parts)):
+        others = exclusive_product(part, i)
+        if y.dtype.is_complex:
+            others = conj(others)
+        g = mul(g, others)
+    return g
+
+
+PROD = OpDef(
+    "Prod",
+    infer=infer_reduction("ifc"),
+    kernel=_prod_kernel,
+    inputs=("x",),
+    vjp=(_prod_vjp,),
+    writes_out=True,
+    shape_math=True,
+    bind=bind_reduction(np.multiply),
+    flops=input_flops,
+    doc="the product of x over axes",
+)
+
+
+def reduce_prod(
+    input_tensor: Any,
+    axis: Any = None,
+    keepdims: Any = None,
+    name: str | None = None,
+    reduction_indices: Any = None,
+    keep_dims: Any = None,
+) -> Tensor:
+    """y = product of x over ``axis``; an empty product is 1.
+
+    Arguments and errors as for :func:`reduce_sum`; integers wrap around.
+
+    Gradient: the product of all other elements (by exclusive products from both
+    sides, so it is right where elements are zero, to every order).
+    """
+    axis, keepdims = legacy(axis, reduction_indices, keepdims, keep_dims)
+    return build(PROD, input_tensor, axis, keepdims, name)
 
 
 OPERATORS = {
     "reduce_mean": reduce_mean,
+    "reduce_prod": reduce_prod,
     "reduce_sum": reduce_sum,
 }
-NUMPY = {np.sum: reduce_sum, np.mean: reduce_mean}
+
+
+def numpy_reduction(builder: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The builder under NumPy's signature: ``f(a, axis, keepdims=...)``."""
+
+    def reduction(a: Any, axis: Any = None, *, keepdims: Any = None) -> Tensor:
+        return builder(a, axis, keepdims)
+
+    return reduction
+
+
+NUMPY = {
+    np.mean: numpy_reduction(reduce_mean),
+    np.prod: numpy_reduction(reduce_prod),
+    np.sum: numpy_reduction(reduce_sum),
+}
