@@ -15,13 +15,21 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
-from . import _im2col as kernels
+from . import _depthwise, _im2col
 from ._build import create, shape_tensor
 from ._kinds import require
 from ._windows import output_size
 from .core import add_n
 
-__all__ = ["FAMILIES", "FORMATS", "geometry", "joined", "split", "window_sizes"]
+__all__ = [
+    "DEPTHWISE",
+    "FAMILIES",
+    "FORMATS",
+    "geometry",
+    "joined",
+    "split",
+    "window_sizes",
+]
 
 #: Data formats by spatial rank: channels last (the default), channels first.
 FORMATS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}
@@ -29,9 +37,9 @@ FORMATS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}
 Attrs = Mapping[str, Any]
 
 
-def geometry(attrs: Attrs) -> kernels.Geometry:
+def geometry(attrs: Attrs) -> _im2col.Geometry:
     """The attrs as the kernels take them."""
-    return kernels.Geometry(
+    return _im2col.Geometry(
         attrs["strides"],
         attrs["dilations"],
         attrs["padding"],
@@ -101,19 +109,29 @@ class Family(NamedTuple):
     to_filter: OpDef
 
 
-def _family(rank: int, to_input: str, to_filter: str) -> Family:
+def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
+    """The ops of one rank; ``kernels`` is ``_im2col`` or ``_depthwise``."""
+    depthwise = kernels is _depthwise
+
+    def outputs_of(own: Sequence[int | None]) -> int | None:
+        """The channels that a filter gives."""
+        if not depthwise or own[-1] is None:
+            return own[-1]
+        return None if own[-2] is None else own[-2] * own[-1]
+
     def infer(inputs: Sequence[Any], attrs: Attrs) -> Any:
         x, w = inputs
         require(inputs, "f")
-        batch, sizes, channels = split(x.dims, attrs["data_format"], rank)
+        form = attrs["data_format"]
+        batch, sizes, channels = split(x.dims, form, rank)
         own = filter_dims(w, rank)
         if channels is not None and own[-2] is not None and channels != own[-2]:
             raise ShapeError(
-                f"the input has {channels} channels ({attrs['data_format']} "
-                f"{text(x.dims)}), the filter takes {own[-2]} ({text(own)})"
+                f"the input has {channels} channels ({form} {text(x.dims)}), "
+                f"the filter takes {own[-2]} ({text(own)})"
             )
         counts = window_sizes(sizes, own[:-2], attrs)
-        return ((x.dtype, joined(batch, counts, own[-1], attrs["data_format"])),)
+        return ((x.dtype, joined(batch, counts, outputs_of(own), form)),)
 
     def infer_input(inputs: Sequence[Any], attrs: Attrs) -> Any:
         sizes, w, g = inputs
@@ -121,10 +139,11 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         form = attrs["data_format"]
         own = filter_dims(w, rank)
         batch, counts, channels = split(g.dims, form, rank)
-        if channels is not None and own[-1] is not None and channels != own[-1]:
+        given = outputs_of(own)
+        if channels is not None and given is not None and channels != given:
             raise ShapeError(
                 f"the cotangent {text(g.dims)} has {channels} channels, the filter "
-                f"{text(own)} gives {own[-1]}"
+                f"{text(own)} gives {given}"
             )
         dims = merge(known_dims(sizes), joined(batch, (None,) * rank, own[-2], form))
         _check_counts(dims, own, counts, attrs, rank)
@@ -138,6 +157,9 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         other, counts, outputs = split(g.dims, form, rank)
         if batch is not None and other is not None and batch != other:
             raise ShapeError(f"batches differ: {text(x.dims)}, {text(g.dims)}")
+        if depthwise:
+            whole = channels is not None and outputs is not None
+            outputs = outputs // max(channels, 1) if whole else None
         dims = merge(known_dims(sizes), ((None,) * rank + (channels, outputs)))
         if dims is not None:
             _check_counts(x.dims, dims, counts, attrs, rank)
@@ -146,7 +168,7 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
     def kernel(
         xp: Any, x: Any, w: Any, out: Any = None, work: Any = None, **attrs: Any
     ) -> Any:
-        return kernels.convolve(x, w, geometry(attrs), out, _four(work))
+        return kernels.convolve(x, w, geometry(attrs), out, work)
 
     def input_kernel(
         xp: Any,
@@ -170,8 +192,8 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         work: Any = None,
         **attrs: Any,
     ) -> Any:
-        taps = tuple(map(int, sizes[:-2]))
-        return kernels.filter_gradient(x, taps, g, geometry(attrs), out, work)
+        shape = tuple(map(int, sizes))
+        return kernels.filter_gradient(x, shape, g, geometry(attrs), out, work)
 
     def workspace(ins: Any, outs: Any, attrs: Attrs) -> Any:
         x, w = ins
@@ -195,8 +217,9 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         )
         return [(item, (n,)) for n in need]
 
+    deep = -2 if depthwise else -1
     forward = OpDef(
-        f"Conv{rank}D",
+        types[0],
         infer=infer,
         kernel=kernel,
         inputs=("input", "filter"),
@@ -210,11 +233,11 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         ),
         writes_out=True,
         workspace=workspace,
-        flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, -1),
-        doc="y[n, p, o] = sum_{k,c} x[n, p*stride + k*dilation - lo, c] w[k, c, o]",
+        flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
+        doc=kernels.convolve.__doc__.splitlines()[0],
     )
     backward = OpDef(
-        to_input,
+        types[1],
         infer=infer_input,
         kernel=input_kernel,
         inputs=("input_sizes", "filter", "out_backprop"),
@@ -229,11 +252,11 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         ),
         writes_out=True,
         workspace=input_workspace,
-        flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, -1),
+        flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
         doc="the transpose of the convolution in its input",
     )
     weights = OpDef(
-        to_filter,
+        types[2],
         infer=infer_filter,
         kernel=filter_kernel,
         inputs=("input", "filter_sizes", "out_backprop"),
@@ -248,7 +271,7 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
         ),
         writes_out=True,
         workspace=filter_workspace,
-        flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, -1),
+        flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
         doc="the transpose of the convolution in its filter",
     )
 
@@ -264,18 +287,14 @@ def _family(rank: int, to_input: str, to_filter: str) -> Family:
     return Family(rank, forward, backward, weights)
 
 
-def _four(work: Any) -> Any:
-    return None if work is None else (*work, None, None)
-
-
 def _add(*terms: Any) -> Tensor:
     """The sum of the tangents' terms; those of zero tangents are False."""
     return add_n([t for t in terms if t is not False])
 
 
-def _flops(y: Dims, w: Dims, outputs: int) -> int:
+def _flops(y: Dims, w: Dims, deep: int) -> int:
     w = w or (0,)
-    return 2 * prod(d or 0 for d in y or ()) * prod(d or 0 for d in w[:outputs])
+    return 2 * prod(d or 0 for d in y or ()) * prod(d or 0 for d in w[:deep])
 
 
 def _check_counts(
@@ -293,8 +312,15 @@ def _check_counts(
             )
 
 
+def _types(name: str, backprop: str, version: str = "") -> tuple[str, str, str]:
+    return name, f"{backprop}Input{version}", f"{backprop}Filter{version}"
+
+
 FAMILIES = {
-    1: _family(1, "Conv1DBackpropInput", "Conv1DBackpropFilter"),
-    2: _family(2, "Conv2DBackpropInput", "Conv2DBackpropFilter"),
-    3: _family(3, "Conv3DBackpropInputV2", "Conv3DBackpropFilterV2"),
+    1: _family(1, _types("Conv1D", "Conv1DBackprop"), _im2col),
+    2: _family(2, _types("Conv2D", "Conv2DBackprop"), _im2col),
+    3: _family(3, _types("Conv3D", "Conv3DBackprop", "V2"), _im2col),
 }
+
+_NATIVE = "DepthwiseConv2dNative"
+DEPTHWISE = _family(2, _types(_NATIVE, f"{_NATIVE}Backprop"), _depthwise)

@@ -33,6 +33,7 @@ from ..graphlib.errors import ShapeError
 from ._windows import Axis, Padding, make_axes, tap_views
 
 __all__ = [
+    "Geometry",
     "convolve",
     "convolve_workspace",
     "filter_gradient",
@@ -48,8 +49,9 @@ _CHUNK_ROWS = 192
 # Below this run of contiguous elements the columns are laid out taps first, so
 # that the copy's inner loop runs along the positions instead.
 _SHORT_RUN = 16
-# A GEMM narrower than this wastes most of its work.
-_NARROW = 8
+# A GEMM of fewer columns wastes most of its work; of this depth it is worth it.
+_NARROW = 12
+_WIDE = 8
 
 
 class _Columns(NamedTuple):
@@ -95,8 +97,8 @@ def _columns_plan(
         stop = max(start, min(a.size, a.span - a.lo))
         from_.append(slice(start, stop))
         into.append(slice(start + a.lo, stop + a.lo))
-    last = axes[-1]
-    run = channels * (last.taps if last.step == 1 else 1)
+    inner = axes[-1]
+    run = channels * (inner.taps if inner.step == 1 else 1)
     return _Columns(
         chunk,
         direct,
@@ -109,7 +111,7 @@ def _columns_plan(
     )
 
 
-def _carve(buffer: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+def carve(buffer: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """A view of the flat workspace ``buffer`` of ``shape`` (or a new array)."""
     n = prod(shape)
     if buffer is None or buffer.size < n:
@@ -139,9 +141,9 @@ def _columns(
     counts = tuple(a.count for a in axes)
     buffer = None
     if plan.padded is not None:
-        buffer = _carve(pad, (plan.chunk, *plan.padded), src.dtype)
+        buffer = carve(pad, (plan.chunk, *plan.padded), src.dtype)
         buffer.fill(0)
-    flat = _carve(col, (plan.chunk * plan.positions * plan.width,), src.dtype)
+    flat = carve(col, (plan.chunk * plan.positions * plan.width,), src.dtype)
     src = src[(slice(None), *plan.from_)]
     for i in range(0, n, plan.chunk):
         j = min(i + plan.chunk, n)
@@ -210,17 +212,17 @@ def _correlate(
         if result == "last":
             np.matmul(columns, matrix, out=dst[i:j].reshape(-1, outputs))
         else:
-            product = _carve(work[2], ((j - i) * p, outputs), src.dtype)
+            product = carve(work[2], ((j - i) * p, outputs), src.dtype)
             np.matmul(columns, matrix, out=product)
             dst[i:j] = product.reshape(dst[i:j].shape)
 
 
-def _last(x: Any, first: bool) -> Any:
+def last(x: Any, first: bool) -> Any:
     """``x`` seen with channels last."""
     return x.transpose(0, *range(2, x.ndim), 1) if first else x
 
 
-def _spatial(shape: Sequence[int], first: bool) -> tuple[int, ...]:
+def spatial(shape: Sequence[int], first: bool) -> tuple[int, ...]:
     return tuple(shape[2:] if first else shape[1:-1])
 
 
@@ -239,7 +241,7 @@ class Geometry(NamedTuple):
         )
 
 
-_NO_WORK = (None, None, None, None)
+NO_WORK = (None, None, None, None)
 
 
 # -- forward ----------------------------------------------------------------------
@@ -251,8 +253,8 @@ def _shaped(geometry: Geometry, n: int, counts: Sequence[int], channels: int) ->
 
 def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
     """y[n, p, o] = sum_{k, c} x[n, p*stride + k*dilation - lo, c] w[k, c, o]."""
-    axes = geometry.axes(_spatial(x.shape, geometry.first), w.shape[:-2])
-    src = _last(x, geometry.first)
+    axes = geometry.axes(spatial(x.shape, geometry.first), w.shape[:-2])
+    src = last(x, geometry.first)
     if src.shape[-1] != w.shape[-2]:
         raise ShapeError(
             f"the input has {src.shape[-1]} channels, the filter takes {w.shape[-2]}"
@@ -262,7 +264,7 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
         out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
-    _correlate(src, matrix, axes, _last(out, geometry.first), result, work or _NO_WORK)
+    _correlate(src, matrix, axes, last(out, geometry.first), result, work or NO_WORK)
     return out
 
 
@@ -270,7 +272,7 @@ def convolve_workspace(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
     """Elements of the padded copy and of the columns that :func:`convolve` takes."""
-    axes = geometry.axes(_spatial(x, geometry.first), w[:-2])
+    axes = geometry.axes(spatial(x, geometry.first), w[:-2])
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
     return [plan.pad_size, plan.col_size]
 
@@ -279,20 +281,25 @@ def convolve_workspace(
 
 
 def filter_gradient(
-    x: Any, taps: Sequence[int], g: Any, geometry: Geometry, out: Any, work: Any
+    x: Any, shape: Sequence[int], g: Any, geometry: Geometry, out: Any, work: Any
 ) -> Any:
     """dw[k, c, o] = sum_{n, p} x[n, p*stride + k*dilation - lo, c] g[n, p, o]."""
-    axes = geometry.axes(_spatial(x.shape, geometry.first), taps)
-    src = _last(x, geometry.first)
-    cot = _last(g, geometry.first)
-    _check_cotangent(axes, cot.shape[1:-1])
+    axes = geometry.axes(spatial(x.shape, geometry.first), shape[:-2])
+    src = last(x, geometry.first)
+    cot = last(g, geometry.first)
+    check_cotangent(axes, cot.shape[1:-1])
     channels, outputs = src.shape[-1], cot.shape[-1]
+    if (channels, outputs) != tuple(shape[-2:]):
+        raise ShapeError(
+            f"a filter of shape {tuple(shape)} does not fit an input of {channels} "
+            f"channels and a cotangent of {outputs}"
+        )
     if out is None:
-        out = np.empty((*taps, channels, outputs), x.dtype)
+        out = np.empty(shape, x.dtype)
     if src.size == 0 or cot.size == 0 or out.size == 0:
         out.fill(0)
         return out
-    pad, col, rows, part = work or _NO_WORK
+    pad, col, rows, part = work or NO_WORK
     plan = _columns_plan(axes, x.shape[0], channels, x.itemsize)
     total = out.reshape(-1, outputs)
     for i, j, columns in _columns(src, axes, plan, pad, col):
@@ -300,12 +307,12 @@ def filter_gradient(
         if piece.flags.c_contiguous:
             matrix = piece.reshape(-1, outputs)
         else:
-            matrix = _carve(rows, (columns.shape[0], outputs), x.dtype)
+            matrix = carve(rows, (columns.shape[0], outputs), x.dtype)
             np.copyto(matrix.reshape(piece.shape), piece)
         if i == 0:
             np.matmul(columns.T, matrix, out=total)
         else:
-            product = _carve(part, total.shape, x.dtype)
+            product = carve(part, total.shape, x.dtype)
             np.matmul(columns.T, matrix, out=product)
             np.add(total, product, out=total)
     return out
@@ -318,7 +325,7 @@ def filter_workspace(
     itemsize: int,
 ) -> list[int]:
     """Elements of padding, columns, cotangent rows and partial sums."""
-    axes = geometry.axes(_spatial(x, geometry.first), w[:-2])
+    axes = geometry.axes(spatial(x, geometry.first), w[:-2])
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
     images = x[0] if plan.direct else plan.chunk
     rows = images * plan.positions * w[-1] if geometry.first else 0
@@ -326,7 +333,7 @@ def filter_workspace(
     return [plan.pad_size, plan.col_size, rows, prod(w) if several else 0]
 
 
-def _check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
+def check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
     counts = tuple(a.count for a in axes)
     if counts != tuple(sizes):
         raise ShapeError(
@@ -359,11 +366,11 @@ def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
             phases.append((r, None, Axis(axis.count, 0, 1, 1, 0, quota)))
             continue
         chosen = range(taps[0], axis.taps, hop)
-        last = chosen[-1]
-        # The output that tap `last` pairs with the first input of this residue.
-        offset = (r + axis.lo - last * axis.step) // axis.stride
+        final = chosen[-1]
+        # The output that tap `final` pairs with the first input of this residue.
+        offset = (r + axis.lo - final * axis.step) // axis.stride
         step = hop * axis.step // axis.stride
-        backwards = slice(last, taps[0] - 1 if taps[0] else None, -hop)
+        backwards = slice(final, taps[0] - 1 if taps[0] else None, -hop)
         own = Axis(axis.count, len(chosen), 1, max(step, 1), -offset, quota)
         phases.append((r, backwards, own))
     return tuple(phases)
@@ -373,9 +380,9 @@ def input_gradient(
     sizes: Sequence[int], w: Any, g: Any, geometry: Geometry, out: Any, work: Any
 ) -> Any:
     """dx[n, p*stride + k*dilation - lo, c] += sum_o g[n, p, o] w[k, c, o]."""
-    axes = geometry.axes(_spatial(sizes, geometry.first), w.shape[:-2])
-    cot = _last(g, geometry.first)
-    _check_cotangent(axes, cot.shape[1:-1])
+    axes = geometry.axes(spatial(sizes, geometry.first), w.shape[:-2])
+    cot = last(g, geometry.first)
+    check_cotangent(axes, cot.shape[1:-1])
     if cot.shape[-1] != w.shape[-1]:
         raise ShapeError(
             f"the cotangent has {cot.shape[-1]} channels, the filter {w.shape[-1]}"
@@ -388,9 +395,9 @@ def input_gradient(
         )
     if out is None:
         out = np.empty(tuple(sizes), g.dtype)
-    work = work or _NO_WORK
-    dst = _last(out, geometry.first)
-    if channels < _NARROW < w.shape[-1]:
+    work = work or NO_WORK
+    dst = last(out, geometry.first)
+    if channels < _NARROW and w.shape[-1] >= _WIDE:
         _scatter(cot, w, axes, dst, work[2])
         return out
     phases = list(itertools.product(*(_phases(a) for a in axes)))
@@ -405,7 +412,7 @@ def input_gradient(
         if flipped.size == w.size == prod(w.shape[-2:]):
             matrix = flipped.reshape(flipped.shape[-2:])  # one tap: a view
         else:
-            matrix = _carve(work[3], flipped.shape, w.dtype)
+            matrix = carve(work[3], flipped.shape, w.dtype)
             np.copyto(matrix, flipped)
             matrix = matrix.reshape(-1, channels)
         result = "any" if not whole else "first" if geometry.first else "last"
@@ -436,7 +443,7 @@ def _scatter(cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any) -
         piece = cot[i : i + chunk]
         m = piece.shape[0]
         # Taps and channels first: the additions run along the positions.
-        terms = _carve(product, (matrix.shape[0], m * positions), cot.dtype)
+        terms = carve(product, (matrix.shape[0], m * positions), cot.dtype)
         np.matmul(matrix, piece.reshape(-1, outputs).T, out=terms)
         terms = terms.reshape(*w.shape[:-1], m, *counts)
         into = dst[i : i + m].transpose(dst.ndim - 1, *range(dst.ndim - 1))
@@ -450,8 +457,8 @@ def input_workspace(
     sizes: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
     """Elements of padding, columns, product and flipped filter."""
-    axes = geometry.axes(_spatial(sizes, geometry.first), w[:-2])
-    if w[-2] < _NARROW < w[-1]:
+    axes = geometry.axes(spatial(sizes, geometry.first), w[:-2])
+    if w[-2] < _NARROW and w[-1] >= _WIDE:
         chunk = _scatter_chunk(axes, sizes[0], w[-2], itemsize)
         return [0, 0, chunk * prod(a.count * a.taps for a in axes) * w[-2], 0]
     need = [0, 0, 0, 0]

@@ -8,8 +8,8 @@ from ..graphlib.errors import DTypeError, ShapeError
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor
-from ._build import common_dtype, create, inexact, shape_vector
-from ._conv import FAMILIES, FORMATS
+from ._build import common_dtype, create, inexact, scope, shape_vector
+from ._conv import DEPTHWISE, FAMILIES, FORMATS
 from ._windows import normal_padding, per_axis
 
 __all__ = [
@@ -25,6 +25,11 @@ __all__ = [
     "conv3d_backprop_filter",
     "conv3d_transpose",
     "convolution",
+    "depthwise_conv2d",
+    "depthwise_conv2d_native",
+    "depthwise_conv2d_native_backprop_filter",
+    "depthwise_conv2d_native_backprop_input",
+    "separable_conv2d",
 ]
 
 
@@ -393,3 +398,116 @@ def convolution(
     return _forward(
         rank, x, w, strides, padding, data_format, rate, name or "convolution"
     )
+
+
+# -- depthwise ------------------------------------------------------------------------
+
+
+def depthwise_conv2d_native(
+    input: Any,
+    filter: Any,
+    strides: Any,
+    padding: Any,
+    data_format: Any = "NHWC",
+    dilations: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """y[n, p, c*m + j] = sum_k x[n, p*stride + k*dilation - lo, c] w[k, c, j].
+
+    Args:
+        input: (n, h, w, c); floating.
+        filter: (kh, kw, c, m): m filters for each channel.
+        strides, padding, data_format, dilations: as for :func:`conv2d`.
+
+    Raises:
+        ShapeError: ranks or channels do not fit, or the window does not.
+    """
+    attrs = conv_attrs(2, strides, padding, data_format, dilations)
+    return create(
+        DEPTHWISE.forward, operands(input, filter), attrs, name or "depthwise"
+    )
+
+
+def depthwise_conv2d(
+    input: Any,
+    filter: Any,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: Any = None,
+    dilations: Any = None,
+) -> Tensor:
+    """:func:`depthwise_conv2d_native` with TF1's argument order; ``rate`` is the
+    dilation, an int or (rh, rw)."""
+    rate = rate if dilations is None else dilations
+    return depthwise_conv2d_native(
+        input, filter, strides, padding, data_format, rate, name
+    )
+
+
+def depthwise_conv2d_native_backprop_input(
+    input_sizes: Any,
+    filter: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: Any,
+    data_format: Any = "NHWC",
+    dilations: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """The gradient of :func:`depthwise_conv2d_native` to an input of that shape."""
+    attrs = conv_attrs(2, strides, padding, data_format, dilations)
+    w, g = operands(filter, out_backprop)
+    return create(DEPTHWISE.to_input, (_sizes(input_sizes), w, g), attrs, name)
+
+
+def depthwise_conv2d_native_backprop_filter(
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: Any,
+    data_format: Any = "NHWC",
+    dilations: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """The gradient of :func:`depthwise_conv2d_native` to a filter of that shape."""
+    attrs = conv_attrs(2, strides, padding, data_format, dilations)
+    x, g = operands(input, out_backprop)
+    return create(DEPTHWISE.to_filter, (x, _sizes(filter_sizes), g), attrs, name)
+
+
+def separable_conv2d(
+    input: Any,
+    depthwise_filter: Any,
+    pointwise_filter: Any,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: Any = None,
+    dilations: Any = None,
+) -> Tensor:
+    """:func:`depthwise_conv2d`, then a 1x1 :func:`conv2d` that mixes the channels.
+
+    Args:
+        depthwise_filter: (kh, kw, c, m).
+        pointwise_filter: (1, 1, c * m, o).
+
+    Raises:
+        ShapeError: the filters do not fit each other or the input.
+    """
+    x, deep, point = operands(input, depthwise_filter, pointwise_filter)
+    if point.dims is not None and (
+        len(point.dims) != 4 or any(d not in (1, None) for d in point.dims[:2])
+    ):
+        raise ShapeError(
+            f"separable_conv2d: the pointwise filter must be (1, 1, c * m, o), "
+            f"not {text(point.dims)}"
+        )
+    with scope(name, "separable_conv2d", x):
+        y = depthwise_conv2d(
+            x, deep, strides, padding, rate, "depthwise", data_format, dilations
+        )
+        return conv2d(y, point, 1, "VALID", data_format=data_format)

@@ -98,6 +98,50 @@ def conv1(x: Any, w: Any, strides: Any, **how: Any) -> Any:
     return conv.conv1d(x, w, strides, **how)
 
 
+def depthwise(name: str, form: str, **how: Any) -> list[Record]:
+    first = form == "NCHW"
+    strides = how.get("strides", (1, 1))
+    dilations = how.get("dilations", (1, 1))
+    padding = how.get("padding", "SAME")
+    m = how.get("multiplier", 2)
+    shape = (2, 2, 4, 5) if first else (2, 4, 5, 2)
+    tail = (strides, padding, form, dilations)
+    taps = (2, 3, 2, m)
+    counts = oracle.counts((4, 5), taps[:2], strides, dilations, padding)
+    cotangent = (2, 2 * m, *counts) if first else (2, *counts, 2 * m)
+    loops = (strides, dilations, padding, first)
+    native = "DepthwiseConv2dNative"
+    types = (native, f"{native}BackpropInput", f"{native}BackpropFilter")
+    x, w, g = Arg(shape), Arg(taps), Arg(cotangent)
+    return [
+        Record(
+            types,
+            lambda x, w: conv.depthwise_conv2d_native(x, w, *tail),
+            (x, w),
+            wide(lambda x, w: oracle.depthwise(x, w, *loops)),
+            name,
+        ),
+        Record(
+            types[1:] + types[:1],
+            lambda w, g: conv.depthwise_conv2d_native_backprop_input(
+                shape, w, g, *tail
+            ),
+            (w, g),
+            wide(lambda w, g: oracle.depthwise_to_input(shape, w, g, *loops)),
+            name,
+        ),
+        Record(
+            types[2:] + types[:2],
+            lambda x, g: conv.depthwise_conv2d_native_backprop_filter(
+                x, taps, g, *tail
+            ),
+            (x, g),
+            wide(lambda x, g: oracle.depthwise_to_filter(x, taps, g, *loops)),
+            name,
+        ),
+    ]
+
+
 RECORDS = [
     *forward(1, (5,), (3,), "same"),
     *forward(1, (6,), (2,), "stride-valid", strides=(2,), padding="VALID"),
@@ -107,4 +151,23 @@ RECORDS = [
     *forward(2, (3, 3), (2, 2), "pairs", strides=(2, 1), padding=((1, 0), (0, 2))),
     *forward(2, (2, 3), (1, 1), "pointwise"),
     *forward(3, (2, 3, 2), (2, 2, 1), "stride", strides=(1, 2, 1)),
+    *depthwise("same", "NHWC"),
+    *depthwise("stride-first", "NCHW", strides=(2, 2)),
+    *depthwise("one-valid", "NHWC", multiplier=1, padding="VALID"),
+    *depthwise("dilation", "NCHW", multiplier=1, dilations=(2, 1)),
+    Record(
+        ("DepthwiseConv2dNative", "Conv2D"),
+        lambda x, d, p: conv.separable_conv2d(x, d, p, [1, 1, 1, 1], "SAME"),
+        (Arg((1, 3, 3, 2)), Arg((2, 2, 2, 2)), Arg((1, 1, 4, 3))),
+        wide(
+            lambda x, d, p: oracle.conv(
+                oracle.depthwise(x, d, (1, 1), (1, 1), "SAME"),
+                p,
+                (1, 1),
+                (1, 1),
+                "VALID",
+            )
+        ),
+        "separable",
+    ),
 ]

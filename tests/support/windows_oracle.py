@@ -19,6 +19,8 @@ __all__ = [
     "conv_to_input",
     "counts",
     "depthwise",
+    "depthwise_to_filter",
+    "depthwise_to_input",
     "max_pool",
     "max_pool_grad",
     "triples",
@@ -142,6 +144,32 @@ def depthwise(
     for o, k, i in triples(*how):
         y[(slice(None), *o)] += x[(slice(None), *i)][..., None] * w[k]
     return back(y.reshape(*y.shape[:-2], -1), first)
+
+
+def depthwise_to_input(
+    shape: Any, w: Any, g: Any, strides: Any, dilations: Any, padding: Any, first: bool
+) -> Any:
+    """Its gradient to the input."""
+    g = last(g, first)
+    g = g.reshape(*g.shape[:-1], *w.shape[-2:])
+    dx = last(np.zeros(shape, g.dtype), first)
+    how = (dx.shape[1:-1], w.shape[:-2], strides, dilations, padding)
+    for o, k, i in triples(*how):
+        dx[(slice(None), *i)] += (g[(slice(None), *o)] * w[k]).sum(-1)
+    return back(dx, first)
+
+
+def depthwise_to_filter(
+    x: Any, shape: Any, g: Any, strides: Any, dilations: Any, padding: Any, first: bool
+) -> Any:
+    """Its gradient to the filter."""
+    x, g = last(x, first), last(g, first)
+    g = g.reshape(*g.shape[:-1], *shape[-2:])
+    dw = np.zeros(shape, x.dtype)
+    how = (x.shape[1:-1], dw.shape[:-2], strides, dilations, padding)
+    for o, k, i in triples(*how):
+        dw[k] += (x[(slice(None), *i)][..., None] * g[(slice(None), *o)]).sum(0)
+    return dw
 
 
 # -- pools: windows over every axis of the array -------------------------------------
