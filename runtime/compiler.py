@@ -5,6 +5,7 @@ Everything about memory is decided here, in integers; the executors only follow.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,24 @@ def compile_plan(
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation.
     """
+    # Planning makes many objects that live on and no garbage: collecting while
+    # they pile up would take most of the time of a large plan.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _compile(operations, fetches, targets, feeds, feed_dims)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _compile(
+    operations: Sequence[Operation],
+    fetches: Sequence[Tensor],
+    targets: Sequence[Operation],
+    feeds: Sequence[Tensor],
+    feed_dims: Sequence[tuple[int, ...]],
+) -> Plan:
     started = time.perf_counter()
 
     def prepare(cautious: bool) -> tuple[_Layout, Problem, Order]:
@@ -219,15 +238,8 @@ class _Layout:
                 if owner[i] != i and v.node is not None:
                     waits.append(position[v.node])
             after.append(waits)
-            scratch = ()
-            if mode == "out" and node.opdef.workspace is not None:
-                scratch = tuple(
-                    (np.dtype(d), tuple(dims))
-                    for d, dims in node.opdef.workspace(
-                        node.inputs, node.outputs, node.attrs
-                    )
-                )
-            elif mode == "write" and node.opdef.workspace is not None:
+            scratch: Any = ()
+            if node.opdef.workspace is not None and mode in ("out", "write"):
                 scratch = tuple(
                     (np.dtype(d), tuple(dims))
                     for d, dims in node.opdef.workspace(
@@ -235,7 +247,7 @@ class _Layout:
                     )
                 )
             self.work.append(scratch)
-            work.append(sum(_aligned(_size(d, dims)) for d, dims in scratch))
+            work.append(_scratch_bytes(scratch) if scratch else 0)
             inplace.append(self._takeovers(node, made) if mode == "out" else [])
         kept = frozenset(
             owner[index[v]]
@@ -264,10 +276,11 @@ class _Layout:
             if self.kind[own] != ARENA or not self._covers(i, own):
                 continue
             # Another view of the same memory must be read in the same places.
-            if all(
-                self.owner[j] != own or j == i or self._same_layout(i, j)
-                for j in (self.index[u] for u in node.inputs)
-            ):
+            for u in node.inputs:
+                j = self.index[u]
+                if j != i and self.owner[j] == own and not self._same_layout(i, j):
+                    break
+            else:
                 pairs.append((out, own))
         return pairs
 
@@ -409,5 +422,6 @@ def _size(dtype: Any, dims: tuple[int, ...]) -> int:
     return n
 
 
-def _aligned(n: int) -> int:
-    return -(-n // 64) * 64
+def _scratch_bytes(scratch: Any) -> int:
+    """Bytes of a step's scratch arrays, each at its own multiple of 64."""
+    return sum(-(-_size(d, dims) // 64) * 64 for d, dims in scratch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..graphlib.dtypes import DType
 from ..graphlib.opdef import OpDef
@@ -29,8 +29,7 @@ VIEW = "view"  #: a view of another slot (``owner``)
 CALL = "call"  #: whatever the kernel returns; freed at its last use
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """One value of a plan.
 
     Attributes:
@@ -69,8 +68,7 @@ class Slot:
         return f"{self.dtype.name}{text(self.dims)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One operation of a plan.
 
     Attributes:

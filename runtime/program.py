@@ -9,6 +9,7 @@ graph grows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Value:
         tensor: the graph's tensor that it stands for (names, messages).
     """
 
-    __slots__ = ("kind", "node", "index", "dtype", "dims", "value", "tensor")
+    __slots__ = ("kind", "node", "index", "dtype", "dims", "value", "tensor", "size")
 
     def __init__(
         self,
@@ -56,31 +57,40 @@ class Value:
         self.node = node
         self.index = index
         self.value = value
+        #: Bytes, -1 where the shape is not known before the run.
+        self.size = _bytes(dims, dtype)
 
     @property
     def static(self) -> bool:
         """Whether the shape is fully known before the run."""
-        return is_static(self.dims) and self.dtype.dtype.kind != "O"
+        return self.size >= 0
 
     @property
     def nbytes(self) -> int:
         """Bytes, 0 where the shape is not known before the run."""
-        if not self.static or self.dims is None:
-            return 0
-        n = self.dtype.size
-        for d in self.dims:
-            n *= d  # type: ignore[operator]
-        return n
+        return self.size if self.size > 0 else 0
 
     def __repr__(self) -> str:
         name = self.tensor.name if self.tensor is not None else "?"
         return f"<Value {self.kind} {name} {self.dtype.name}{text(self.dims)}>"
 
 
+@lru_cache(maxsize=4096)
+def _bytes(dims: Dims, dtype: DType) -> int:
+    if dims is None or dtype.kind < 0:
+        return -1
+    n = dtype.size
+    for d in dims:
+        if d is None:
+            return -1
+        n *= d
+    return n
+
+
 class Node:
     """One operation of a program."""
 
-    __slots__ = ("op", "opdef", "attrs", "inputs", "outputs", "after", "id")
+    __slots__ = ("op", "opdef", "attrs", "inputs", "outputs", "after")
 
     def __init__(
         self,
@@ -96,7 +106,6 @@ class Node:
         self.inputs = inputs
         self.after = after
         self.outputs: tuple[Value, ...] = ()
-        self.id = 0
 
     def __repr__(self) -> str:
         return f"<Node {self.op.describe()}>"
