@@ -25,6 +25,7 @@ from .schedule import Order, Problem, order, simulate
 __all__ = ["compile_plan"]
 
 _WRITES = ("assign", "update")
+_UNPLACED: tuple[int, None] = (0, None)
 
 
 def compile_plan(
@@ -90,6 +91,9 @@ class _Layout:
         self.place: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._shadow: dict[int, Any] = {}
         self.mode: list[str] = []
+        # Per node, the slots that it reads and makes.
+        self.ins: list[tuple[int, ...]] = []
+        self.outs: list[tuple[int, ...]] = []
         self.copies: set[Node] = set()
         self.fetched = {v for v in program.fetches}
         for v in program.feeds:
@@ -99,6 +103,8 @@ class _Layout:
                 if v not in self.index:
                     self._add_source(v)
             self.mode.append(self._outputs(node))
+            self.ins.append(tuple([self.index[v] for v in node.inputs]))
+            self.outs.append(tuple([self.index[v] for v in node.outputs]))
         for v in program.fetches:
             if v not in self.index:
                 self._add_source(v)
@@ -225,15 +231,13 @@ class _Layout:
         reads, writes, after, work, inplace = [], [], [], [], []
         nbytes = [0] * len(self.values)
         self.work: list[Any] = []
-        for node, mode in zip(nodes, self.mode):
-            mine = [index[v] for v in node.inputs]
+        for node, mode, mine, made in zip(nodes, self.mode, self.ins, self.outs):
             reads.append([owner[i] for i in mine])
-            made = [index[v] for v in node.outputs]
             own = [i for i in made if owner[i] == i]
             writes.append(own)
             for i in own:
                 nbytes[i] = self.values[i].nbytes
-            waits = [position[n] for n in node.after]
+            waits = [position[n] for n in node.after] if node.after else []
             for v, i in zip(node.inputs, mine):
                 if owner[i] != i and v.node is not None:
                     waits.append(position[v.node])
@@ -248,7 +252,11 @@ class _Layout:
                 )
             self.work.append(scratch)
             work.append(_scratch_bytes(scratch) if scratch else 0)
-            inplace.append(self._takeovers(node, made) if mode == "out" else [])
+            inplace.append(
+                self._takeovers(node, mine, made[0])
+                if mode == "out" and node.opdef.inplace and len(made) == 1
+                else ()
+            )
         kept = frozenset(
             owner[index[v]]
             for v in self.program.fetches
@@ -256,28 +264,26 @@ class _Layout:
         )
         return Problem(reads, writes, after, nbytes, kept, work, inplace)
 
-    def _takeovers(self, node: Node, made: list[int]) -> list[tuple[int, int]]:
+    def _takeovers(
+        self, node: Node, mine: tuple[int, ...], out: int
+    ) -> list[tuple[int, int]]:
         """(output, input) buffers that may share memory."""
         pairs: list[tuple[int, int]] = []
-        if not node.opdef.inplace or len(made) != 1 or node in self.copies:
+        if self.kind[out] != ARENA or node in self.copies:
             return pairs
-        out = made[0]
         v_out = self.values[out]
-        if self.kind[out] != ARENA:
-            return pairs
         for k in node.opdef.inplace:
-            if k >= len(node.inputs):
+            if k >= len(mine):
                 break
-            v = node.inputs[k]
+            i = mine[k]
+            v = self.values[i]
             if v.dims != v_out.dims or v.dtype is not v_out.dtype:
                 continue
-            i = self.index[v]
             own = self.owner[i]
             if self.kind[own] != ARENA or not self._covers(i, own):
                 continue
             # Another view of the same memory must be read in the same places.
-            for u in node.inputs:
-                j = self.index[u]
+            for j in mine:
                 if j != i and self.owner[j] == own and not self._same_layout(i, j):
                     break
             else:
@@ -322,51 +328,56 @@ class _Layout:
         placed = place(intervals)
         slots = []
         for i, v in enumerate(values):
-            offset, strides = self.place.get(i, (0, None))
-            if kind[i] == ARENA and spans.group[i] >= 0:
-                offset = placed.offsets[at[spans.group[i]]]
+            offset, strides = self.place.get(i, _UNPLACED)
+            g = spans.group[i]
+            if g >= 0 and kind[i] == ARENA:
+                offset = placed.offsets[at[g]]
             slots.append(
                 Slot(
-                    kind=kind[i],
-                    name=v.tensor.name if v.tensor is not None else "",
-                    dtype=v.dtype,
-                    dims=v.dims,
-                    nbytes=v.nbytes,
-                    owner=owner[i],
-                    offset=offset,
-                    strides=strides,
-                    value=v.value if kind[i] == CONST else None,
-                    first=spans.first[i],
-                    last=spans.last[i],
-                    group=spans.group[i],
+                    kind[i],
+                    v.tensor,
+                    v.dtype,
+                    v.dims,
+                    v.nbytes,
+                    owner[i],
+                    offset,
+                    strides,
+                    v.value if kind[i] == CONST else None,
+                    spans.first[i],
+                    spans.last[i],
+                    g,
                 )
             )
         self._shadow.clear()
-        steps = []
+        steps: list[Step] = []
         index = self.index
         ends = self._ends(best.nodes)
+        shares = spans.shares
+        nodes = self.program.nodes
         for step, n in enumerate(best.nodes):
-            node = self.program.nodes[n]
-            made = tuple(index[v] for v in node.outputs)
-            offsets = placed.offsets[scratch_at.get(n, 0) :]
+            node = nodes[n]
+            made = self.outs[n]
+            work: tuple[tuple[int, Any, tuple[int, ...]], ...] = ()
+            if self.work[n]:
+                first = scratch_at[n]
+                offsets = placed.offsets[first : first + len(self.work[n])]
+                work = tuple((o, d, s) for o, (d, s) in zip(offsets, self.work[n]))
+            over: tuple[tuple[int, int], ...] = ()
+            for o in made:
+                if o in shares:
+                    over += ((o, shares[o]),)
             steps.append(
                 Step(
-                    op=node.op,
-                    opdef=node.opdef,
-                    attrs=node.attrs,
-                    inputs=tuple(index[v] for v in node.inputs),
-                    outputs=made,
-                    mode=self.mode[n],
-                    work=tuple(
-                        (o, d, s) for o, (d, s) in zip(offsets, self.work[n])
-                    )
-                    if self.work[n]
-                    else (),
-                    frees=tuple(ends.get(step, ())),
-                    takes_over=tuple(
-                        (o, spans.shares[o]) for o in made if o in spans.shares
-                    ),
-                    copy_view=node in self.copies,
+                    node.op,
+                    node.opdef,
+                    node.attrs,
+                    self.ins[n],
+                    made,
+                    self.mode[n],
+                    work,
+                    ends.get(step, ()),
+                    over,
+                    node in self.copies,
                 )
             )
         live = simulate(problem, best.nodes)
@@ -398,20 +409,21 @@ class _Layout:
             seconds=seconds,
         )
 
-    def _ends(self, nodes: Sequence[int]) -> dict[int, list[int]]:
+    def _ends(self, nodes: Sequence[int]) -> dict[int, tuple[int, ...]]:
         """Per step, the kernel-allocated values and views that die after it."""
+        kind = self.kind
+        if CALL not in kind:
+            return {}
         last: dict[int, int] = {}
-        fetched = {self.index[v] for v in self.program.fetches}
         for step, n in enumerate(nodes):
-            node = self.program.nodes[n]
-            for v in (*node.inputs, *node.outputs):
-                i = self.index[v]
-                if self.kind[i] == CALL:
+            for i in (*self.ins[n], *self.outs[n]):
+                if kind[i] == CALL:
                     last[i] = step
-        ends: dict[int, list[int]] = {}
+        for v in self.program.fetches:
+            last.pop(self.index[v], None)
+        ends: dict[int, tuple[int, ...]] = {}
         for i, step in last.items():
-            if i not in fetched:
-                ends.setdefault(step, []).append(i)
+            ends[step] = (*ends.get(step, ()), i)
         return ends
 
 

@@ -15,6 +15,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, text
 from ..graphlib.source import Source
+from ..graphlib.tensor import Tensor
 
 __all__ = ["ARENA", "CALL", "CONST", "FEED", "FETCH", "VARIABLE", "VIEW"]
 __all__ += ["Plan", "Slot", "Step"]
@@ -34,7 +35,7 @@ class Slot(NamedTuple):
 
     Attributes:
         kind: where its memory is (see the constants of this module).
-        name: the graph tensor it stands for.
+        tensor: the graph tensor it stands for; ``name``: its name.
         dtype, dims: element type and shape; dims has None where the shape is
             only known during the run.
         nbytes: bytes, 0 where not known before the run.
@@ -50,7 +51,7 @@ class Slot(NamedTuple):
     """
 
     kind: str
-    name: str
+    tensor: Tensor | None
     dtype: DType
     dims: Dims
     nbytes: int
@@ -61,6 +62,11 @@ class Slot(NamedTuple):
     first: int = -1
     last: int = -1
     group: int = -1
+
+    @property
+    def name(self) -> str:
+        """The name of the tensor, empty where it stands for none."""
+        return "" if self.tensor is None else self.tensor.name
 
     @property
     def spec(self) -> str:
