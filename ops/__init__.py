@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
 from . import (
+    complexes,
     core,
     creation,
+    elementwise,
     extremes,
     initialization,
     linalg,
+    logical,
+    matrix,
+    powers,
+    random,
     reduction,
+    rounding,
     scan,
     scatter_state,
     state,
@@ -25,6 +32,9 @@ TABLE.update(reduction.OPERATORS)
 TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
-for _family in (extremes, scan):
+for _family in (einsum, extremes, matrix, scan):
+    TABLE.update(_family.OPERATORS)
+    NUMPY.update(_family.NUMPY)
+for _family in (complexes, elementwise, logical, powers, rounding):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
