@@ -13,7 +13,6 @@ import numpy as np
 from ..graphlib.dtypes import bool_, int64
 from ..graphlib.errors import DTypeError, ShapeError
 from ..graphlib.opdef import OpDef
-from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, broadcast_all, text
@@ -391,99 +390,6 @@ SELECT = pointwise(
     infer=_infer_select_rows,
     doc="z = x where the condition holds, else y; a vector condition chooses rows",
 )
-
-
-def _infer_where(inputs: Sequence[Any], attrs: Any) -> Any:
-    dims = inputs[0].dims
-    return ((int64, (None, None if dims is None else len(dims))),)
-
-
-def _where_kernel(xp: Any, c: Any, out: Any = None) -> Any:
-    return xp.argwhere(c).astype(xp.int64, copy=False)
-
-
-WHERE = OpDef(
-    "Where",
-    infer=_infer_where,
-    kernel=_where_kernel,
-    inputs=("condition",),
-    doc="the indices of the elements that are not 0",
-)
-
-
-def _one_argument(condition: Any, x: Any, y: Any, name: str | None) -> Tensor:
-    if x is not None or y is not None:
-        raise ShapeError("where: give both x and y, or neither")
-    return create(WHERE, (as_tensor(condition),), None, name or "Where")
-
-
-def where(
-    condition: Any, x: Any = None, y: Any = None, name: str | None = None
-) -> Tensor:
-    """x where the condition holds, else y (TF1); or the indices of True elements.
-
-    Args:
-        condition: bools (any number where x and y are not given).
-        x, y: of one shape (or broadcasting).  A vector condition (n,) beside x of
-            rank 2 or more, (n, ...), chooses rows; :func:`where_v2` always
-            broadcasts as NumPy does.
-        name: the name of the operation.
-
-    Returns:
-        The choice, of x's and y's common dtype; with one argument, int64
-        (number of True elements, rank), in row-major order.
-
-    Raises:
-        ShapeError: the shapes do not fit, or only one of x, y is given.
-        DTypeError: a condition that is no bool, or no common dtype.
-
-    Gradient: g where chosen, else 0, to each of x and y; none to the condition.
-    """
-    if x is None or y is None:
-        return _one_argument(condition, x, y, name)
-    c = as_tensor(condition)
-    x, y = pair(x, y, c.op.graph)
-    opdef = SELECT_V2
-    if c.dims is None or len(c.dims) == 1:
-        ranks = [None if t.dims is None else len(t.dims) for t in (x, y)]
-        if None in ranks or max(r or 0 for r in ranks) > 1:
-            opdef = SELECT
-    return create(opdef, (c, x, y), None, name or "Select")
-
-
-OPERATORS = {
-    "and": _logical(LOGICAL_AND, BITWISE_AND, "and"),
-    "greater": greater,
-    "greater_equal": greater_equal,
-    "invert": _invert_operator,
-    "less": less,
-    "less_equal": less_equal,
-    "or": _logical(LOGICAL_OR, BITWISE_OR, "or"),
-    "xor": _logical(LOGICAL_XOR, BITWISE_XOR, "xor"),
-}
-
-NUMPY = {
-    np.bitwise_and: OPERATORS["and"],
-    np.bitwise_or: OPERATORS["or"],
-    np.bitwise_xor: OPERATORS["xor"],
-    np.equal: equal,
-    np.greater: greater,
-    np.greater_equal: greater_equal,
-    np.invert: _invert_operator,
-    np.isfinite: is_finite,
-    np.isinf: is_inf,
-    np.isnan: is_nan,
-    np.left_shift: left_shift,
-    np.less: less,
-    np.less_equal: less_equal,
-    np.logical_and: logical_and,
-    np.logical_not: logical_not,
-    np.logical_or: logical_or,
-    np.logical_xor: logical_xor,
-    np.not_equal: not_equal,
-    np.right_shift: right_shift,
-    np.where: where_v2,
-}
 
 
 def _infer_where(inputs: Sequence[Any], attrs: Any) -> Any:
