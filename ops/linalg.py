@@ -7,27 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import DType
 from ..graphlib.errors import InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import Dims, broadcast, is_static, text
-from ..graphlib.tensor import Tensor, as_tensor
-from ._build import create, pair
+from ..graphlib.shapes import broadcast, is_static, text
+from ..graphlib.tensor import Tensor
+from ._build import create, pair, scope
 from ._kinds import require
+from .array import expand_dims, reshape, squeeze
 
-__all__ = ["matmul", "matvec"]
+__all__ = ["dot", "matmul", "matvec", "outer"]
 
 
-# -- matmul ---------------------------------------------------------------------------
+# -- matmul ----------------------------------------------------------------------------
 
 # How an operand enters the product: "n" as it is, "t" transposed, "h" conjugate
 # transposed, "c" conjugated.  In the op's attrs: transpose_* and adjoint_*.
 _CONJUGATE = {"n": "c", "t": "h", "h": "t", "c": "n"}
 _ADJOINT = {"n": "h", "t": "c", "h": "n", "c": "t"}
 _REAL = {"n": "n", "t": "t", "h": "t", "c": "n"}
-_TRANSPOSE = {"n": "t", "t": "n", "h": "c", "c": "h"}
 
 
 def _letters(attrs: Any) -> tuple[str, str]:
@@ -232,7 +231,6 @@ def _as_rows(
     k, n = a.dims[-1], g.dims[-1]
     if not k or not n:
         return None
-    reshape = TABLE["reshape"]
     return reshape(a, [-1, k]), reshape(g, [-1, n])
 
 
@@ -298,7 +296,9 @@ def matmul(
     """
     a, b = pair(a, b, name=name)
     if (transpose_a and adjoint_a) or (transpose_b and adjoint_b):
-        raise InvalidArgumentError("matmul: an operand is transposed or adjoint, not both")
+        raise InvalidArgumentError(
+            "matmul: an operand is transposed or adjoint, not both"
+        )
     if (adjoint_a or adjoint_b) and not a.dtype.is_complex:
         transpose_a, adjoint_a = transpose_a or adjoint_a, False
         transpose_b, adjoint_b = transpose_b or adjoint_b, False
@@ -311,5 +311,61 @@ def matmul(
     return create(MATMUL, (a, b), attrs, name)
 
 
+def matvec(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    adjoint_a: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """y[..., i] = sum_k a[..., i, k] b[..., k].
+
+    Shapes: a (..., m, k), b (..., k) -> (..., m); batch axes broadcast.
+    Arguments, errors and gradient as for :func:`matmul`.
+    """
+    a, b = pair(a, b)
+    with scope(name, "matvec", a):
+        column = expand_dims(b, -1)
+        y = matmul(a, column, transpose_a=transpose_a, adjoint_a=adjoint_a)
+        return squeeze(y, [-1])
+
+
+def outer(a: Any, b: Any, name: str | None = None) -> Tensor:
+    """y[i, j] = a[i] b[j], over all elements in C order, as np.outer.
+
+    Shapes: a of m elements, b of n -> (m, n).
+    """
+    a, b = pair(a, b)
+    with scope(name, "outer", a):
+        y: Tensor = TABLE["mul"](reshape(a, [-1, 1]), reshape(b, [1, -1]))
+        return y
+
+
+def dot(a: Any, b: Any, name: str | None = None) -> Tensor:
+    """np.dot: the sum over a's last axis and b's last but one (or only) axis.
+
+    Shapes: (..., k) and (k,) -> (...); (..., k) and (..., k, n) ->
+    (a's ..., b's ..., n); a scalar multiplies.
+
+    Raises:
+        ShapeError: an operand of unknown rank, or sizes that differ.
+    """
+    a, b = pair(a, b)
+    if a.dims is None or b.dims is None:
+        raise ShapeError(
+            f"dot: {a!r} and {b!r}: both ranks must be known (set_shape, or matmul)"
+        )
+    if not a.dims or not b.dims:
+        return TABLE["mul"](a, b)  # type: ignore[no-any-return]
+    if len(a.dims) == 2 and len(b.dims) == 2:
+        return matmul(a, b, name=name)
+    from .einsum import tensordot
+
+    axis = -1 if len(b.dims) == 1 else -2
+    return tensordot(a, b, ([-1], [axis]), name=name or "dot")
+
+
 OPERATORS = {"matmul": matmul}
-NUMPY = {np.matmul: matmul}
+NUMPY = {np.dot: dot, np.matmul: matmul, np.outer: outer}
