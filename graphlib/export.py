@@ -37,7 +37,7 @@ FORMAT = "dagrad graph"
 VERSION = 1
 
 
-# -- checks ---------------------------------------------------------------------------
+# -- checks ------------------------------------------------------------------
 
 
 def validate(graph: Graph) -> None:
@@ -80,9 +80,7 @@ def validate(graph: Graph) -> None:
                 _broken(op, f"output {index} does not know its place")
         _check_inference(op)
     if len(graph._by_name) != len(ops):
-        raise GraphError(
-            f"{len(graph._by_name)} names stand for {len(ops)} operations"
-        )
+        raise GraphError(f"{len(graph._by_name)} names stand for {len(ops)} operations")
     for op in ops:
         for t in op.outputs:
             if (t._consumers or []) != readers.get(t, []):
@@ -131,7 +129,7 @@ def _broken(op: Operation, what: str) -> None:
     raise GraphError(f"{op.describe()} ({op.defined_at()}) {what}", op)
 
 
-# -- networkx -------------------------------------------------------------------------
+# -- networkx ----------------------------------------------------------------
 
 
 def to_networkx(graph: Graph) -> Any:
@@ -187,7 +185,7 @@ def summary(value: Any, limit: int = 60) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-# -- values in JSON ---------------------------------------------------------------------
+# -- values in JSON ----------------------------------------------------------
 
 
 class _Writer:
@@ -344,7 +342,7 @@ def _frozen(array: Any) -> Any:
     return array
 
 
-# -- saving -----------------------------------------------------------------------------
+# -- saving ------------------------------------------------------------------
 
 
 def save(graph: Graph, path: Any) -> None:
@@ -431,8 +429,7 @@ def _operation(
         }
     if op.outputs:
         record["outputs"] = [
-            [t.dtype.name, None if t.dims is None else list(t.dims)]
-            for t in op.outputs
+            [t.dtype.name, None if t.dims is None else list(t.dims)] for t in op.outputs
         ]
     if op.device:
         record["device"] = op.device
@@ -483,7 +480,7 @@ def _collections(graph: Graph, writer: _Writer) -> list[Any]:
     return pairs
 
 
-# -- loading ----------------------------------------------------------------------------
+# -- loading -----------------------------------------------------------------
 
 
 def load(path: Any) -> Graph:
@@ -567,9 +564,7 @@ def _restore(
     try:
         opdef = lookup(record["type"])
         inputs = [graph.get_tensor_by_name(t) for t in record.get("inputs", ())]
-        controls = [
-            graph.get_operation_by_name(c) for c in record.get("control", ())
-        ]
+        controls = [graph.get_operation_by_name(c) for c in record.get("control", ())]
         forward = record.get("forward")
         context = graph._local.context
         context.controls = tuple(controls)
@@ -617,9 +612,7 @@ def _restore_rest(graph: Graph, head: dict[str, Any], reader: _Reader) -> None:
     for entry in head["variables"]:
         op = graph.get_operation_by_name(entry["operation"])
         record = {k: reader.decode(v) for k, v in entry["record"].items()}
-        restore = TABLE.get("variable_from_op")
-        if restore is not None:
-            graph._variables[op] = restore(op, record)
+        graph._variables[op] = TABLE["variable_from_op"](op, record)
     for key, items in head["collections"]:
         kept = [reader.decode(item) for item in items]
         graph._collections[reader.decode(key)] = kept

@@ -74,23 +74,21 @@ def jvp(
 def _tangent(x: Tensor, t: Any) -> Tensor:
     if t is None:
         return TABLE["ones_like"](x)  # type: ignore[no-any-return]
-    t = as_tensor(t, dtype=None if _has_dtype(t) else x.dtype)
-    if t.dtype is not x.dtype:
+    tangent = as_tensor(t, dtype=None if _has_dtype(t) else x.dtype)
+    if tangent.dtype is not x.dtype:
         raise DTypeError(
-            f"the tangent of {x.op.describe()} has dtype {t.dtype.name}, "
+            f"the tangent of {x.op.describe()} has dtype {tangent.dtype.name}, "
             f"not {x.dtype.name}"
         )
-    if not compatible(t.dims, x.dims):
+    if not compatible(tangent.dims, x.dims):
         raise ShapeError(
-            f"the tangent of {x.op.describe()} has shape {text(t.dims)}, "
+            f"the tangent of {x.op.describe()} has shape {text(tangent.dims)}, "
             f"not {text(x.dims)}"
         )
-    return t
+    return tangent
 
 
-def push_forward(
-    op: Operation, tangents: list[Tensor | None]
-) -> list[Tensor | None]:
+def push_forward(op: Operation, tangents: list[Tensor | None]) -> list[Tensor | None]:
     """Tangents of the outputs of one op, from those of its inputs."""
     opdef = op.opdef
     if opdef.jvp is not None:

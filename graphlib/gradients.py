@@ -22,7 +22,7 @@ from .source import caller
 from .tensor import Tensor, as_tensor
 from .traversal import between
 
-__all__ = ["gradients", "IndexedSlices", "UnconnectedGradients"]
+__all__ = ["IndexedSlices", "UnconnectedGradients", "gradients"]
 
 
 class UnconnectedGradients(Enum):
@@ -45,7 +45,7 @@ class IndexedSlices:
         like: the tensor whose shape the dense cotangent has.
     """
 
-    __slots__ = ("values", "indices", "like")
+    __slots__ = ("indices", "like", "values")
 
     def __init__(self, values: Tensor, indices: Tensor, like: Tensor) -> None:
         self.values = values

@@ -32,7 +32,7 @@ _MAX_KNOWN = 64
 class _Context:
     """What the enclosing ``with`` blocks of one thread say of new operations."""
 
-    __slots__ = ("scope", "controls", "device", "forward_op", "mark")
+    __slots__ = ("controls", "device", "forward_op", "mark", "scope")
 
     def __init__(self) -> None:
         self.scope = ""  # "" or "a/b/"
@@ -71,7 +71,7 @@ class Graph:
         #: The graph-level random seed (None: each session draws its own).
         self.seed: int | None = None
 
-    # -- adding operations --------------------------------------------------------
+    # -- adding operations ---------------------------------------------------
 
     def create_op(
         self,
@@ -142,14 +142,11 @@ class Graph:
                 mark,
             )
             outputs = []
-            index = 0
-            for dtype, dims in specs:
+            for index, (dtype, dims) in enumerate(specs):
                 outputs.append(Tensor(op, index, dtype, dims))
-                index += 1
             op.outputs = tuple(outputs)
-            if opdef.value is not None or opdef.shape_math:
-                if outputs:
-                    outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
+            if (opdef.value is not None or opdef.shape_math) and outputs:
+                outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
             for t in inputs:
                 if t._consumers is None:
                     t._consumers = [op]
@@ -168,7 +165,7 @@ class Graph:
             "all inputs must be of one graph (see Graph.as_default)"
         )
 
-    # -- reading ------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------
 
     @property
     def operations(self) -> Sequence[Operation]:
@@ -262,7 +259,7 @@ class Graph:
             raise GraphError(f"{found!r} belongs to another graph")
         return found
 
-    # -- names and scopes -----------------------------------------------------------
+    # -- names and scopes ----------------------------------------------------
 
     def _unique(self, name: str) -> str:
         """``name``, or ``name_1`` and so on where it is taken (case ignored)."""
@@ -382,7 +379,7 @@ class Graph:
         finally:
             context.scope, context.forward_op, context.mark = saved
 
-    # -- collections ------------------------------------------------------------------
+    # -- collections ---------------------------------------------------------
 
     def add_to_collection(self, name: Any, value: Any) -> None:
         """Append ``value`` to the collection ``name``."""
@@ -414,7 +411,7 @@ class Graph:
         """Empty a collection."""
         self._collections.pop(name, None)
 
-    # -- life ---------------------------------------------------------------------------
+    # -- life ----------------------------------------------------------------
 
     @contextmanager
     def as_default(self) -> Iterator[Graph]:
@@ -531,7 +528,7 @@ def known_value(
     return result if result.size <= _MAX_KNOWN else None
 
 
-# -- the default graph and session -------------------------------------------------------
+# -- the default graph and session -------------------------------------------
 
 
 class _Stacks(threading.local):

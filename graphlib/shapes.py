@@ -8,14 +8,14 @@ not known before the run), or None for unknown rank.  :class:`TensorShape` and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Union
+from typing import Any
 
 from .errors import ShapeError
 
 __all__ = ["Dimension", "Dims", "TensorShape", "as_dims", "broadcast", "merge"]
 
 #: A static shape: a tuple with None for unknown dimensions, or None (any rank).
-Dims = Union[tuple[int | None, ...], None]
+Dims = tuple[int | None, ...] | None
 
 
 def text(dims: Dims) -> str:
@@ -234,10 +234,10 @@ class Dimension:
         return self._dim(other, lambda a, b: b % a)
 
     def __truediv__(self, other: Any) -> float:
-        return int(self) / other
+        return float(int(self) / other)
 
     def __rtruediv__(self, other: Any) -> float:
-        return other / int(self)  # type: ignore[no-any-return]
+        return float(other / int(self))
 
     def __pow__(self, other: Any) -> Any:
         return int(self) ** other

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 __all__ = ["Mark", "Source", "caller"]
@@ -40,14 +40,14 @@ class Source(NamedTuple):
 
 def caller() -> Mark:
     """The nearest frame outside dagrad, as a mark to resolve later."""
-    frame = sys._getframe(1)
-    last = frame
+    frame: FrameType | None = sys._getframe(1)
+    last = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
         if not module.startswith(_PREFIX) and module != _ROOT:
             return frame.f_code, frame.f_lasti
         last = frame
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return last.f_code, last.f_lasti
 
 

@@ -43,7 +43,7 @@ class Tensor:
         self.value: Any = None
         self._consumers: list[Operation] | None = None
 
-    # -- reading ---------------------------------------------------------------
+    # -- reading -------------------------------------------------------------
 
     @property
     def graph(self) -> Graph:
@@ -108,7 +108,7 @@ class Tensor:
 
         return default_session(session, "Tensor.eval").run(self, feed_dict)
 
-    # -- what a symbolic value cannot do ---------------------------------------
+    # -- what a symbolic value cannot do -------------------------------------
 
     def __bool__(self) -> bool:
         raise DagradTypeError(
@@ -167,7 +167,7 @@ class Tensor:
             self.op,
         )
 
-    # -- NumPy functions build nodes --------------------------------------------
+    # -- NumPy functions build nodes -----------------------------------------
 
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
@@ -181,9 +181,7 @@ class Tensor:
             )
         return builder(*inputs)
 
-    def __array_function__(
-        self, func: Any, types: Any, args: Any, kwargs: Any
-    ) -> Any:
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         builder = NUMPY.get(func)
         if builder is None:
             raise DagradTypeError(
@@ -193,7 +191,7 @@ class Tensor:
             )
         return builder(*args, **kwargs)
 
-    # -- operators ---------------------------------------------------------------
+    # -- operators -----------------------------------------------------------
 
     def __add__(self, other: Any) -> Tensor:
         return TABLE["add"](self, other)  # type: ignore[no-any-return]
@@ -365,7 +363,7 @@ def known_dims(t: Any) -> Dims:
     """
     value = t.value
     if isinstance(value, tuple):
-        return value
+        return tuple(value)
     if value is not None:
         return tuple(int(v) for v in np.asarray(value).reshape(-1))
     if t.dims is not None and len(t.dims) == 1 and t.dims[0] is not None:

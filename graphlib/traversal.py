@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from .operation import Operation
 from .tensor import Tensor
 
-__all__ = ["ancestors", "descendants", "between"]
+__all__ = ["ancestors", "between", "descendants"]
 
 
 def ancestors(

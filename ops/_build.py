@@ -107,7 +107,7 @@ def _in_graph(graph: Graph, name: str) -> Any:
         yield full
 
 
-# -- constants --------------------------------------------------------------------
+# -- constants ---------------------------------------------------------------
 
 
 def numeric_array(value: Any, dtype: DType | None, who: str = "constant") -> Any:
@@ -279,7 +279,7 @@ def _fill(array: Any, dims: Dims, verify: bool) -> Any:
     return flat.reshape(dims).copy()
 
 
-# -- operands -----------------------------------------------------------------------
+# -- operands ----------------------------------------------------------------
 
 
 def _weak_dtype(strong: DType, value: Any) -> DType:
@@ -384,7 +384,7 @@ def inexact(x: Any, name: str | None = None) -> Tensor:
     return cast(t, float32)
 
 
-# -- sizes -----------------------------------------------------------------------------
+# -- sizes -------------------------------------------------------------------
 
 
 def shape_vector(shape: Any, name: str | None = "shape") -> Tensor:

@@ -59,7 +59,7 @@ def view_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
     return x
 
 
-# -- placeholders ---------------------------------------------------------------------
+# -- placeholders ------------------------------------------------------------
 
 
 PLACEHOLDER = OpDef(
@@ -112,7 +112,7 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return create(PLACEHOLDER_WITH_DEFAULT, (t,), {"shape": as_dims(shape)}, name)
 
 
-# -- identity and friends ---------------------------------------------------------------
+# -- identity and friends ----------------------------------------------------
 
 
 IDENTITY = OpDef(
@@ -213,7 +213,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
     return create(CAST, (t,), {"dtype": wanted}, name or "Cast")
 
 
-# -- sizes --------------------------------------------------------------------------------
+# -- sizes -------------------------------------------------------------------
 
 
 def _shape_kernel(xp: Any, x: Any, *, out_type: Any, out: Any = None) -> Any:
@@ -295,7 +295,7 @@ def rank(input: Any, name: str | None = None) -> Tensor:
     return create(RANK, (as_tensor(input),), None, name)
 
 
-# -- broadcasting and its transpose -----------------------------------------------------------
+# -- broadcasting and its transpose ------------------------------------------
 
 
 def _infer_to_shape(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -385,7 +385,7 @@ def broadcast_like(x: Tensor, like: Tensor) -> Tensor:
     return broadcast_to(x, shape_tensor(like))
 
 
-# -- filled like another tensor ------------------------------------------------------------------
+# -- filled like another tensor ----------------------------------------------
 
 
 def _like(type: str, value: int, doc: str) -> OpDef:
@@ -441,7 +441,7 @@ def ones_like(
     return _filled_like(ONES_LIKE, 1, tensor, dtype, name or "ones_like", optimize)
 
 
-# -- sums of many ------------------------------------------------------------------------------------
+# -- sums of many ------------------------------------------------------------
 
 
 def _infer_add_n(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -496,7 +496,7 @@ def add_n(inputs: Any, name: str | None = None) -> Tensor:
     return create(ADD_N, tensors, None, name)
 
 
-# -- operations without a value --------------------------------------------------------------------------
+# -- operations without a value ----------------------------------------------
 
 
 NO_OP = OpDef(

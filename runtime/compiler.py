@@ -95,7 +95,7 @@ class _Layout:
         self.ins: list[tuple[int, ...]] = []
         self.outs: list[tuple[int, ...]] = []
         self.copies: set[Node] = set()
-        self.fetched = {v for v in program.fetches}
+        self.fetched = set(program.fetches)
         for v in program.feeds:
             self._add(v, FEED)
         for node in program.nodes:
@@ -109,7 +109,7 @@ class _Layout:
             if v not in self.index:
                 self._add_source(v)
 
-    # -- where values live ----------------------------------------------------------
+    # -- where values live ---------------------------------------------------
 
     def _add(self, v: Value, kind: str, owner: int | None = None) -> int:
         i = len(self.values)
@@ -221,7 +221,7 @@ class _Layout:
         self._shadow[k] = view
         return "view"
 
-    # -- the scheduler's problem --------------------------------------------------------
+    # -- the scheduler's problem ---------------------------------------------
 
     def problem(self) -> Problem:
         """What the scheduler sees: owners as buffers, nodes in creation order."""
@@ -306,7 +306,7 @@ class _Layout:
         a, b = self.values[i], self.values[j]
         return a.dims == b.dims and self._covers(j, self.owner[j])
 
-    # -- the plan ---------------------------------------------------------------------------
+    # -- the plan ------------------------------------------------------------
 
     def plan(self, problem: Problem, best: Order, seconds: float) -> Plan:
         """Follow the order: lifetimes, placement, steps."""

@@ -23,7 +23,7 @@ from ..graphlib.errors import (
     ResourceExhaustedError,
 )
 from ..graphlib.operation import Operation
-from .plan import ARENA, CALL, CONST, FEED, FETCH, VARIABLE, VIEW, Plan, Slot, Step
+from .plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
 __all__ = ["Executable", "Frame", "run_error"]
@@ -39,7 +39,7 @@ _GIVE, _SCALAR, _COPY, _FOUND = range(4)
 class Spec:
     """A slot as kernels' ``bind`` and workspaces see it."""
 
-    __slots__ = ("dtype", "dims", "value")
+    __slots__ = ("dims", "dtype", "value")
 
     def __init__(self, slot: Slot) -> None:
         self.dtype = slot.dtype
@@ -54,23 +54,28 @@ def aligned_bytes(n: int) -> Any:
     return raw[start : start + n]
 
 
+def _known(slot: Slot) -> tuple[int, ...]:
+    """The shape of a slot that was planned, so that every dimension is known."""
+    return slot.dims or ()  # type: ignore[return-value]
+
+
 class Frame:
     """One binding of a plan to an arena and to a session's state."""
 
     __slots__ = (
-        "plan",
-        "state",
-        "epoch",
-        "instructions",
-        "steps",
-        "feed_sites",
-        "fresh",
+        "_arena",
+        "_arrays",
+        "_sites",
         "assigned_sites",
         "collect",
+        "epoch",
+        "feed_sites",
+        "fresh",
+        "instructions",
         "outs",
-        "_arena",
-        "_sites",
-        "_arrays",
+        "plan",
+        "state",
+        "steps",
     )
 
     def __init__(self, plan: Plan, state: State) -> None:
@@ -100,7 +105,7 @@ class Frame:
         ]
         self._freeze()
 
-    # -- binding --------------------------------------------------------------------
+    # -- binding -------------------------------------------------------------
 
     def _freeze(self) -> None:
         """Make argument lists that no run changes tuples: they unpack faster."""
@@ -123,7 +128,7 @@ class Frame:
         kind = slot.kind
         if kind == ARENA:
             array = np.ndarray(
-                slot.dims or (), slot.dtype.dtype, buffer=self._arena, offset=slot.offset
+                _known(slot), slot.dtype.dtype, buffer=self._arena, offset=slot.offset
             )
         elif kind == CONST:
             array = slot.value
@@ -140,7 +145,7 @@ class Frame:
 
     def _view(self, slot: Slot) -> Any:
         base = self._fixed(slot.owner)
-        dims = slot.dims or ()
+        dims = _known(slot)
         if not slot.nbytes:
             return np.empty(dims, slot.dtype.dtype)
         owner = self.plan.slots[slot.owner]
@@ -328,7 +333,7 @@ class Frame:
             return _SCALAR, array
         return _COPY, array
 
-    # -- running ----------------------------------------------------------------------
+    # -- running -------------------------------------------------------------
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """Run once; returns the fetched values as the caller may keep them."""
@@ -434,18 +439,17 @@ def run_error(step: Step, arrays: Sequence[Any], error: Exception) -> Exception:
 class Executable:
     """A plan and the frames that run it, for one session."""
 
-    __slots__ = ("plan", "state", "_frames", "_lock")
+    __slots__ = ("_frames", "_lock", "plan", "state")
 
     def __init__(self, plan: Plan, state: State) -> None:
         self.plan = plan
         self.state = state
         self._frames: list[Frame] = []
+        self._lock: tuple[Callable[[], None], Callable[[], None]] | None = None
         if plan.writes:
             self._lock = state.lock.acquire_write, state.lock.release_write
         elif plan.variables:
             self._lock = state.lock.acquire_read, state.lock.release_read
-        else:
-            self._lock = None
 
     def __call__(self, feeds: Sequence[Any]) -> list[Any]:
         """Run with arrays of the dtypes and shapes that the plan is for."""

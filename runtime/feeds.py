@@ -15,7 +15,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import compatible, text
 from ..graphlib.tensor import Tensor
 
-__all__ = ["convert", "expand", "feed_key", "missing_feeds"]
+__all__ = ["check_shape", "convert", "expand", "feed_key", "missing_feeds"]
 
 
 def feed_key(graph: Graph, key: Any) -> Tensor:
@@ -68,17 +68,21 @@ def expand(feed_dict: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
 
 
 def convert(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:
-    """``value`` as an array for ``tensor``.
+    """``value`` as an array of the dtype of ``tensor``.
 
     Converts between dtypes where only float precision can be lost.
 
     Raises:
-        FeedError: a tensor as value, a dtype that loses information, or a shape
-            that does not fit the static one.
+        FeedError: a tensor as value, or a dtype that loses information.
     """
     dtype = tensor.dtype
     if type(value) is not np.ndarray or value.dtype != dtype.dtype:
         value = _as_array(tensor, value, dtype)
+    return value  # type: ignore[no-any-return]
+
+
+def check_shape(tensor: Tensor, value: np.ndarray[Any, Any]) -> None:
+    """Raise FeedError unless the shape of ``value`` fits the static one."""
     if tensor.dims is not None and not compatible(tensor.dims, value.shape):
         raise FeedError(
             f"cannot feed an array of shape {text(value.shape)} for "
@@ -86,7 +90,6 @@ def convert(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:
             f"{tensor.op.defined_at()}",
             tensor.op,
         )
-    return value  # type: ignore[no-any-return]
 
 
 def _as_array(tensor: Tensor, value: Any, dtype: DType) -> Any:
@@ -169,8 +172,7 @@ def missing_feeds(
         t = op.outputs[0]
         needs = next((n for o, n in wanted if _reaches(o, op, fed)), "")
         line = (
-            f'  placeholder "{op.name}" {t.dtype.name}{text(t.dims)}, '
-            f"{op.defined_at()}"
+            f'  placeholder "{op.name}" {t.dtype.name}{text(t.dims)}, {op.defined_at()}'
         )
         lines.append(line + (f", needed by the fetch {needs!r}" if needs else ""))
         twin = next((f for f in fed if f.op.source == op.source), None)

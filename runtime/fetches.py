@@ -30,7 +30,7 @@ class Fetches:
         rebuild: results of ``tensors`` -> the structure.
     """
 
-    __slots__ = ("tensors", "targets", "rebuild")
+    __slots__ = ("rebuild", "targets", "tensors")
 
     def __init__(self, graph: Graph, fetches: Any) -> None:
         self.tensors: list[Tensor] = []

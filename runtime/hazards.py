@@ -9,6 +9,7 @@ itself waits for that write), it reads a snapshot.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +74,7 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
     ranks: dict[Node, int] = {}
     rank = 0
     for writes in found.writes.values():
-        for previous, node in zip(writes, writes[1:]):
+        for previous, node in itertools.pairwise(writes):
             if previous is not node:
                 node.after = [*node.after, previous]
         for node in writes:

@@ -33,8 +33,8 @@ def interpret(
         report: filled with measurements where given.
     """
     values: list[Any] = [None] * len(plan.slots)
-    for slot, array in zip(plan.feeds, feeds):
-        values[slot] = array
+    for i, array in zip(plan.feeds, feeds):
+        values[i] = array
     for i, slot in enumerate(plan.slots):
         if slot.kind == CONST:
             values[i] = slot.value

@@ -38,7 +38,7 @@ class Value:
         tensor: the graph's tensor that it stands for (names, messages).
     """
 
-    __slots__ = ("kind", "node", "index", "dtype", "dims", "value", "tensor", "size")
+    __slots__ = ("dims", "dtype", "index", "kind", "node", "size", "tensor", "value")
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ def _bytes(dims: Dims, dtype: DType) -> int:
 class Node:
     """One operation of a program."""
 
-    __slots__ = ("op", "opdef", "attrs", "inputs", "outputs", "after")
+    __slots__ = ("after", "attrs", "inputs", "op", "opdef", "outputs")
 
     def __init__(
         self,

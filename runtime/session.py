@@ -19,7 +19,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from .compiler import compile_plan
 from .executor import Executable
-from .feeds import convert, expand, feed_key, missing_feeds
+from .feeds import check_shape, convert, expand, feed_key, missing_feeds
 from .fetches import Fetches
 from .interpreter import interpret
 from .plan import Plan
@@ -40,7 +40,15 @@ _LEAVES = (Tensor, Operation, str)
 class _Runner:
     """Everything that depends on (fetches, feed keys): ready for arrays."""
 
-    __slots__ = ("session", "fetches", "feeds", "operations", "nested", "_plans")
+    __slots__ = (
+        "_plans",
+        "dtypes",
+        "feeds",
+        "fetches",
+        "nested",
+        "operations",
+        "session",
+    )
 
     def __init__(
         self, session: Session, fetches: Fetches, feeds: list[Tensor], nested: bool
@@ -48,24 +56,28 @@ class _Runner:
         self.session = session
         self.fetches = fetches
         self.feeds = feeds
+        self.dtypes = [t.dtype.dtype for t in feeds]
         self.nested = nested
         self.operations = needed_operations(fetches.tensors, fetches.targets, feeds)
-        error = missing_feeds(
-            self.operations, feeds, fetches.tensors, fetches.targets
-        )
+        error = missing_feeds(self.operations, feeds, fetches.tensors, fetches.targets)
         if error is not None:
             raise error
         self._plans: dict[Any, Executable] = {}
 
     def convert(self, values: Any) -> list[Any]:
-        """The feed values as arrays of the right dtype and a fitting shape."""
-        return [convert(t, v) for t, v in zip(self.feeds, values)]
+        """The feed values as arrays of the right dtype."""
+        return [
+            v if type(v) is np.ndarray and v.dtype is d else convert(t, v)
+            for t, d, v in zip(self.feeds, self.dtypes, values)
+        ]
 
     def executable(self, arrays: Sequence[Any]) -> Executable:
         """The plan for these shapes, made on first use."""
         key = tuple([a.shape for a in arrays])
         found = self._plans.get(key)
         if found is None:
+            for t, a in zip(self.feeds, arrays):
+                check_shape(t, a)
             with self.session._compile_lock:
                 found = self._plans.get(key)
                 if found is None:
@@ -116,7 +128,7 @@ class Session:
         self._closed = False
         self._contexts: list[Any] = []
 
-    # -- running ------------------------------------------------------------------------
+    # -- running -------------------------------------------------------------
 
     def run(
         self,
@@ -222,7 +234,10 @@ class Session:
         return results
 
     def make_callable(
-        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
+        self,
+        fetches: Any,
+        feed_list: Sequence[Any] | None = None,
+        accept_options: bool = False,
     ) -> Callable[..., Any]:
         """A function that runs ``fetches`` with positional feeds.
 
@@ -270,7 +285,7 @@ class Session:
             shapes.append(convert(t, v))
         return runner.executable(shapes).plan
 
-    # -- life ------------------------------------------------------------------------------
+    # -- life ----------------------------------------------------------------
 
     @property
     def graph(self) -> Graph:

@@ -106,7 +106,7 @@ class ReadWriteLock:
     every run is atomic; runs that only read go side by side.
     """
 
-    __slots__ = ("_condition", "_readers", "_writer", "_depth")
+    __slots__ = ("_condition", "_depth", "_readers", "_writer")
 
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
