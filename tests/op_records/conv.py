@@ -8,7 +8,7 @@ import numpy as np
 import windows_oracle as oracle
 from oprecord import Arg, Record
 
-from dagrad.ops import conv
+from dagrad.ops import conv, pool
 
 FORMATS = conv.FORMATS
 
@@ -142,6 +142,96 @@ def depthwise(name: str, form: str, **how: Any) -> list[Record]:
     ]
 
 
+def distinct(rng: np.random.Generator, shape: Any, dtype: Any) -> Any:
+    """Numbers far enough apart that differences do not change the largest."""
+    n = int(np.prod(shape))
+    return (rng.permutation(n).reshape(shape) / n * 4 - 2).astype(dtype)
+
+
+def pools(
+    name: str, shape: Any, ksize: Any, strides: Any, padding: Any, form: str
+) -> list[Record]:
+    rank = len(shape) - 2
+    first = form.startswith("NC")
+    window, moves = (
+        (1, *v) if len(v) > rank else (1, 1, *v) if first else (1, *v, 1)
+        for v in (ksize, strides)
+    )
+    given = padding
+    if not isinstance(padding, str):
+        given = ((0, 0), *padding, (0, 0))
+        given = ((0, 0), (0, 0), *padding) if first else given
+    how = (window, moves, given)
+    maxes = {1: pool.max_pool1d, 2: pool.max_pool, 3: pool.max_pool3d}[rank]
+    means = {1: pool.avg_pool1d, 2: pool.avg_pool, 3: pool.avg_pool3d}[rank]
+    ones = [1] * len(shape)
+    y = Arg(oracle.counts(shape, window, moves, ones, given))
+    x = Arg(shape, sample=distinct)
+    still = Arg(shape, sample=distinct, differentiable=False)
+    size = [1, *ksize] if len(ksize) > rank else list(ksize)
+    move = [1, *strides] if len(strides) > rank else list(strides)
+    tail = (size, move, padding, form)
+
+    def grad(t: Any, g: Any) -> Any:
+        return maxes(t, *tail).op.opdef.vjp[0](maxes(t, *tail).op, g)
+
+    def mean_grad(g: Any) -> Any:
+        zeros = np.zeros(shape, g.dtype.dtype)
+        return means(zeros, *tail).op.opdef.vjp[0](means(zeros, *tail).op, g)
+
+    def mean_grad_loops(g: Any) -> Any:
+        # The transpose of a linear map, column by column.
+        eye = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+        columns = [np.sum(oracle.avg_pool(e, *how) * g) for e in eye]
+        return np.reshape(columns, shape)
+
+    return [
+        Record(
+            ("MaxPool", "MaxPoolGrad", "MaxPoolGradGrad"),
+            lambda x: maxes(x, *tail),
+            (x,),
+            lambda x: oracle.max_pool(x, *how),
+            name,
+        ),
+        Record(
+            ("MaxPoolGrad", "MaxPoolGradGrad"),
+            grad,
+            (still, y),
+            wide(lambda x, g: oracle.max_pool_grad(x, g, *how)),
+            name,
+        ),
+        Record(
+            ("AvgPool", "AvgPoolGrad"),
+            lambda x: means(x, *tail),
+            (Arg(shape),),
+            wide(lambda x: oracle.avg_pool(x, *how)),
+            name,
+        ),
+        Record(
+            ("AvgPoolGrad", "AvgPool"), mean_grad, (y,), wide(mean_grad_loops), name
+        ),
+    ]
+
+
+def argmax(batch: bool) -> Record:
+    def reference(x: Any) -> Any:
+        y = oracle.max_pool(x, (1, 2, 2, 1), (1, 2, 1, 1), "SAME")
+        flat = x.ravel().tolist()
+        image = 0 if batch else x[0].size
+        where = [flat.index(v) % image if image else flat.index(v) for v in y.flat]
+        return y, np.reshape(where, y.shape)
+
+    return Record(
+        ("MaxPoolWithArgmax", "MaxPoolGrad", "MaxPoolGradGrad"),
+        lambda x: pool.max_pool_with_argmax(
+            x, (2, 2), (2, 1), "SAME", include_batch_in_index=batch
+        ),
+        (Arg((2, 3, 3, 2), sample=distinct),),
+        reference,
+        "batch" if batch else "image",
+    )
+
+
 RECORDS = [
     *forward(1, (5,), (3,), "same"),
     *forward(1, (6,), (2,), "stride-valid", strides=(2,), padding="VALID"),
@@ -170,4 +260,12 @@ RECORDS = [
         ),
         "separable",
     ),
+    *pools("1d", (2, 5, 2), (2,), (2,), "SAME", "NWC"),
+    *pools("same", (2, 3, 5, 2), (2, 3), (2, 2), "SAME", "NHWC"),
+    *pools("valid", (2, 2, 5, 4), (3, 2), (1, 2), "VALID", "NCHW"),
+    *pools("pairs", (1, 3, 4, 2), (2, 3), (2, 1), ((1, 0), (1, 2)), "NHWC"),
+    *pools("channels", (2, 3, 2, 4), (1, 2, 2), (1, 1, 2), "VALID", "NHWC"),
+    *pools("3d", (1, 2, 3, 2, 2), (2, 2, 1), (1, 2, 1), "SAME", "NDHWC"),
+    argmax(True),
+    argmax(False),
 ]
