@@ -1,0 +1,208 @@
+"""Graphviz source to SVG text, by a layout program that pip installs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from typing import Any
+from xml.etree import ElementTree
+
+from ..graphlib.errors import DagradError
+from .theme import clean, short
+
+__all__ = ["DrawingError", "draw", "to_svg"]
+
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+_MISSING = (
+    "drawing needs the layout program of Graphviz: pip install graphviz-pure "
+    '(or install Graphviz and pass engine="system")'
+)
+
+
+class DrawingError(DagradError, RuntimeError):
+    """The layout program is missing or failed."""
+
+
+def to_svg(
+    target: Any,
+    path: Any = None,
+    *,
+    engine: str = "pure",
+    timeout: float = 120.0,
+    title: str = "",
+    **options: Any,
+) -> str:
+    """The drawing of ``target`` as SVG text, also written to ``path`` if given.
+
+    Options as :func:`dagrad.viz.render`.
+    """
+    from .dot import to_dot
+
+    dot = to_dot(target, title=title, **options)
+    svg = draw(dot, title=title or "dagrad graph", engine=engine, timeout=timeout)
+    if path is not None:
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.write(svg)
+    return svg
+
+
+def draw(
+    dot: str, *, title: str = "", engine: str = "pure", timeout: float = 120.0
+) -> str:
+    """Lay ``dot`` out and return clean SVG text, fit to stand inside HTML.
+
+    Args:
+        dot: Graphviz source.
+        title: the title of the drawing, for screen readers and browsers.
+        engine: ``"pure"`` for the program that ``pip install graphviz-pure``
+            brings, ``"system"`` for a ``dot`` on the path.
+        timeout: seconds that the layout may take.
+
+    Raises:
+        DrawingError: there is no program, or it failed or took too long.
+    """
+    command = [_program(engine), "-q", "-Tsvg"]
+    try:
+        done = subprocess.run(
+            command,
+            input=dot.encode("utf-8"),
+            capture_output=True,
+            check=False,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired:
+        raise DrawingError(
+            f"the layout took more than {timeout:g} s: give a smaller max_nodes"
+        ) from None
+    except OSError as error:
+        raise DrawingError(f"{command[0]} cannot be run: {error}") from None
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode("utf-8", "replace").strip()[:500]
+        raise DrawingError(f"{command[0]} failed ({done.returncode}): {said}")
+    return _tidy(done.stdout.decode("utf-8"), title)
+
+
+def _program(engine: str) -> str:
+    if engine == "pure":
+        found = _pure_program() or shutil.which("graphviz-pure")
+    elif engine == "system":
+        found = shutil.which("dot")
+    else:
+        raise DrawingError(f'engine {engine!r} is neither "pure" nor "system"')
+    if found is None:
+        if engine == "system":
+            raise DrawingError('engine="system" needs a program `dot` on the path')
+        raise DrawingError(_MISSING)
+    return found
+
+
+@cache
+def _pure_program() -> str | None:
+    """The program in the installed wheel: its folder need not be on the path."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        listed = files("graphviz-pure") or []
+    except PackageNotFoundError:
+        return None
+    for file in listed:
+        if file.name in ("graphviz-pure", "graphviz-pure.exe"):
+            return os.path.realpath(str(file.locate()))
+    return None
+
+
+# -- what the program wrote, made fit to use -----------------------------------------------
+
+
+def _tidy(text: str, title: str) -> str:
+    """One ``<svg>`` element: sized, titled, tooltips as titles, no links."""
+    ElementTree.register_namespace("", _SVG)
+    root = ElementTree.fromstring(text[text.index("<svg") :])
+    box = [float(v) for v in root.attrib["viewBox"].split()]
+    root.attrib.update(
+        {
+            "width": f"{box[2]:g}",
+            "height": f"{box[3]:g}",
+            "viewBox": " ".join(f"{v:g}" for v in box),
+            "role": "img",
+        }
+    )
+    for group in root.iter(f"{{{_SVG}}}g"):
+        _unwrap(group)
+        if (group.get("class") or "").startswith("node"):
+            _centre(group)
+    _raise_scope_labels(root)
+    own = ElementTree.Element(f"{{{_SVG}}}title")
+    own.text = short(title, 200) or "dagrad graph"
+    root.insert(0, own)
+    out: str = ElementTree.tostring(root, encoding="unicode")
+    return re.sub(r">\s*\n\s*<", ">\n<", out).strip() + "\n"
+
+
+def _unwrap(group: ElementTree.Element) -> None:
+    """Move a link's content up; what it said on hovering becomes the title."""
+    title = group.find(f"{{{_SVG}}}title")
+    tip = ""
+    index = 0
+    while index < len(group):
+        child = group[index]
+        inner = child.tag == f"{{{_SVG}}}a"
+        if inner or (child.get("id") or "").startswith("a_"):
+            tip = tip or child.get(f"{{{_XLINK}}}title", "")
+            group.remove(child)
+            for offset, grandchild in enumerate(list(child)):
+                group.insert(index + offset, grandchild)
+        else:
+            index += 1
+    tip = "\n".join(clean(line) for line in tip.split("\n")).strip()
+    if title is not None and tip:
+        title.text = tip
+    elif title is not None:
+        group.remove(title)
+
+
+def _centre(node: ElementTree.Element) -> None:
+    """Hang labels from their middle: they stay in place with any other font."""
+    xs: list[float] = []
+    for shape in node:
+        if shape.tag == f"{{{_SVG}}}ellipse":
+            xs.append(float(shape.get("cx", "0")))
+        points = shape.get("points") or shape.get("d") or ""
+        xs += [float(x) for x in re.findall(r"(-?[\d.]+),", points)]
+    if not xs:
+        return
+    middle = f"{(min(xs) + max(xs)) / 2:g}"
+    for text in node.iter(f"{{{_SVG}}}text"):
+        text.set("x", middle)
+        text.set("text-anchor", "middle")
+
+
+def _raise_scope_labels(root: ElementTree.Element) -> None:
+    """Scope names last, on a patch of their scope's colour: no edge crosses them."""
+    sheet = root.find(f"{{{_SVG}}}g")
+    if sheet is None:
+        return
+    for group in [g for g in sheet if g.get("class", "").startswith("cluster")]:
+        fill = next((c.get("fill") for c in group if c.get("fill")), "none")
+        for text in group.findall(f"{{{_SVG}}}text"):
+            group.remove(text)
+            patch = ElementTree.SubElement(sheet, f"{{{_SVG}}}rect")
+            width = 5.6 * len(text.text or "") + 4
+            left, base = float(text.get("x", "0")), float(text.get("y", "0"))
+            if text.get("text-anchor") == "middle":
+                left -= width / 2 - 2
+            patch.attrib.update(
+                {
+                    "x": f"{left - 2:g}",
+                    "y": f"{base - 9:g}",
+                    "width": f"{width:g}",
+                    "height": "12",
+                    "fill": fill or "none",
+                    "fill-opacity": "0.85",
+                }
+            )
+            sheet.append(text)
