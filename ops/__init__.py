@@ -26,6 +26,7 @@ from . import (
     scatter_state,
     state,
     training,
+    transcendental,
 )
 
 TABLE.update(core.OPERATORS)
@@ -40,3 +41,4 @@ for _family in (einsum, extremes, matrix, scan):
 for _family in (complexes, elementwise, logical, powers, rounding):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
+NUMPY.update(transcendental.NUMPY)
