@@ -333,7 +333,7 @@ def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
     return binary(ATAN2, y, x, name)
 
 
-# -- hyperbolic functions ---------------------------------------------------------------
+# -- hyperbolic functions -------------------------------------------------------------
 
 
 SINH = elementwise(

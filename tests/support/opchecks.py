@@ -32,7 +32,7 @@ from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
 from dagrad.graphlib.opdef import Spec
 from dagrad.graphlib.operation import Operation
-from dagrad.graphlib.shapes import compatible, is_static
+from dagrad.graphlib.shapes import compatible
 from dagrad.graphlib.tensor import Tensor
 from dagrad.ops.core import placeholder
 
