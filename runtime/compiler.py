@@ -282,9 +282,13 @@ class _Layout:
             own = self.owner[i]
             if self.kind[own] != ARENA or not self._covers(i, own):
                 continue
-            # Another view of the same memory must be read in the same places.
-            for j in mine:
-                if j != i and self.owner[j] == own and not self._same_layout(i, j):
+            # Where the same memory is read twice, a kernel of several passes
+            # would read what it wrote; one ufunc reads the same places first.
+            one_pass = isinstance(node.opdef.kernel, str)
+            for at, j in enumerate(mine):
+                if at == k or self.owner[j] != own:
+                    continue
+                if not one_pass or (j != i and not self._same_layout(i, j)):
                     break
             else:
                 pairs.append((out, own))
