@@ -284,6 +284,8 @@ class Frame:
         kernel = self._kernel(step)
         # Sites are filled in while later steps are bound: keep the lists.
         sites = [self._sites.setdefault(s, []) for s in step.outputs]
+        if step.opdef.effect == "assign":
+            return self._assign(step, kernel, sites[0])
         if len(sites) == 1:
             places = sites[0]
 
@@ -303,6 +305,22 @@ class Frame:
                     target[k] = np.asarray(result)
 
         return call_many
+
+    def _assign(
+        self, step: Step, kernel: Callable[..., Any], places: list[Site]
+    ) -> Callable[..., Any]:
+        """A write that may give a variable new memory: later reads must see it."""
+        owner = self.plan.slots[step.outputs[0]].owner
+        reads = self._sites.setdefault(owner, [])
+
+        def assign(*arrays: Any) -> None:
+            array = kernel(*arrays)
+            for target, k in places:
+                target[k] = array
+            for target, k in reads:
+                target[k] = array
+
+        return assign
 
     def _emit_frees(self, number: int, step: Step) -> None:
         """Drop what kernels allocated once its last reader has run."""
