@@ -7,26 +7,40 @@ from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
 from . import (
+    _numpy_forms,
+    array,
+    blocks,
     complexes,
     core,
     creation,
+    decompositions,
     einsum,
     elementwise,
     extremes,
+    gather,
+    indexing,
     initialization,
+    initializers,
     linalg,
     logical,
     matrix,
+    padding,
+    partition,
     powers,
     random,
+    rearrange,
     reduction,
     rounding,
     sampling,
     scan,
+    scatter,
     scatter_state,
+    slicing,
+    sorting,
     state,
     training,
     transcendental,
+    variable_scope,
 )
 
 TABLE.update(core.OPERATORS)
@@ -35,10 +49,13 @@ TABLE.update(reduction.OPERATORS)
 TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
-for _family in (einsum, extremes, matrix, scan):
+for _family in (decompositions, einsum, extremes, matrix, scan):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
 for _family in (complexes, elementwise, logical, powers, rounding):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
 NUMPY.update(transcendental.NUMPY)
+for _family in (array, gather, indexing):
+    TABLE.update(_family.OPERATORS)
+NUMPY.update(_numpy_forms.NUMPY)
