@@ -26,6 +26,7 @@ __all__ = [
     "get_seed",
     "random_crop",
     "random_normal",
+    "random_orthogonal",
     "random_permutation",
     "random_shuffle",
     "random_uniform",
@@ -410,3 +411,68 @@ def random_crop(
         zero = as_tensor(0, int32)
         begin = create(UNIFORM_INT, (rank, zero, room), {"seed": seed_attr(seed)})
         return slice_(t, begin, sizes, name=full)
+
+
+# -- orthogonal matrices -------------------------------------------------------
+
+
+def _orthogonal_kernel(
+    xp: Any,
+    rng: Any,
+    sizes: Any,
+    *,
+    dtype: DType,
+    seed: Any,
+    out: Any = None,
+) -> Any:
+    rows, columns = size_tuple(sizes)
+    tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(tall)
+    # The signs make the distribution uniform over the orthogonal matrices.
+    q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return given(q if rows >= columns else q.T, out, dtype)
+
+
+def _infer_orthogonal(inputs: Sequence[Any], attrs: Any) -> Any:
+    dims = _infer_draw(inputs, attrs)[0][1]
+    if dims is not None and len(dims) != 2:
+        raise ShapeError(f"draws matrices, not arrays of shape {text(dims)}")
+    return ((attrs["dtype"], dims),)
+
+
+ORTHOGONAL = OpDef(
+    "RandomOrthogonal",
+    infer=_infer_orthogonal,
+    kernel=_orthogonal_kernel,
+    inputs=("shape",),
+    writes_out=True,
+    effect="random",
+    flops=lambda ins, outs, attrs: 4
+    * element_count(outs[0].dims)
+    * min((d or 0 for d in outs[0].dims or ()), default=0),
+    doc="a matrix with orthonormal rows or columns, uniformly distributed",
+)
+
+
+def random_orthogonal(
+    shape: Any,
+    dtype: Any = float32,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """A random matrix Q with Q^T Q = I (Q Q^T = I where it is wide).
+
+    Args:
+        shape: (rows, columns).
+        dtype: a floating dtype.
+        seed: the op's seed (default: its name decides).
+        name: the name of the operation.
+
+    Raises:
+        ShapeError: no matrix.
+
+    Reference:
+        Mezzadri, How to generate random matrices from the classical compact
+        groups, Notices of the AMS 54, 2007.
+    """
+    return create(ORTHOGONAL, (shape_vector(shape),), draw_attrs(dtype, seed), name)
