@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.opdef import OpDef
 from .program import NODE, VARIABLE, Node, Program, Value
 
@@ -65,8 +66,8 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
 
     Args:
         program: changed in place: ``after`` edges, snapshot nodes.
-        cautious: take a snapshot for every reader that waits for any write;
-            the resort when the precise edges form a cycle.
+        cautious: take a snapshot for every reader that writes or waits for
+            any write; the resort when the precise edges form a cycle.
     """
     found = _writes(program)
     _chain_io(program)
@@ -88,25 +89,33 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
     for node in program.nodes:
         for i, v in enumerate(node.inputs):
             variable = found.root.get(v)
-            if variable is None or _is_reference(node, i):
+            view = i == node.opdef.alias and node.opdef.effect is None
+            if variable is None:
+                if view:  # of a snapshot by now
+                    found.root.pop(node.outputs[0], None)
+                continue
+            probe = i == 0 and node.opdef.effect == "probe"
+            if i in node.opdef.updates:
                 continue
             writes = found.writes.get(variable, [])
             version = _seen(node, v, variable, found, ranks, before)
-            if version == 0:
+            if version == 0 and not probe:
                 found.required.setdefault(variable, node)
-            if node.opdef.alias is not None and node.outputs[0] in found.root:
-                continue  # a view: its readers count
             if version >= len(writes):
                 continue
             following = writes[version]
-            waits = before[node] >> ranks[following] & 1
-            if cautious and before[node]:
-                waits = 1
-            if following is node:
+            waits = following is node or before[node] >> ranks[following] & 1
+            if view and not waits:
+                continue  # its readers count
+            if cautious and (before[node] or node in ranks):
                 waits = 1
             if not waits:
                 following.after = [*following.after, node]
                 continue
+            if probe:
+                continue
+            if view:
+                found.root.pop(node.outputs[0])
             key = (v, version)
             if key not in snapshots:
                 snapshot = _snapshot(node, v, writes, version)
@@ -118,6 +127,9 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
                 inserted[where].append(snapshot)
             node.inputs[i] = snapshots[key]
     _fetched(program, found, snapshots, inserted, position)
+    for variable, writes in found.writes.items():
+        if writes[0].opdef.effect == "update":
+            found.required.setdefault(variable, writes[0])
     if inserted:
         nodes = list(inserted.get(-1, ()))
         for i, node in enumerate(program.nodes):
@@ -125,11 +137,6 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
             nodes.extend(inserted.get(i, ()))
         program.nodes = nodes
     return found
-
-
-def _is_reference(node: Node, i: int) -> bool:
-    """Whether input ``i`` is the variable itself, to be written or looked at."""
-    return i in node.opdef.updates or (node.opdef.effect == "probe" and i == 0)
 
 
 def _writes(program: Program) -> Accesses:
@@ -145,7 +152,15 @@ def _writes(program: Program) -> Accesses:
         opdef = node.opdef
         if opdef.effect in _WRITES:
             for i in opdef.updates:
-                variable = root[node.inputs[i]]
+                variable = root.get(node.inputs[i])
+                if variable is None:
+                    raise InvalidArgumentError(
+                        node.op.explain(
+                            f"it writes to a variable, but {node.op.inputs[i].name} "
+                            "is fed in this run"
+                        ),
+                        node.op,
+                    )
                 found.writes.setdefault(variable, []).append(node)
                 if opdef.effect == "assign":
                     found.assigned.add(variable)
