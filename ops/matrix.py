@@ -15,8 +15,9 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import create, pair, scope, shape_vector
-from .array import concat, reshape
+from .array import reshape
 from .core import shape as shape_of
+from .joining import concat
 from .reduction import reduce_sum
 
 __all__ = [
@@ -202,9 +203,10 @@ def _infer_diag(inputs: Sequence[Any], attrs: Any) -> Any:
 
 def _embedded(n: int, k: int, rows: int | None, columns: int | None) -> Any:
     """The size of the matrix whose k-th diagonal has n elements."""
-    least = n + max(-k, 0), n + max(k, 0)
-    rows = least[0] if rows is None else rows
-    columns = least[1] if columns is None else columns
+    if rows is None and columns is None:
+        return n + abs(k), n + abs(k)
+    rows = n + max(-k, 0) if rows is None else rows
+    columns = n + max(k, 0) if columns is None else columns
     if _diagonal_size(rows, columns, k) != n:
         raise ShapeError(
             f"diagonal {k} of a matrix of {rows} x {columns} does not have {n} elements"
@@ -245,13 +247,13 @@ def matrix_diag(
 ) -> Tensor:
     """y[..., i, i + k] = d[..., i], 0 elsewhere.
 
-    Shapes: (..., n) -> (..., rows, columns), by default just large enough.
+    Shapes: (..., n) -> (..., rows, columns), by default square.
 
     Args:
         diagonal: d, of any numeric dtype.
         name: the name of the operation.
         k: which diagonal: 0 main, positive above, negative below.
-        num_rows, num_cols: the size of the matrix (-1: the least).
+        num_rows, num_cols: the size of the matrix (-1: the least; both: square).
         padding_value: only 0.
 
     Raises:
