@@ -338,9 +338,11 @@ class Frame:
     def _collector(self, k: int, slot: int) -> tuple[int, Any]:
         """How the ``k``-th fetched value leaves the frame."""
         s = self.plan.slots[slot]
-        if s.kind == FETCH:
+        again = any(target is self.outs for target, _ in self._sites.get(slot, ()))
+        if s.kind == FETCH or again:
+            # Tensors found to be equal share a slot; each gets its own array.
             self._sites.setdefault(slot, []).append((self.outs, k))
-            return _GIVE, None
+            return _COPY if again else _GIVE, None
         array = self._fixed(slot)
         if array is None:
             self._sites.setdefault(slot, []).append((self.outs, k))

@@ -222,7 +222,7 @@ def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:
     """
     news = False
     for v, t in zip(node.inputs, op.inputs):
-        if v.dims != t.dims or (v.value is not t.value and v.value is not None):
+        if v.dims != t.dims or v.value is not t.value:
             news = True
             break
     outputs = []
@@ -234,9 +234,12 @@ def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:
         specs = node.opdef.infer(node.inputs, node.attrs)
     except DagradError as error:
         raise wrong_shapes(node, error) from None
+    told: Any = None
     for i, (t, (dtype, dims)) in enumerate(zip(op.outputs, specs)):
-        if not is_static(dims) and t.dims is not None:
-            dims = _refine(dims, t.dims)
+        if not is_static(dims) and t.dims is not None and t.dims != dims:
+            if told is None:
+                told = op.opdef.infer(op.inputs, op._attrs)
+            dims = _refine(dims, t.dims, told[i][1])
         outputs.append(Value(NODE, dtype, dims, t, node, i))
     opdef = node.opdef
     if outputs and (opdef.value is not None or opdef.shape_math):
@@ -244,11 +247,22 @@ def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:
     return tuple(outputs)
 
 
-def _refine(dims: Dims, known: Dims) -> Dims:
-    """What ``set_shape`` told the graph still holds in the program."""
-    if dims is None or known is None or len(dims) != len(known):
-        return known if dims is None else dims
-    return tuple(k if d is None else d for d, k in zip(dims, known))
+def _refine(dims: Dims, known: Dims, inferred: Dims) -> Dims:
+    """What ``set_shape`` told the graph still holds in the program.
+
+    What the graph inferred does not: it may rest on a value that is fed now.
+    """
+    if known is None or known == inferred:
+        return dims
+    if inferred is None:
+        inferred = (None,) * len(known)
+        if dims is None:
+            return known
+    if dims is None or len(dims) != len(known):
+        return dims
+    return tuple(
+        k if d is None and i is None else d for d, k, i in zip(dims, known, inferred)
+    )
 
 
 def wrong_shapes(node: Node, error: DagradError) -> InvalidArgumentError:
