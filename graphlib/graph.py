@@ -518,12 +518,16 @@ def known_value(
     if not arrays:
         return None
     kernel = opdef.kernel
-    with np.errstate(all="ignore"):
-        if isinstance(kernel, str):
-            result = getattr(np, kernel)(*arrays)
-        else:
-            assert kernel is not None
-            result = kernel(np, *arrays, **attrs)
+    assert kernel is not None
+    try:
+        with np.errstate(all="ignore"):
+            if isinstance(kernel, str):
+                result = getattr(np, kernel)(*arrays)
+            else:
+                result = kernel(np, *arrays, **attrs)
+    except (ArithmeticError, ValueError):
+        # The run will compute it and report the error with the user's lines.
+        return None
     result = np.asarray(result, dtype=specs[0][0].dtype)
     return result if result.size <= _MAX_KNOWN else None
 

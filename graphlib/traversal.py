@@ -83,7 +83,9 @@ def between(
     reached: set[Operation] = set()
     for op in sorted(seen, key=_id):
         for t in op.inputs:
-            if t in targets or (t.op in reached and t not in stops):
+            if t.dtype.is_inexact and (
+                t in targets or (t.op in reached and t not in stops)
+            ):
                 reached.add(op)
                 found.append(op)
                 break
