@@ -23,6 +23,8 @@ from .theme import (
 
 __all__ = ["source", "to_dot"]
 
+#: Above this, straight lines: curves around everything take most of the time.
+_CURVED = 320
 _DIRECTIONS = ("TB", "LR", "BT", "RL")
 
 
@@ -80,6 +82,8 @@ def source(
         mclimit="0.5",
         tooltip=" ",
     )
+    if len(picture.edges) > _CURVED:
+        dot.attr("graph", splines="line")
     head = _heading(picture, title, legend)
     if head:
         dot.attr("graph", label=head, labelloc="t", labeljust="l")
@@ -114,9 +118,8 @@ def _plain(text: str) -> str:
     """User text as a quoted DOT string: no HTML, no escapes; lines kept."""
     import graphviz
 
-    return "\\n".join(
-        str(graphviz.escape(line)) if line else " " for line in text.split("\n")
-    )
+    lines = [str(graphviz.escape(line)) or " " for line in text.split("\n")]
+    return graphviz.nohtml("\\n".join(lines))  # type: ignore[no-any-return]
 
 
 def _clusters(dot: Any, clusters: list[Cluster]) -> None:

@@ -20,7 +20,10 @@ from .theme import PARTS, clean, short, spec_text
 __all__ = ["Cluster", "Edge", "Node", "Picture", "fold"]
 
 #: Edges per node of the budget that the layout is handed at most.
-_EDGES_PER_NODE = 4
+_EDGES_PER_NODE = 3
+#: Above this, values that the backward part keeps are named in their readers:
+#: each would be a curve across the whole picture.
+_KEPT_EDGES = 16
 #: How many nodes a run of loose operations is cut into.
 _RUNS = 24
 
@@ -40,7 +43,7 @@ class Node:
 
 @dataclass
 class Edge:
-    """All links from one box to another."""
+    """All links from one box to another; ``origin`` names the first tensor's op."""
 
     tail: str
     head: str
@@ -49,6 +52,7 @@ class Edge:
     control: bool
     weak: bool
     width: float
+    origin: str = ""
 
 
 @dataclass
@@ -129,7 +133,23 @@ class _Fold:
         self._choose()
         self._lay_out()
         edges = _edges(self.found.links, self.place)
-        return Picture(self.clusters, edges, self._facts())
+        kept = [edge for edge in edges if edge.weak]
+        facts = self._facts()
+        if len(kept) > _KEPT_EDGES:
+            edges = [edge for edge in edges if not edge.weak]
+            self._name_kept(kept)
+            facts.append(f"{len(kept):,} kept values named in their readers")
+        return Picture(self.clusters, edges, facts)
+
+    def _name_kept(self, kept: Sequence[Edge]) -> None:
+        """A line in each box for the values of the forward part that it reads."""
+        boxes = {node.key: node for c in self.clusters for node in c.nodes}
+        sources: dict[str, list[str]] = {}
+        for edge in kept:
+            sources.setdefault(edge.head, []).append(edge.origin)
+        for key, names in sources.items():
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            boxes[key].notes.append(f"keeps {short(names[0], 28)}{more}")
 
     # -- which scopes open ------------------------------------------------------------
 
@@ -413,7 +433,7 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
     else:
         label = f"{len(tensors)} tensors"
     lines = [
-        f"{_brief(t.op)}:{t.index}  {spec_text(t.dtype.name, t.dims)}"
+        f"{_brief(t.op)}:{t.index} {spec_text(t.dtype.name, t.dims)}"
         for t in tensors[:8]
     ]
     if len(tensors) > 8:
@@ -422,7 +442,9 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
     for t in tensors:
         elements += t.dtype.size * math.prod(d or 1 for d in t.dims or ())
     width = min(3.2, 0.8 + 0.12 * math.log2(1 + elements / 64))
-    return Edge(tail, head, label, "\n".join(lines), False, bundle.weak, round(width, 2))
+    text = "\n".join(lines)
+    name = tensors[0].op.name
+    return Edge(tail, head, label, text, False, bundle.weak, round(width, 2), name)
 
 
 # -- words -----------------------------------------------------------------------------------

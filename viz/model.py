@@ -450,7 +450,7 @@ def _focus(found: Items, start: set[str], hops: int) -> None:
 
 def tooltip(op: Operation) -> str:
     """Everything that a label has no room for, one fact a line."""
-    lines = [f"{op.type}  {clean(op.name[:2000])}"]
+    lines = [f"{op.type} {clean(op.name[:2000])}"]
     for t in op.outputs[:8]:
         lines.append(f"output {t.index}: {spec_text(t.dtype.name, t.dims)}")
     if len(op.outputs) > 8:
