@@ -23,7 +23,6 @@ from ._build import (
     create_many,
     numeric_array,
     scope,
-    shape_tensor,
 )
 from ._static import (
     alike,
@@ -164,7 +163,7 @@ def _one_hot_of(
     i: Tensor, depth: Any, on: Any, off: Any, axis: int, dtype: Any, name: Any
 ) -> Tensor:
     """one_hot between values that the graph computes."""
-    from .elementwise import where
+    from .logical import where_v2
 
     with scope(name, "one_hot", i):
         hot = one_hot(i, depth, True, False, axis, bool_)
@@ -172,10 +171,7 @@ def _one_hot_of(
         a, b = (as_tensor(v) if is_symbolic(v) else v for v in values)
         kind = common_dtype([a, b]) if dtype is None else as_dtype(dtype)
         a, b = (v if isinstance(v, Tensor) else as_tensor(v, kind) for v in (a, b))
-        like = shape_tensor(hot)
-        from .core import broadcast_to
-
-        y: Tensor = where(hot, broadcast_to(a, like), broadcast_to(b, like))
+        y: Tensor = where_v2(hot, a, b)
         return y
 
 

@@ -107,9 +107,9 @@ def _gather_nd_kernel(
 
 
 def _scatter_nd(
-    updates: Tensor, indices: Tensor, like: Any, attrs: dict[str, Any]
+    updates: Tensor, indices: Tensor, shape: Tensor, batch: int = 0, last: bool = False
 ) -> Tensor:
-    shape = shape_tensor(like) if isinstance(like, Tensor) else like
+    attrs = {"batch_dims": batch, "last": last}
     return create(SCATTER_ND, (indices, updates, shape), attrs)
 
 
@@ -122,8 +122,9 @@ GATHER_ND = OpDef(
         lambda op, g: _scatter_nd(
             g,
             op.inputs[1],
-            op.inputs[0],
-            {"batch_dims": op.attrs["batch_dims"], "last": False},
+            shape_tensor(op.inputs[0]),
+            op.attrs["batch_dims"],
+            last=False,
         ),
         None,
     ),
@@ -232,7 +233,9 @@ SCATTER_ND = OpDef(
     kernel=_scatter_nd_kernel,
     inputs=("indices", "updates", "shape"),
     vjp=(None, _scatter_nd_rule, None),
-    jvp=lambda op, _, t, __: _scatter_nd(t, op.inputs[0], op.inputs[2], dict(op.attrs)),
+    jvp=lambda op, _, t, __: create(
+        SCATTER_ND, (op.inputs[0], t, op.inputs[2]), dict(op.attrs)
+    ),
     writes_out=True,
     doc="zeros with updates added (or put) at indices",
 )
@@ -285,8 +288,9 @@ GATHER_LAST = OpDef(
         lambda op, g: _scatter_nd(
             g,
             op.inputs[1],
-            op.inputs[0],
-            {"batch_dims": op.attrs["batch_dims"], "last": True},
+            shape_tensor(op.inputs[0]),
+            op.attrs["batch_dims"],
+            last=True,
         ),
         None,
     ),
@@ -390,9 +394,7 @@ def tensor_scatter_add(
     """
     x, i, u = _scatter_operands(tensor, indices, updates)
     with scope(name, "TensorScatterAdd", x):
-        y: Tensor = TABLE["add"](
-            x, _scatter_nd(u, i, x, {"batch_dims": 0, "last": False})
-        )
+        y: Tensor = TABLE["add"](x, _scatter_nd(u, i, shape_tensor(x)))
         return y
 
 
@@ -405,7 +407,5 @@ def tensor_scatter_sub(
     """
     x, i, u = _scatter_operands(tensor, indices, updates)
     with scope(name, "TensorScatterSub", x):
-        y: Tensor = TABLE["sub"](
-            x, _scatter_nd(u, i, x, {"batch_dims": 0, "last": False})
-        )
+        y: Tensor = TABLE["sub"](x, _scatter_nd(u, i, shape_tensor(x)))
         return y
