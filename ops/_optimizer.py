@@ -137,8 +137,9 @@ def optimizer_op(
         effect="update",
         updates=tuple(range(states)),
         workspace=workspace if scratch else None,
-        flops=lambda ins, outs, attrs: flops
-        * math.prod(d or 0 for d in outs[0].dims or ()),
+        flops=lambda ins, outs, attrs: (
+            flops * math.prod(d or 0 for d in outs[0].dims or ())
+        ),
         doc=doc,
     )
 

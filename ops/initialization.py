@@ -165,9 +165,7 @@ def trainable_variables(scope: str | None = None) -> list[Any]:
 
 def moving_average_variables(scope: str | None = None) -> list[Any]:
     """The variables that have a moving average."""
-    return get_default_graph().get_collection(
-        GraphKeys.MOVING_AVERAGE_VARIABLES, scope
-    )
+    return get_default_graph().get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
 
 
 def global_variables_initializer() -> Operation:

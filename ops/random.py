@@ -447,9 +447,11 @@ ORTHOGONAL = OpDef(
     inputs=("shape",),
     writes_out=True,
     effect="random",
-    flops=lambda ins, outs, attrs: 4
-    * element_count(outs[0].dims)
-    * min((d or 0 for d in outs[0].dims or ()), default=0),
+    flops=lambda ins, outs, attrs: (
+        4
+        * element_count(outs[0].dims)
+        * min((d or 0 for d in outs[0].dims or ()), default=0)
+    ),
     doc="a matrix with orthonormal rows or columns, uniformly distributed",
 )
 

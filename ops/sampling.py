@@ -85,8 +85,9 @@ MULTINOMIAL = OpDef(
     kernel=_multinomial_kernel,
     inputs=("logits", "num_samples"),
     effect="random",
-    flops=lambda ins, outs, attrs: 20 * element_count(ins[0].dims)
-    + 10 * element_count(outs[0].dims),
+    flops=lambda ins, outs, attrs: (
+        20 * element_count(ins[0].dims) + 10 * element_count(outs[0].dims)
+    ),
     doc="classes with probabilities softmax(logits)",
 )
 

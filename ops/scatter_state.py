@@ -117,9 +117,7 @@ def _check_updates(actual: Dims, wanted: Dims) -> None:
 
 
 def _scatter(type: str, apply: Apply, doc: str, arithmetic: bool = True) -> OpDef:
-    def kernel(
-        xp: Any, array: Any, indices: Any, updates: Any, out: Any = None
-    ) -> Any:
+    def kernel(xp: Any, array: Any, indices: Any, updates: Any, out: Any = None) -> Any:
         _check_indices(indices, array.shape[0])
         if updates.ndim:
             _check_updates(updates.shape, indices.shape + array.shape[1:])
@@ -306,9 +304,7 @@ def _nd_apply(ufunc: str) -> Apply:
 
 
 def _scatter_nd(type: str, apply: Apply, doc: str, arithmetic: bool = True) -> OpDef:
-    def kernel(
-        xp: Any, array: Any, indices: Any, updates: Any, out: Any = None
-    ) -> Any:
+    def kernel(xp: Any, array: Any, indices: Any, updates: Any, out: Any = None) -> Any:
         depth = indices.shape[-1]
         if depth > array.ndim:
             raise ShapeError(
