@@ -1,0 +1,1 @@
+"""The part of TF1's internal ``framework`` that programs import."""
