@@ -76,7 +76,11 @@ def convert(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:
         FeedError: a tensor as value, or a dtype that loses information.
     """
     dtype = tensor.dtype
-    if type(value) is not np.ndarray or value.dtype != dtype.dtype:
+    if (
+        type(value) is not np.ndarray
+        or value.dtype != dtype.dtype
+        or value.dtype.kind == "O"
+    ):
         value = _as_array(tensor, value, dtype)
     return value  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ into the same structure (lists, tuples, namedtuples, dicts, dataclasses).
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,9 +56,10 @@ class Fetches:
         if isinstance(item, Mapping):
             pairs = [(k, self._take(graph, v, index)) for k, v in item.items()]
             kind = type(item)
-            if kind is dict:
-                return lambda r: {k: p(r) for k, p in pairs}
-            return lambda r: kind([(k, p(r)) for k, p in pairs])  # type: ignore[call-arg]
+            if kind is OrderedDict:
+                return lambda r: OrderedDict([(k, p(r)) for k, p in pairs])
+            # Other mappings differ in how they are made: they give a dict.
+            return lambda r: {k: p(r) for k, p in pairs}
         if dataclasses.is_dataclass(item) and not isinstance(item, type):
             fields = [
                 (f.name, self._take(graph, getattr(item, f.name), index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,10 @@ class _Runner:
         self.session = session
         self.fetches = fetches
         self.feeds = feeds
-        self.dtypes = [t.dtype.dtype for t in feeds]
+        # Arrays of these dtypes pass as they are; strings are looked at.
+        self.dtypes = [
+            None if t.dtype.dtype.kind == "O" else t.dtype.dtype for t in feeds
+        ]
         self.nested = nested
         self.operations = needed_operations(fetches.tensors, fetches.targets, feeds)
         error = missing_feeds(self.operations, feeds, fetches.tensors, fetches.targets)
@@ -160,6 +164,8 @@ class Session:
         """
         if feed_dict is None:
             feed_dict = {}
+        elif type(feed_dict) is not dict:
+            _check_feed_dict(feed_dict)
         runner = self._runner(fetches, feed_dict)
         values: Any = feed_dict.values()
         if runner.nested:
@@ -411,15 +417,13 @@ def _structure(item: Any) -> Any:
         return (kind, *[_structure(x) for x in item])
     if isinstance(item, Mapping):
         return (kind, *[(k, _structure(v)) for k, v in item.items()])
+    if hasattr(kind, "__dataclass_fields__"):
+        return (
+            kind,
+            *[_structure(getattr(item, f.name)) for f in fields(item) if f.init],
+        )
     try:
         hash(item)
     except TypeError:
-        import dataclasses
-
-        if dataclasses.is_dataclass(item):
-            return (
-                kind,
-                *[_structure(getattr(item, f.name)) for f in dataclasses.fields(item)],
-            )
         raise FetchError(f"cannot fetch {item!r} (a {kind.__name__})") from None
     return item
