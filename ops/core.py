@@ -307,15 +307,36 @@ def _sum_to_kernel(xp: Any, x: Any, sizes: Any, out: Any = None) -> Any:
     target = tuple(int(n) for n in sizes)
     if x.shape == target:
         return copy_kernel(xp, x, out)
-    lead = x.ndim - len(target)
-    axes = tuple(
-        i for i in range(x.ndim) if i < lead or (target[i - lead] == 1 != x.shape[i])
-    )
+    lead, axes = _summed_axes(x.shape, target)
     if out is None:
         out = xp.empty(target, x.dtype)
     full = out.reshape((1,) * lead + target)
     xp.add.reduce(x, axis=axes, keepdims=True, out=full)
     return out
+
+
+def _summed_axes(
+    shape: tuple[int, ...], target: tuple[int, ...]
+) -> tuple[int, tuple[int, ...]]:
+    """How many leading axes ``target`` lacks, and all axes that are summed."""
+    lead = len(shape) - len(target)
+    axes = range(len(shape))
+    return lead, tuple(
+        i for i in axes if i < lead or (target[i - lead] == 1 != shape[i])
+    )
+
+
+def _bind_sum_to(attrs: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    shape, target = inputs[0].dims, outputs[0].dims
+    lead, axes = _summed_axes(shape, target)
+    if shape == target or len(axes) != lead:
+        return None
+    add = np.add.reduce
+
+    def sum_leading(x: Any, sizes: Any, out: Any) -> None:
+        add(x, axis=axes, out=out)
+
+    return sum_leading
 
 
 def _sum_to_rule(op: Operation, g: Tensor) -> Tensor:
@@ -330,6 +351,7 @@ SUM_TO = OpDef(
     vjp=(_sum_to_rule, None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
+    bind=_bind_sum_to,
     identity=same_shape,
     flops=lambda ins, outs, attrs: int(np.prod([d or 0 for d in ins[0].dims or ()])),
     doc="x summed over the axes along which the shape was broadcast",
@@ -470,6 +492,7 @@ ADD_N = OpDef(
     inputs=("*inputs",),
     vjp=lambda op, g: [g] * len(op.inputs),
     jvp=lambda op, *ts: add_n([t for t in ts if t is not None]),
+    bind=lambda attrs, inputs, outputs: np.add if len(inputs) == 2 else None,
     # Only the first two are read before the output is written.
     inplace=(0, 1),
     writes_out=True,
