@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..graphlib.operators import NUMPY, TABLE
 from . import (
     _numpy_forms,
+    activations,
     array,
     blocks,
     complexes,
@@ -32,11 +33,14 @@ from . import (
     reduction,
     rounding,
     sampling,
+    saved_variables,
     scan,
     scatter,
     scatter_state,
     slicing,
     sorting,
+    special,
+    spectral,
     state,
     training,
     transcendental,
@@ -49,7 +53,7 @@ TABLE.update(reduction.OPERATORS)
 TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
-for _family in (decompositions, einsum, extremes, matrix, scan):
+for _family in (decompositions, einsum, extremes, matrix, scan, spectral):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
 for _family in (complexes, elementwise, logical, powers, rounding):
@@ -59,3 +63,4 @@ NUMPY.update(transcendental.NUMPY)
 for _family in (array, gather, indexing):
     TABLE.update(_family.OPERATORS)
 NUMPY.update(_numpy_forms.NUMPY)
+TABLE.update(saved_variables.OPERATORS)

@@ -1,0 +1,463 @@
+"""Activation functions of neural networks, element by element; floating tensors.
+
+Integers become float32 (relu and relu6 keep them).  Forms are stable in both tails;
+where it can, the gradient is one fused op that reads the output, so that the input
+need not be kept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
+from ..graphlib.tensor import Tensor
+from . import _special
+from ._build import create, inexact, scope
+from ._kinds import elementwise
+from ._pointwise import backward, chunked, floating, fused, pointwise, scratch, unary
+from .elementwise import add, multiply, negative, square, subtract
+from .powers import reciprocal
+from .special import erfc
+from .transcendental import exp, tanh
+
+__all__ = [
+    "elu",
+    "gelu",
+    "leaky_relu",
+    "log_sigmoid",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "softplus",
+    "softsign",
+    "swish",
+]
+
+
+def _fresh(xp: Any, x: Any, out: Any) -> Any:
+    return xp.empty_like(x) if out is None else out
+
+
+# -- sigmoid and its integrals -------------------------------------------------------
+
+
+def _sigmoid_kernel(xp: Any, x: Any, out: Any = None) -> Any:
+    # e^-x overflows to infinity far left, and 1 / infinity is the right limit.
+    out = xp.negative(x, _fresh(xp, x, out))
+    xp.exp(out, out)
+    xp.add(out, 1.0, out)
+    return xp.reciprocal(out, out)
+
+
+def _sigmoid_grad_kernel(xp: Any, y: Any, g: Any, out: Any = None) -> Any:
+    out = xp.subtract(1.0, y, _fresh(xp, y, out))
+    xp.multiply(out, y, out)
+    return xp.multiply(out, g, out)
+
+
+SIGMOID_GRAD = backward(
+    "SigmoidGrad",
+    _sigmoid_grad_kernel,
+    lambda op: subtract(1.0, multiply(op.inputs[0], 2.0)),
+    inplace=(),
+    doc="g y (1 - y)",
+)
+SIGMOID = elementwise(
+    "Sigmoid",
+    _sigmoid_kernel,
+    **fused(
+        SIGMOID_GRAD,
+        lambda op: multiply(op.outputs[0], subtract(1.0, op.outputs[0])),
+    ),
+    flops=15,
+    doc="y = 1 / (1 + e^-x)",
+)
+
+
+def sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """1 / (1 + e^-x), stable in both tails; floating or complex.
+
+    Gradient: g conj(y (1 - y)), from the output y.
+    """
+    return floating(SIGMOID, x, name)
+
+
+def _softplus_grad_kernel(xp: Any, x: Any, g: Any, out: Any = None) -> Any:
+    out = xp.negative(x, _fresh(xp, x, out))
+    xp.exp(out, out)
+    xp.add(out, 1.0, out)
+    return xp.true_divide(g, out, out)
+
+
+def _sigmoid_slope(op: Operation) -> Tensor:
+    s = sigmoid(op.inputs[0])
+    return multiply(s, subtract(1.0, s))
+
+
+SOFTPLUS_GRAD = backward(
+    "SoftplusGrad",
+    _softplus_grad_kernel,
+    _sigmoid_slope,
+    flops=15,
+    doc="g / (1 + e^-x)",
+)
+
+
+def _by_input(opdef: Any) -> dict[str, Any]:
+    """Both rules of a real function whose backward op reads the input."""
+
+    def rule(op: Operation, g: Tensor) -> Tensor:
+        return create(opdef, (op.inputs[0], g), op._attrs)
+
+    return {"vjp": (rule,), "jvp": rule}
+
+
+SOFTPLUS = elementwise(
+    "Softplus",
+    lambda xp, x, out=None: xp.logaddexp(x, 0.0, out),
+    kinds="f",
+    **_by_input(SOFTPLUS_GRAD),
+    flops=25,
+    doc="y = ln(1 + e^x)",
+)
+
+
+def softplus(features: Any, name: str | None = None) -> Tensor:
+    """ln(1 + e^x), stable in both tails.  Gradient: g sigmoid(x)."""
+    return floating(SOFTPLUS, features, name)
+
+
+def _log_sigmoid_kernel(xp: Any, x: Any, out: Any = None) -> Any:
+    out = xp.negative(x, _fresh(xp, x, out))
+    xp.logaddexp(out, 0.0, out)
+    return xp.negative(out, out)
+
+
+LOG_SIGMOID = elementwise(
+    "LogSigmoid",
+    _log_sigmoid_kernel,
+    1,
+    (lambda op: sigmoid(negative(op.inputs[0])),),
+    kinds="f",
+    flops=25,
+    doc="y = -ln(1 + e^-x)",
+)
+
+
+def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """ln sigmoid(x) = -ln(1 + e^-x), stable in both tails.
+
+    Gradient: g sigmoid(-x).
+    """
+    return floating(LOG_SIGMOID, x, name)
+
+
+def swish(features: Any, name: str | None = None) -> Tensor:
+    """x sigmoid(x), also called SiLU.  Gradient: g (s + x s (1 - s)).
+
+    Reference: Ramachandran, Zoph & Le, arXiv:1710.05941.
+    """
+    x = inexact(features)
+    with scope(name, "swish", x):
+        return multiply(x, sigmoid(x))
+
+
+# -- rectifiers ----------------------------------------------------------------------
+
+
+def _where_positive(xp: Any, y: Any, g: Any, out: Any) -> Any:
+    """g where y > 0, else 0 (also for infinite g), with no temporary array.
+
+    A comparison gives 0 or 1; negated, 0 or all bits set; and-ed with g's bits.
+    """
+    bits = np.dtype(f"i{out.itemsize}")
+    mask = out.view(bits)
+    xp.greater(y, 0, mask)
+    xp.negative(mask, mask)
+    xp.bitwise_and(mask, g.view(bits), mask)
+    return out
+
+
+RELU_GRAD = backward(
+    "ReluGrad",
+    lambda xp, y, g, out=None: _where_positive(xp, y, g, _fresh(xp, y, out)),
+    None,
+    flops=1,
+    doc="g where y > 0, else 0",
+)
+RELU = elementwise(
+    "Relu",
+    lambda xp, x, out=None: xp.maximum(x, 0, out=out),
+    kinds="if",
+    **fused(RELU_GRAD, None),
+    doc="y = max(x, 0)",
+)
+
+
+def relu(features: Any, name: str | None = None) -> Tensor:
+    """max(x, 0); NaN stays NaN.  Gradient: g where x > 0, else 0 (also at 0)."""
+    return unary(RELU, features, name)
+
+
+def _relu6_kernel(xp: Any, x: Any, out: Any = None) -> Any:
+    out = xp.maximum(x, 0, out=_fresh(xp, x, out))
+    return xp.minimum(out, 6, out=out)
+
+
+def _relu6_grad_kernel(
+    xp: Any, y: Any, g: Any, out: Any = None, work: Any = None
+) -> Any:
+    out = _where_positive(xp, y, g, _fresh(xp, y, out))
+    xp.copyto(out, 0, where=xp.greater_equal(y, 6, *(work or ())))
+    return out
+
+
+RELU6_GRAD = backward(
+    "Relu6Grad",
+    _relu6_grad_kernel,
+    None,
+    inplace=(),
+    flops=2,
+    workspace=scratch(0),
+    doc="g where 0 < y < 6, else 0",
+)
+RELU6 = elementwise(
+    "Relu6",
+    _relu6_kernel,
+    kinds="if",
+    **fused(RELU6_GRAD, None),
+    flops=2,
+    doc="y = min(max(x, 0), 6)",
+)
+
+
+def relu6(features: Any, name: str | None = None) -> Tensor:
+    """min(max(x, 0), 6).  Gradient: g where 0 < x < 6, else 0."""
+    return unary(RELU6, features, name)
+
+
+def _leaky_relu_kernel(xp: Any, x: Any, *, alpha: float, out: Any = None) -> Any:
+    out = xp.multiply(x, alpha, _fresh(xp, x, out))
+    return (xp.maximum if alpha <= 1 else xp.minimum)(x, out, out=out)
+
+
+def _leaky_relu_grad_kernel(
+    xp: Any, x: Any, g: Any, *, alpha: float, out: Any = None
+) -> Any:
+    # The factor is exactly 1 or alpha: from 1 and 0, or from 0 and alpha - 1.
+    out = _fresh(xp, x, out)
+    if 0 <= alpha <= 1:
+        xp.greater(x, 0, out)
+        xp.maximum(out, alpha, out=out)
+    else:
+        xp.less_equal(x, 0, out)
+        xp.multiply(out, alpha - 1.0, out)
+        xp.add(out, 1.0, out)
+    return xp.multiply(out, g, out)
+
+
+LEAKY_RELU_GRAD = backward(
+    "LeakyReluGrad",
+    _leaky_relu_grad_kernel,
+    None,
+    flops=2,
+    doc="g where x > 0, else alpha g",
+)
+LEAKY_RELU = pointwise(
+    "LeakyRelu",
+    _leaky_relu_kernel,
+    ("x",),
+    "f",
+    **_by_input(LEAKY_RELU_GRAD),
+    flops=2,
+    doc="y = x where x > 0, else alpha x",
+)
+
+
+def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:
+    """x where x > 0, else alpha x.  Gradient: g where x > 0, else alpha g (also at 0).
+
+    Args:
+        features: the tensor.
+        alpha: the slope left of 0, a Python number.
+        name: the name of the operation.
+
+    Reference: Maas, Hannun & Ng, ICML workshop 2013.
+    """
+    x = inexact(features)
+    return create(LEAKY_RELU, (x,), {"alpha": float(alpha)}, name or "LeakyRelu")
+
+
+def _elu_kernel(xp: Any, x: Any, out: Any = None) -> Any:
+    # e^x - 1 >= x everywhere, and it is 0 where x was cut off at 0.
+    out = xp.minimum(x, 0, out=_fresh(xp, x, out))
+    xp.expm1(out, out)
+    return xp.maximum(x, out, out=out)
+
+
+def _elu_grad_kernel(xp: Any, y: Any, g: Any, out: Any = None) -> Any:
+    out = xp.minimum(y, 0, out=_fresh(xp, y, out))
+    xp.add(out, 1.0, out)
+    return xp.multiply(out, g, out)
+
+
+def _is_negative(op: Operation) -> Tensor:
+    """1 where the first input is negative, else 0."""
+    from .logical import less
+
+    y = op.inputs[0]
+    return TABLE["cast"](less(y, 0), y.dtype)  # type: ignore[no-any-return]
+
+
+ELU_GRAD = backward(
+    "EluGrad", _elu_grad_kernel, _is_negative, doc="g where y > 0, else g (y + 1)"
+)
+ELU = pointwise(
+    "Elu",
+    _elu_kernel,
+    ("x",),
+    "f",
+    **fused(ELU_GRAD, None),
+    flops=15,
+    doc="y = x where x > 0, else e^x - 1",
+)
+
+
+def elu(features: Any, name: str | None = None) -> Tensor:
+    """x where x > 0, else e^x - 1.  Gradient: g where x > 0, else g e^x.
+
+    Reference: Clevert, Unterthiner & Hochreiter, arXiv:1511.07289.
+    """
+    return floating(ELU, features, name)
+
+
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_ALPHA = 1.6732632423543772848170429916717
+
+
+def _selu_kernel(xp: Any, x: Any, out: Any = None, work: Any = None) -> Any:
+    mask = xp.greater(x, 0, *(work or ()))
+    out = xp.minimum(x, 0, out=_fresh(xp, x, out))
+    xp.expm1(out, out)
+    xp.multiply(out, _SELU_ALPHA, out)
+    xp.copyto(out, x, where=mask)
+    return xp.multiply(out, _SELU_SCALE, out)
+
+
+def _selu_grad_kernel(
+    xp: Any, y: Any, g: Any, out: Any = None, work: Any = None
+) -> Any:
+    mask = xp.greater(y, 0, *(work or ()))
+    out = xp.add(y, _SELU_SCALE * _SELU_ALPHA, _fresh(xp, y, out))
+    xp.copyto(out, _SELU_SCALE, where=mask)
+    return xp.multiply(out, g, out)
+
+
+SELU_GRAD = backward(
+    "SeluGrad",
+    _selu_grad_kernel,
+    _is_negative,
+    workspace=scratch(0),
+    doc="s g where y > 0, else g (y + s a)",
+)
+SELU = pointwise(
+    "Selu",
+    _selu_kernel,
+    ("x",),
+    "f",
+    **fused(SELU_GRAD, None),
+    flops=15,
+    workspace=scratch(0),
+    doc="y = s x where x > 0, else s a (e^x - 1)",
+)
+
+
+def selu(features: Any, name: str | None = None) -> Tensor:
+    """s x where x > 0, else s a (e^x - 1), with s = 1.0507..., a = 1.6733...
+
+    Gradient: s g where x > 0, else s a e^x g.
+    Reference: Klambauer et al., arXiv:1706.02515.
+    """
+    return floating(SELU, features, name)
+
+
+# -- other shapes --------------------------------------------------------------------
+
+
+def _softsign_kernel(xp: Any, x: Any, out: Any = None) -> Any:
+    out = xp.absolute(x, _fresh(xp, x, out))
+    xp.add(out, 1.0, out)
+    return xp.true_divide(x, out, out)
+
+
+def _softsign_partial(op: Operation) -> Tensor:
+    return square(reciprocal(add(TABLE["abs"](op.inputs[0]), 1.0)))
+
+
+def _softsign_rule(op: Operation, g: Tensor) -> Tensor:
+    return multiply(g, _softsign_partial(op))
+
+
+SOFTSIGN = pointwise(
+    "Softsign",
+    _softsign_kernel,
+    ("x",),
+    "f",
+    vjp=(_softsign_rule,),
+    jvp=_softsign_rule,
+    flops=3,
+    doc="y = x / (1 + |x|)",
+)
+
+
+def softsign(features: Any, name: str | None = None) -> Tensor:
+    """x / (1 + |x|).  Gradient: g / (1 + |x|)²."""
+    return floating(SOFTSIGN, features, name)
+
+
+def _gelu(x: Any) -> Any:
+    return 0.5 * x * _special.erfc(x * -math.sqrt(0.5))
+
+
+def _gelu_partial(op: Operation) -> Tensor:
+    """Φ(x) + x φ(x)."""
+    x = op.inputs[0]
+    below = multiply(erfc(multiply(x, -math.sqrt(0.5))), 0.5)
+    density = multiply(exp(multiply(square(x), -0.5)), 1.0 / math.sqrt(2.0 * math.pi))
+    return add(below, multiply(x, density))
+
+
+GELU = elementwise(
+    "Gelu",
+    chunked(_gelu),
+    1,
+    (_gelu_partial,),
+    kinds="f",
+    flops=40,
+    doc="y = x Φ(x)",
+)
+
+
+def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Tensor:
+    """x Φ(x), Φ the standard normal distribution function.
+
+    Args:
+        features: the tensor.
+        approximate: use x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))).
+        name: the name of the operation (or scope).
+
+    Gradient: g (Φ(x) + x φ(x)), or that of the approximation.
+    Reference: Hendrycks & Gimpel, arXiv:1606.08415.
+    """
+    x = inexact(features)
+    if not approximate:
+        return create(GELU, (x,), None, name or "Gelu")
+    with scope(name, "Gelu", x):
+        cube = multiply(multiply(square(x), x), 0.044715)
+        inner = multiply(add(x, cube), math.sqrt(2.0 / math.pi))
+        return multiply(multiply(x, 0.5), add(tanh(inner), 1.0))
