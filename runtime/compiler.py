@@ -236,7 +236,8 @@ class _Layout:
             own = [i for i in made if owner[i] == i]
             writes.append(own)
             for i in own:
-                nbytes[i] = self.values[i].nbytes
+                # Fetched arrays are there for the whole run, whatever the order.
+                nbytes[i] = 0 if kind[i] == FETCH else self.values[i].nbytes
             waits = [position[n] for n in node.after] if node.after else []
             for v, i in zip(node.inputs, mine):
                 if owner[i] != i and v.node is not None:
@@ -385,6 +386,7 @@ class _Layout:
                 )
             )
         live = simulate(problem, best.nodes)
+        fetched = self._fetch_bytes()
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
         return Plan(
@@ -392,13 +394,13 @@ class _Layout:
             slots=tuple(slots),
             feeds=tuple(index[v] for v in self.program.feeds),
             fetches=tuple(index[v] for v in self.program.fetches),
-            live_bytes=tuple(live.bytes),
-            peak_bytes=live.peak,
+            live_bytes=tuple([n + fetched for n in live.bytes]),
+            peak_bytes=live.peak + fetched,
             arena_bytes=placed.total,
-            fetch_bytes=sum(s.nbytes for s in slots if s.kind == FETCH),
+            fetch_bytes=fetched,
             exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind)),
             order=next(k for k, p in best.tried.items() if p == best.peak),
-            tried=best.tried,
+            tried={k: n + fetched for k, n in best.tried.items()},
             rewrites=tuple(self.program.log),
             variables=variables,
             assigned=frozenset(index[v] for v in accesses.assigned),
@@ -412,6 +414,15 @@ class _Layout:
             writes=bool(accesses.writes),
             seconds=seconds,
         )
+
+    def _fetch_bytes(self) -> int:
+        """Bytes of the arrays that a run hands out, made at its start or its end."""
+        total = 0
+        for v in self.program.fetches:
+            i = self.index[v]
+            if v.dims and not (self.kind[i] == CALL and self.owner[i] == i):
+                total += v.nbytes  # what a kernel allocates is counted already
+        return total
 
     def _ends(self, nodes: Sequence[int]) -> dict[int, tuple[int, ...]]:
         """Per step, the kernel-allocated values and views that die after it."""

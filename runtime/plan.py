@@ -121,8 +121,9 @@ class Plan:
         slots: every value.
         feeds: slots of the feeds, in the order of the feed keys.
         fetches: slots to return.
-        live_bytes: bytes alive at each step: the plan's own memory (arena and
-            fetched arrays); not feeds, constants or variables.
+        live_bytes: bytes alive at each step: the plan's own memory (what lives
+            in the arena, and fetched arrays, which count for the whole run);
+            not feeds, constants or variables.
         peak_bytes: the most of ``live_bytes``.
         arena_bytes: size of the arena.
         fetch_bytes: size of the fetched arrays.
