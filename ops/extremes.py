@@ -14,6 +14,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, inexact
+from .array import reshape
 from .reduction import (
     SUM,
     bind_reduction,
@@ -447,7 +448,7 @@ def argmin(
 def _numpy_position(builder: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def position(a: Any, axis: Any = None) -> Tensor:
         if axis is None:
-            a, axis = TABLE["reshape"](a, [-1]), 0
+            a, axis = reshape(a, [-1]), 0
         return builder(a, axis)
 
     return position

@@ -15,6 +15,7 @@ from ..graphlib.shapes import merge, normalize_axis
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
 from ._kinds import require
+from .array import reshape
 from .reduction import fixed_axes, input_flops
 
 __all__ = ["cumprod", "cumsum"]
@@ -308,7 +309,7 @@ OPERATORS = {"cumprod": cumprod, "cumsum": cumsum}
 def _numpy_scan(builder: Any) -> Any:
     def scan(a: Any, axis: Any = None) -> Tensor:
         if axis is None:
-            a, axis = TABLE["reshape"](a, [-1]), 0
+            a, axis = reshape(a, [-1]), 0
         return builder(a, axis)  # type: ignore[no-any-return]
 
     return scan
