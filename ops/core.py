@@ -479,6 +479,14 @@ def _infer_add_n(inputs: Sequence[Any], attrs: Any) -> Any:
 def _add_n_kernel(xp: Any, *arrays: Any, out: Any = None) -> Any:
     if len(arrays) == 1:
         return copy_kernel(xp, arrays[0], out)
+    if out is not None and len(arrays) > 2:
+        # The output may be in the memory of a tensor that is given twice.
+        mine = [a for a in arrays if np.may_share_memory(a, out)]
+        if len(mine) > 1:
+            others = [a for a in arrays if not np.may_share_memory(a, out)]
+            arrays = (xp.multiply(mine[0], len(mine), out), *others)
+            if not others:
+                return out
     out = xp.add(arrays[0], arrays[1], out)
     for a in arrays[2:]:
         out = xp.add(out, a, out) if isinstance(out, np.ndarray) else out + a
