@@ -11,6 +11,7 @@ from . import (
     activations,
     array,
     blocks,
+    clipping,
     complexes,
     core,
     creation,
@@ -42,6 +43,7 @@ from . import (
     special,
     spectral,
     state,
+    statistics,
     training,
     transcendental,
     variable_scope,
@@ -53,7 +55,7 @@ TABLE.update(reduction.OPERATORS)
 TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
-for _family in (decompositions, einsum, extremes, matrix, scan, spectral):
+for _family in (decompositions, einsum, extremes, matrix, scan, spectral, statistics):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
 for _family in (complexes, elementwise, logical, powers, rounding):
@@ -64,3 +66,4 @@ for _family in (array, gather, indexing):
     TABLE.update(_family.OPERATORS)
 NUMPY.update(_numpy_forms.NUMPY)
 TABLE.update(saved_variables.OPERATORS)
+NUMPY.update(clipping.NUMPY)

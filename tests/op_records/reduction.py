@@ -6,7 +6,7 @@ import numpy as np
 from oprecord import Arg, Record
 from scipy.special import logsumexp
 
-from dagrad.ops import extremes, reduction, scan
+from dagrad.ops import extremes, reduction, scan, statistics
 
 ALL_FLOATS = ("float16", "float32", "float64")
 NUMBERS = ("int32", "float32", "float64", "complex64", "complex128")
@@ -16,6 +16,13 @@ def _distinct(rng, shape, dtype):
     """Numbers that differ by more than a difference's step."""
     n = int(np.prod(shape))
     return (rng.permutation(n) / n * 4 - 2).reshape(shape)
+
+
+def _distinct_sizes(rng, shape, dtype):
+    """Numbers of both signs whose sizes differ, none near zero."""
+    n = int(np.prod(shape))
+    sign = rng.integers(0, 2, n) * 2 - 1
+    return ((rng.permutation(n) + 1) / n * 2 * sign).reshape(shape)
 
 
 def _axes(builder, reference, types, args, **more):
@@ -65,6 +72,16 @@ def _with_zeros(rng, shape, dtype):
     x.flat[0] = 0
     x.flat[-2:] = 0
     return x
+
+
+def _norm(x, **kw):
+    return np.sqrt(np.sum(np.abs(x) ** 2, **kw))
+
+
+def _weighted(x, w):
+    w = np.broadcast_to(w, x.shape)
+    mean = np.average(x, 0, w)
+    return mean, np.average((x - mean) ** 2, 0, w)
 
 
 RECORDS = [
@@ -197,6 +214,71 @@ RECORDS = [
         for n in (1, 5, 40)
         for reverse in (False, True)
     ],
+    *_axes(
+        statistics.reduce_euclidean_norm,
+        _norm,
+        ("EuclideanNorm",),
+        (Arg((2, 3, 4), 0.5, 2),),
+        dtypes=("float16", "float32", "float64", "complex64", "complex128"),
+    ),
+    *_axes(
+        lambda x, axis, keepdims=False: list(
+            statistics.moments(x, axis, keepdims=keepdims)
+        ),
+        lambda x, **kw: [np.mean(x, **kw), np.var(x, **kw)],
+        ("Moments",),
+        X,
+        dtypes=ALL_FLOATS,
+        order=3,
+    ),
+    *[
+        Record(
+            (type,),
+            lambda x, kw=kw: statistics.norm(x, **kw),
+            (Arg((3, 4), sample=_distinct_sizes),),
+            lambda x, kw=kw: np.linalg.norm(x, **kw),
+            name=f"norm {kw}",
+            rtol=1e-5,
+        )
+        for type, kw in (
+            ("Max", {"ord": np.inf, "axis": 1}),
+            ("Sum", {"ord": 1, "axis": 0, "keepdims": True}),
+            ("Sum", {"ord": 3, "axis": -1}),
+            ("EuclideanNorm", {"ord": "fro", "axis": (0, 1)}),
+            ("EuclideanNorm", {"ord": 2, "axis": 0}),
+            ("Max", {"ord": 1, "axis": (0, 1)}),
+            ("Max", {"ord": np.inf, "axis": (-2, -1), "keepdims": True}),
+            ("Svd", {"ord": 2, "axis": (1, 0), "keepdims": True}),
+        )
+    ],
+    Record(
+        ("EuclideanNorm",),
+        lambda x: statistics.reduce_std(x, 1),
+        (Arg((2, 3)),),
+        lambda x: np.std(x, 1),
+        name="std",
+    ),
+    Record(
+        ("Moments",),
+        lambda x: statistics.reduce_variance(x, 1, True),
+        (Arg((2, 3)),),
+        lambda x: np.var(x, 1, keepdims=True),
+        name="variance",
+    ),
+    Record(
+        ("Sum",),
+        lambda x, w: list(statistics.weighted_moments(x, [0], w)),
+        (Arg((4, 2)), Arg((4, 1), 0.5, 2)),
+        _weighted,
+        name="weighted moments",
+    ),
+    Record(
+        ("AddN",),
+        lambda x, y: statistics.accumulate_n([x, y, x], [2, 3]),
+        (Arg((2, 3)), Arg((2, 3))),
+        lambda x, y: x + y + x,
+        name="accumulate_n",
+    ),
 ]
 
 
