@@ -95,7 +95,7 @@ def _fill_rule(op: Operation, g: Tensor) -> Tensor:
     return TABLE["sum_to"](g, op.inputs[1])  # type: ignore[no-any-return]
 
 
-FILL = OpDef(
+FILL: OpDef = OpDef(
     "Fill",
     infer=_infer_fill,
     kernel=_fill_kernel,

@@ -597,7 +597,7 @@ def _delegate(name: str) -> Callable[..., Any]:
 # Every operator of a tensor works on the value of a variable; `==` and hash stay
 # identity, and __iter__ raises.
 for _name in vars(Tensor):
-    if not _name.startswith("__") or _name in vars(object) or _name in vars(Variable):
+    if not _name.startswith("__") or _name in vars(Variable):
         continue
     if callable(getattr(Tensor, _name)):
         setattr(Variable, _name, _delegate(_name))

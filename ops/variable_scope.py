@@ -290,13 +290,23 @@ def _check_value_dtype(name: str, initializer: Any, dtype: Any) -> None:
         )
 
 
-def get_local_variable(name: str, *args: Any, **kwargs: Any) -> Any:
-    """:func:`get_variable` for the collection LOCAL_VARIABLES, not trainable."""
-    collections = list(kwargs.pop("collections", None) or [])
-    if GraphKeys.LOCAL_VARIABLES not in collections:
-        collections.append(GraphKeys.LOCAL_VARIABLES)
-    kwargs["trainable"] = False
-    return get_variable(name, *args, collections=collections, **kwargs)
+def get_local_variable(
+    name: str,
+    shape: Any = None,
+    dtype: Any = None,
+    initializer: Any = None,
+    regularizer: Any = None,
+    trainable: bool | None = False,
+    collections: Any = None,
+    **more: Any,
+) -> Any:
+    """:func:`get_variable` for the collection LOCAL_VARIABLES, never trainable."""
+    joined = list(collections or [])
+    if GraphKeys.LOCAL_VARIABLES not in joined:
+        joined.append(GraphKeys.LOCAL_VARIABLES)
+    return get_variable(
+        name, shape, dtype, initializer, regularizer, False, joined, **more
+    )
 
 
 def _get(
