@@ -333,8 +333,8 @@ def _bind_sum_to(attrs: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> A
         return None
     add = np.add.reduce
 
-    def sum_leading(x: Any, sizes: Any, out: Any) -> None:
-        add(x, axis=axes, out=out)
+    def sum_leading(x: Any, sizes: Any, out: Any) -> Any:
+        return add(x, axis=axes, out=out)
 
     return sum_leading
 
