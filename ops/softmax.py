@@ -523,7 +523,7 @@ def softmax_cross_entropy_with_logits(
         InvalidArgumentError: positional arguments, which TF1 forbids because
             programs mixed labels and logits up.
     """
-    _no_positional(_sentinel, labels, logits, "softmax_cross_entropy_with_logits")
+    no_positional(_sentinel, labels, logits, "softmax_cross_entropy_with_logits")
     from .core import stop_gradient
 
     return softmax_cross_entropy_with_logits_v2(
@@ -531,7 +531,7 @@ def softmax_cross_entropy_with_logits(
     )
 
 
-def _no_positional(sentinel: Any, labels: Any, logits: Any, who: str) -> None:
+def no_positional(sentinel: Any, labels: Any, logits: Any, who: str) -> None:
     if sentinel is not None or labels is None or logits is None:
         raise InvalidArgumentError(f"{who}: call it with labels=..., logits=...")
 
@@ -560,7 +560,7 @@ def sparse_softmax_cross_entropy_with_logits(
     Gradient: to logits g * (softmax - one_hot(label)), made in the same pass.
     """
     who = "sparse_softmax_cross_entropy_with_logits"
-    _no_positional(_sentinel, labels, logits, who)
+    no_positional(_sentinel, labels, logits, who)
     x = inexact(logits)
     loss, _ = create_many(
         SPARSE_SOFTMAX_ENTROPY,
