@@ -37,7 +37,7 @@ FORMAT = "dagrad graph"
 VERSION = 1
 
 
-# -- checks ------------------------------------------------------------------
+# -- checks --------------------------------------------------------------------
 
 
 def validate(graph: Graph) -> None:
@@ -129,7 +129,7 @@ def _broken(op: Operation, what: str) -> None:
     raise GraphError(f"{op.describe()} ({op.defined_at()}) {what}", op)
 
 
-# -- networkx ----------------------------------------------------------------
+# -- networkx ------------------------------------------------------------------
 
 
 def to_networkx(graph: Graph) -> Any:
@@ -185,7 +185,7 @@ def summary(value: Any, limit: int = 60) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-# -- values in JSON ----------------------------------------------------------
+# -- values in JSON ------------------------------------------------------------
 
 
 class _Writer:
@@ -342,7 +342,7 @@ def _frozen(array: Any) -> Any:
     return array
 
 
-# -- saving ------------------------------------------------------------------
+# -- saving --------------------------------------------------------------------
 
 
 def save(graph: Graph, path: Any) -> None:
@@ -453,7 +453,7 @@ def _attr(op: Operation, key: str, value: Any, writer: _Writer) -> Any:
 
 
 def _variable(op: Operation, variable: Any, writer: _Writer) -> dict[str, Any]:
-    described = variable._to_record() if hasattr(variable, "_to_record") else {}
+    described = TABLE["variable_record"](variable)
     return {
         "operation": op.name,
         "record": {k: _attr(op, k, v, writer) for k, v in described.items()},
@@ -480,7 +480,7 @@ def _collections(graph: Graph, writer: _Writer) -> list[Any]:
     return pairs
 
 
-# -- loading -----------------------------------------------------------------
+# -- loading -------------------------------------------------------------------
 
 
 def load(path: Any) -> Graph:

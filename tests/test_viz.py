@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import dagrad
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dagrad
 from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
-from dagrad.graphlib.opdef import OpDef
 from dagrad.graphlib.operators import TABLE
 from dagrad.ops import core, linalg, reduction, state
 from dagrad.viz import svg as viz_svg
 from dagrad.viz.memory import MemoryTrace, memory_svg
 from dagrad.viz.model import classify
 from dagrad.viz.text import table
-from hypothesis import given
-from hypothesis import strategies as st
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -93,7 +93,7 @@ def hints(element: ElementTree.Element) -> str:
     return element.findtext(f"{SVG}title", "")
 
 
-# -- the training graph ---------------------------------------------------------------
+# -- the training graph --------------------------------------------------------
 
 
 def test_parts_follow_from_what_made_the_operations() -> None:
@@ -199,7 +199,7 @@ def test_every_colour_is_in_the_legend() -> None:
     assert "placeholder" not in viz.to_svg(graph, legend=False)
 
 
-# -- scopes -------------------------------------------------------------------------------
+# -- scopes --------------------------------------------------------------------
 
 
 def test_depth_zero_folds_every_scope() -> None:
@@ -266,11 +266,11 @@ def test_many_edges_shrink_the_picture_instead_of_reaching_the_layout() -> None:
     assert len(drawn(svg, "edge")) <= 3 * 200 + 40
 
 
-# -- what is drawn --------------------------------------------------------------------------
+# -- what is drawn -------------------------------------------------------------
 
 
 def test_tensors_draw_with_what_they_need_only() -> None:
-    graph, loss, _ = perceptron()
+    _, loss, _ = perceptron()
     svg = viz.render([loss])
     assert not any("backward" in g.get("class", "") for g in drawn(svg))
     assert any("Mean" in words(g) for g in drawn(svg))
@@ -309,7 +309,7 @@ def test_direction_is_checked() -> None:
         viz.to_dot(chain(1), direction="diagonal")
 
 
-# -- files and programs ---------------------------------------------------------------------
+# -- files and programs --------------------------------------------------------
 
 
 def test_render_writes_by_the_name_of_the_file(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_a_graph_draws_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse(chain(1)._repr_svg_()) is not None
 
 
-# -- hostile texts -----------------------------------------------------------------------------
+# -- hostile texts -------------------------------------------------------------
 
 ANY_TEXT = st.text(min_size=1, max_size=60) | st.sampled_from(
     [
@@ -415,13 +415,6 @@ ANY_TEXT = st.text(min_size=1, max_size=60) | st.sampled_from(
     ]
 )
 
-PROBE = OpDef(
-    "TestVizProbe<&>",
-    infer=lambda inputs, attrs: [(t.dtype, t.dims) for t in inputs[:1]],
-    kernel=lambda xp, x, out=None, **attrs: x,
-    inputs=("*x",),
-)
-
 
 @given(name=ANY_TEXT, title=ANY_TEXT, attribute=ANY_TEXT)
 def test_any_text_gives_well_formed_svg(name: str, title: str, attribute: str) -> None:
@@ -429,9 +422,9 @@ def test_any_text_gives_well_formed_svg(name: str, title: str, attribute: str) -
     with graph.as_default():
         x = core.placeholder("float32", name="x")
         # A trailing slash takes a name as it is, unchecked.
-        y = graph.create_op(PROBE, [x], {"note": attribute}, f"{name}/")
-        graph.create_op(PROBE, y.outputs, None, f"{name}/inside/")
-        graph.create_op(PROBE, y.outputs, None, f"{name}/other/")
+        y = graph.create_op(core.IDENTITY, [x], {"note": attribute}, f"{name}/")
+        graph.create_op(core.IDENTITY, y.outputs, None, f"{name}/inside/")
+        graph.create_op(core.IDENTITY, y.outputs, None, f"{name}/other/")
     for depth in (None, 0):
         svg = viz.to_svg(graph, title=title, depth=depth)
         assert drawn(svg)
@@ -446,7 +439,7 @@ def test_any_text_gives_a_well_formed_chart(name: str, title: str) -> None:
     parse(memory_svg(trace, title=title))
 
 
-# -- memory ---------------------------------------------------------------------------------------
+# -- memory --------------------------------------------------------------------
 
 
 def trace_of(count: int) -> MemoryTrace:
@@ -499,11 +492,11 @@ def test_render_takes_a_trace(tmp_path: Path) -> None:
     assert (tmp_path / "m.svg").read_text("utf-8") == svg
 
 
-# -- the table ---------------------------------------------------------------------------------
+# -- the table -----------------------------------------------------------------
 
 
 def test_the_table_has_a_line_for_each_operation() -> None:
-    graph, loss, _ = perceptron(1)
+    graph, _, _ = perceptron(1)
     lines = table(graph).splitlines()
     assert len(lines) == 2 + len(graph.operations)
     assert lines[0].split() == [

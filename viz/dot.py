@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import textwrap
 from typing import Any
 
 from ..graphlib.errors import GraphError
@@ -200,7 +199,7 @@ def _heading(picture: Picture, title: str, legend: bool) -> str:
     if title:
         text = html.escape(short(title, 120))
         rows.append(f'<FONT POINT-SIZE="15"><B>{text}</B></FONT>')
-    for line in textwrap.wrap(", ".join(picture.facts), 64) if legend else ():
+    for line in _wrapped(picture.facts) if legend else ():
         rows.append(f'<FONT POINT-SIZE="10" COLOR="{MUTED}">{html.escape(line)}</FONT>')
     table = [f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows]
     if legend:
@@ -209,6 +208,18 @@ def _heading(picture: Picture, title: str, legend: bool) -> str:
         return ""
     inside = "".join(table)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2">{inside}</TABLE>>'
+
+
+def _wrapped(facts: list[str], width: int = 64) -> list[str]:
+    """The facts in lines, broken between facts only."""
+    lines: list[str] = []
+    for i, fact in enumerate(facts):
+        part = fact + ("," if i + 1 < len(facts) else "")
+        if lines and len(lines[-1]) + 1 + len(part) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _legend(picture: Picture) -> list[str]:

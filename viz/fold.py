@@ -151,7 +151,7 @@ class _Fold:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             boxes[key].notes.append(f"keeps {short(names[0], 28)}{more}")
 
-    # -- which scopes open ------------------------------------------------------------
+    # -- which scopes open -----------------------------------------------------
 
     def _choose(self) -> None:
         """Open scopes while the budget lasts, from the top, the smallest first."""
@@ -190,7 +190,7 @@ class _Fold:
             self.runs[scope.path] = max(1, min(_RUNS, room - scopes))
         self.open.add(scope.path)
 
-    # -- boxes ---------------------------------------------------------------------------
+    # -- boxes -----------------------------------------------------------------
 
     def _lay_out(self) -> None:
         """Clusters for open scopes and nodes for the rest, without recursion."""
@@ -376,7 +376,7 @@ def _first(pair: tuple[tuple[int, int], Node]) -> tuple[int, int]:
     return pair[0]
 
 
-# -- edges -----------------------------------------------------------------------------------
+# -- edges ---------------------------------------------------------------------
 
 
 class _Bundle:
@@ -410,9 +410,7 @@ def _edges(links: Sequence[Link], place: dict[str, str]) -> list[Edge]:
 
 def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
     if not bundle.tensors:
-        pairs = dict.fromkeys(
-            (link.tail.op, link.head.op) for link in bundle.controls
-        )
+        pairs = dict.fromkeys((link.tail.op, link.head.op) for link in bundle.controls)
         lines = [f"{_brief(b)} waits for {_brief(a)}" for a, b in list(pairs)[:8]]
         if len(pairs) > 8:
             lines.append(f"and {len(pairs) - 8} more")
@@ -447,7 +445,7 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
     return Edge(tail, head, label, text, False, bundle.weak, round(width, 2), name)
 
 
-# -- words -----------------------------------------------------------------------------------
+# -- words ---------------------------------------------------------------------
 
 
 def _brief(op: Operation) -> str:

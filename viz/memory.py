@@ -20,6 +20,7 @@ from .theme import (
     PREDICTED,
     PREDICTED_FILL,
     TEXT,
+    UNITS,
     WORKSPACE_FILL,
     bytes_text,
     clean,
@@ -33,6 +34,7 @@ _LEFT, _RIGHT = 92, 28
 _TOP, _HEIGHT = 104, 260
 _PLOT = _WIDTH - _LEFT - _RIGHT
 _ROW = 21
+_BAR = 90
 _ROWS = 16
 # More columns than this are no more than a pixel apart.
 _COLUMNS = 420
@@ -93,7 +95,7 @@ def memory_svg(trace: MemoryTrace, path: Any = None, title: str = "") -> str:
     at, most = trace.peak()
     live = trace.live_at(at)
     shown = live[:_ROWS]
-    table = _TOP + _HEIGHT + 84
+    table = _TOP + _HEIGHT + 96
     height = table + _ROW * (len(shown) + (len(live) > len(shown))) + 24
     head = title or "Memory of a run"
     out = [
@@ -114,7 +116,7 @@ def memory_svg(trace: MemoryTrace, path: Any = None, title: str = "") -> str:
     return svg
 
 
-# -- the chart ----------------------------------------------------------------------------
+# -- the chart -----------------------------------------------------------------
 
 
 def _chart(trace: MemoryTrace, at: int, most: int) -> list[str]:
@@ -132,7 +134,8 @@ def _chart(trace: MemoryTrace, at: int, most: int) -> list[str]:
     out = []
     for k in range(round(top / step) + 1):
         out.append(_rule(_LEFT, y(k * step), _LEFT + _PLOT, y(k * step), GRID))
-        out.append(_label(_LEFT - 8, y(k * step) + 4, _tick(k * step, unit), "end", MUTED))
+        said = _tick(k * step, unit)
+        out.append(_label(_LEFT - 8, y(k * step) + 4, said, "end", MUTED))
     for i in _ticks(count):
         middle = x(i + 0.5)
         out.append(_rule(middle, bottom, middle, bottom + 5, LINE))
@@ -157,9 +160,7 @@ def _chart(trace: MemoryTrace, at: int, most: int) -> list[str]:
 def _columns(values: Sequence[int]) -> list[tuple[int, int]]:
     """Steps in groups that a column of pixels can hold."""
     size = max(1, math.ceil(len(values) / _COLUMNS))
-    return [
-        (i, min(i + size, len(values))) for i in range(0, len(values), size)
-    ]
+    return [(i, min(i + size, len(values))) for i in range(0, len(values), size)]
 
 
 def _points(
@@ -202,9 +203,7 @@ def _stairs(
     )
 
 
-def _hover(
-    trace: MemoryTrace, columns: Sequence[tuple[int, int]], x: Any
-) -> list[str]:
+def _hover(trace: MemoryTrace, columns: Sequence[tuple[int, int]], x: Any) -> list[str]:
     """Invisible columns whose title tells the step under the pointer."""
     totals = trace.totals()
     out = []
@@ -221,9 +220,7 @@ def _hover(
     return out
 
 
-def _peak(
-    trace: MemoryTrace, at: int, most: int, x: float, y: float
-) -> list[str]:
+def _peak(trace: MemoryTrace, at: int, most: int, x: float, y: float) -> list[str]:
     said = f"peak {bytes_text(most)} at step {at:,}, {short(trace.steps[at], 56)}"
     half = 3.2 * len(said)
     anchor, place = "middle", x
@@ -269,7 +266,7 @@ def _scale(highest: int) -> tuple[str, float, float]:
     """The unit of the axis, the bytes between ticks, and the bytes at the top."""
     size = 1.0
     unit = "B"
-    for name in ("KiB", "MiB", "GiB", "TiB"):
+    for name in UNITS[1:]:
         if highest < size * 1024:
             break
         size *= 1024
@@ -284,8 +281,7 @@ def _scale(highest: int) -> tuple[str, float, float]:
 
 
 def _tick(size: float, unit: str) -> str:
-    scale = 1024.0 ** ("B", "KiB", "MiB", "GiB", "TiB").index(unit)
-    return f"{size / scale:g} {unit}"
+    return f"{size / 1024.0 ** UNITS.index(unit):g} {unit}"
 
 
 def _ticks(count: int) -> list[int]:
@@ -297,7 +293,7 @@ def _ticks(count: int) -> list[int]:
     return list(range(0, count, step))
 
 
-# -- the table ------------------------------------------------------------------------------
+# -- the table -----------------------------------------------------------------
 
 
 def _table(
@@ -325,18 +321,21 @@ def _table(
         out.append(_label(x, top - 6, name, anchor, MUTED, size=11))
     out.append(_rule(_LEFT, top, _LEFT + _PLOT, top, LINE))
     y = float(top)
+    biggest = max((t[2] for t in shown), default=0)
     for name, spec, size, first, last in shown:
         y += _ROW
         share = size / most if most else 0.0
         out.append(_label(_LEFT, y - 6, short(name, 48), tip=name))
         out.append(_label(430, y - 6, short(spec, 28), fill=MUTED, tip=spec))
         out.append(_label(690, y - 6, bytes_text(size), "end"))
+        bar = _BAR * size / max(1, biggest)
         out.append(
-            f'<rect x="706" y="{y - 16:.0f}" width="{90 * min(1.0, share):.1f}" '
-            f'height="11" fill="{PREDICTED}"/>'
+            f'<rect x="706" y="{y - 16:.0f}" width="{bar:.1f}" height="11" '
+            f'fill="{PREDICTED}"/>'
         )
         out.append(_label(802, y - 6, f"{share:.0%}", fill=MUTED, size=11))
-        out.append(_label(_WIDTH - _RIGHT, y - 6, f"{first:,} to {last:,}", "end", MUTED))
+        span = f"{first:,} to {last:,}"
+        out.append(_label(_WIDTH - _RIGHT, y - 6, span, "end", MUTED))
         out.append(_rule(_LEFT, y, _LEFT + _PLOT, y, GRID))
     if live > len(shown):
         rest = sum(t[2] for t in trace.live_at(at)[len(shown) :])
@@ -345,7 +344,7 @@ def _table(
     return out
 
 
-# -- elements -------------------------------------------------------------------------------
+# -- elements ------------------------------------------------------------------
 
 
 def _text(text: str) -> str:

@@ -80,7 +80,7 @@ class Items:
     targets: set[Operation] = field(default_factory=set)
 
 
-# -- which operations --------------------------------------------------------------
+# -- which operations ----------------------------------------------------------
 
 
 def select(target: Any) -> tuple[Graph, list[Operation], set[Operation]]:
@@ -119,7 +119,7 @@ def _operation(graph: Graph, element: Any) -> Operation:
     return found.op if isinstance(found, Tensor) else found
 
 
-# -- roles -------------------------------------------------------------------------------
+# -- roles ---------------------------------------------------------------------
 
 
 def _dependents(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
@@ -176,9 +176,13 @@ def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
         readers = dependents[op]
         if readers and all(part[r] == "initializer" for r in readers):
             part[op] = "initializer"
-        elif part[op] == "forward" and op in after_gradients and readers:
-            if all(part[r] == "update" for r in readers):
-                part[op] = "update"
+        elif (
+            part[op] == "forward"
+            and op in after_gradients
+            and readers
+            and all(part[r] == "update" for r in readers)
+        ):
+            part[op] = "update"
     return part
 
 
@@ -205,7 +209,7 @@ def _scope_in(name: str, scopes: set[str]) -> str:
     return ""
 
 
-# -- items and links ---------------------------------------------------------------------
+# -- items and links -----------------------------------------------------------
 
 
 def collect(
@@ -306,7 +310,7 @@ class _Maker:
             raise GraphError(f"{op.describe()} is not part of what is drawn")
         return self.own[op].key
 
-    # -- what is not drawn on its own ----------------------------------------------
+    # -- what is not drawn on its own ------------------------------------------
 
     def _inside_readers(self, op: Operation) -> bool:
         """Whether ``op`` is shown inside or beside those that read it."""
@@ -327,7 +331,7 @@ class _Maker:
             return source
         return None
 
-    # -- items ----------------------------------------------------------------------
+    # -- items -----------------------------------------------------------------
 
     def _item(self, op: Operation, beside: Item | None = None, copy: int = 0) -> Item:
         if beside is None:
@@ -348,7 +352,7 @@ class _Maker:
                 return f"{scope}{forward.scope}".rstrip("/")
         return op.scope
 
-    # -- links ------------------------------------------------------------------------
+    # -- links -----------------------------------------------------------------
 
     def _connect(self, head: Item) -> None:
         """Links, notes and copies for everything that ``head`` reads."""
@@ -445,7 +449,7 @@ def _focus(found: Items, start: set[str], hops: int) -> None:
     ]
 
 
-# -- texts ---------------------------------------------------------------------------------
+# -- texts ---------------------------------------------------------------------
 
 
 def tooltip(op: Operation) -> str:

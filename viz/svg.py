@@ -115,7 +115,7 @@ def _pure_program() -> str | None:
     return None
 
 
-# -- what the program wrote, made fit to use -----------------------------------------------
+# -- what the program wrote, made fit to use -----------------------------------
 
 
 def _tidy(text: str, title: str) -> str:

@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["BAD_CHARACTERS", "FONT", "PARTS", "Part", "clean", "short"]
+__all__ = [
+    "BAD_CHARACTERS",
+    "FONT",
+    "PARTS",
+    "UNITS",
+    "Part",
+    "bytes_text",
+    "clean",
+    "short",
+    "spec_text",
+]
 
 #: One of the fonts whose widths the layout program knows.
 FONT = "Helvetica"
@@ -33,6 +43,9 @@ PREDICTED_FILL = "#cfe4f2"
 WORKSPACE_FILL = "#e3e6ea"
 MEASURED = "#D55E00"
 PEAK = "#a3261b"
+
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Part(NamedTuple):
@@ -58,9 +71,9 @@ PARTS: dict[str, Part] = {
 
 #: What XML 1.0 cannot hold, and line breaks that a label must not gain.
 BAD_CHARACTERS = {
-    **{c: " " for c in range(0x20)},
-    **{c: "?" for c in range(0x7F, 0xA0)},
-    **{c: "?" for c in range(0xD800, 0xE000)},
+    **dict.fromkeys(range(0x20), " "),
+    **dict.fromkeys(range(0x7F, 0xA0), "?"),
+    **dict.fromkeys(range(0xD800, 0xE000), "?"),
     0xFFFE: "?",
     0xFFFF: "?",
     0x2028: " ",
@@ -85,15 +98,13 @@ def short(text: str, limit: int) -> str:
 def bytes_text(count: float) -> str:
     """A number of bytes for people: ``512 B``, ``1.5 KiB``, ``96.2 MiB``."""
     size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            break
+    unit = 0
+    while abs(size) >= 1024 and unit < len(UNITS) - 1:
         size /= 1024
-    else:
-        unit = "TiB"
-    if unit == "B":
+        unit += 1
+    if unit == 0:
         return f"{size:.0f} B"
-    return f"{size:.3g} {unit}" if size < 100 else f"{size:,.0f} {unit}"
+    return f"{size:.3g} {UNITS[unit]}" if size < 100 else f"{size:,.0f} {UNITS[unit]}"
 
 
 def spec_text(dtype: str, dims: tuple[int | None, ...] | None) -> str:
