@@ -10,19 +10,17 @@ gives the same bytes.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import os
 import warnings
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .dtypes import DTYPES, DType, as_dtype
+from .encoding import Reader, Writer, read_pools
 from .errors import DagradError, GraphError, MissingNameError
 from .graph import Graph
 from .opdef import lookup, registered
@@ -185,163 +183,6 @@ def summary(value: Any, limit: int = 60) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-# -- values in JSON ------------------------------------------------------------
-
-
-class _Writer:
-    """Attribute values as JSON; arrays go to one pool per dtype.
-
-    Plain JSON stands for None, bool, int, str and finite floats; an array stands
-    for a tuple; everything else is an object with one key that names the kind.
-    """
-
-    def __init__(self) -> None:
-        self.pools: dict[str, list[Any]] = {}
-        self.sizes: dict[str, int] = {}
-
-    def encode(self, value: Any) -> Any:
-        """``value`` as JSON; raises TypeError for what a file cannot hold."""
-        if value is None or isinstance(value, (bool, str)):
-            return value
-        if isinstance(value, (tuple, list)):
-            items = [self.encode(v) for v in value]
-            return items if isinstance(value, tuple) else {"list": items}
-        if isinstance(value, np.ndarray):
-            return self._array(value)
-        if isinstance(value, np.generic):
-            return {"scalar": self._array(np.asarray(value))}
-        if isinstance(value, int):
-            return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else {"float": repr(value)}
-        if isinstance(value, complex):
-            return {"complex": [self.encode(value.real), self.encode(value.imag)]}
-        if isinstance(value, DType):
-            return {"dtype": value.name}
-        if isinstance(value, bytes):
-            return {"bytes": value.decode("latin-1")}
-        if isinstance(value, slice):
-            parts = (value.start, value.stop, value.step)
-            return {"slice": [self.encode(p) for p in parts]}
-        if isinstance(value, Tensor):
-            return {"tensor": value.name}
-        if isinstance(value, Operation):
-            return {"operation": value.name}
-        if isinstance(value, dict):
-            pairs = [[self.encode(k), self.encode(v)] for k, v in value.items()]
-            return {"dict": pairs}
-        raise TypeError(f"a {type(value).__name__}")
-
-    def _array(self, array: Any) -> Any:
-        shape = list(array.shape)
-        if array.dtype.kind in "OSU":
-            # Latin-1 maps bytes to text and back; a str is marked by its list.
-            items = [
-                v.decode("latin-1") if isinstance(v, bytes) else [_str(v)]
-                for v in array.reshape(-1).tolist()
-            ]
-            return {"strings": items, "shape": shape}
-        name = as_dtype(array.dtype).name
-        start = self.sizes.get(name, 0)
-        self.pools.setdefault(name, []).append(array.reshape(-1))
-        self.sizes[name] = start + array.size
-        return {"array": name, "start": start, "shape": shape}
-
-    def archive(self) -> bytes:
-        """The pools as an npz, stored without compression and without dates."""
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            for name in sorted(self.pools):
-                pool = np.concatenate(self.pools[name])
-                little = pool.astype(pool.dtype.newbyteorder("<"), copy=False)
-                member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-                member.create_system = 3
-                member.external_attr = 0o644 << 16
-                with archive.open(member, "w", force_zip64=True) as out:
-                    np.lib.format.write_array(
-                        out, little, version=(1, 0), allow_pickle=False
-                    )
-        return buffer.getvalue()
-
-
-def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"an array that holds a {type(value).__name__}")
-    return value
-
-
-class _Reader:
-    """The inverse of :class:`_Writer`."""
-
-    def __init__(self, graph: Graph, pools: Mapping[str, Any]) -> None:
-        self.graph = graph
-        self.pools = pools
-
-    def decode(self, value: Any) -> Any:
-        """The value that JSON stands for; raises ValueError where it is none."""
-        if isinstance(value, list):
-            return tuple([self.decode(v) for v in value])
-        if not isinstance(value, dict):
-            return value
-        if "array" in value:
-            return self._array(value)
-        if "strings" in value:
-            items = [
-                v.encode("latin-1") if isinstance(v, str) else _str(v[0])
-                for v in value["strings"]
-            ]
-            flat = np.empty(len(items), dtype=object)
-            flat[:] = items
-            return _frozen(flat.reshape(_shape(value)))
-        if len(value) != 1:
-            raise ValueError(f"no value is written as {sorted(value)}")
-        ((kind, held),) = value.items()
-        if kind == "dtype":
-            return DTYPES[held]
-        if kind == "float":
-            return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[held]
-        if kind == "complex":
-            return complex(self.decode(held[0]), self.decode(held[1]))
-        if kind == "bytes":
-            return held.encode("latin-1")
-        if kind == "scalar":
-            return self.decode(held)[()]
-        if kind == "slice":
-            return slice(*self.decode(held))
-        if kind == "list":
-            return list(self.decode(held))
-        if kind == "dict":
-            return {self.decode(k): self.decode(v) for k, v in held}
-        if kind == "tensor":
-            return self.graph.get_tensor_by_name(held)
-        if kind == "operation":
-            return self.graph.get_operation_by_name(held)
-        if kind == "variable":
-            return self.graph._variables[self.graph.get_operation_by_name(held)]
-        raise ValueError(f"no value is of kind {kind!r}")
-
-    def _array(self, value: Any) -> Any:
-        shape = _shape(value)
-        count = math.prod(shape)
-        start = value["start"]
-        pool = self.pools[value["array"]]
-        if not isinstance(start, int) or not 0 <= start <= pool.size - count:
-            raise ValueError(f"array at {start!r} lies outside its pool")
-        return _frozen(pool[start : start + count].reshape(shape).copy())
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    shape = tuple(value["shape"])
-    if not all(type(d) is int and d >= 0 for d in shape):
-        raise ValueError(f"{shape} is no shape")
-    return shape
-
-
-def _frozen(array: Any) -> Any:
-    array.setflags(write=False)
-    return array
-
-
 # -- saving --------------------------------------------------------------------
 
 
@@ -360,7 +201,7 @@ def save(graph: Graph, path: Any) -> None:
     """
     target = Path(path)
     beside = _arrays_path(target)
-    writer = _Writer()
+    writer = Writer()
     sources: dict[Any, int] = {}
     operations = [_operation(op, writer, sources) for op in graph.operations]
     variables = [_variable(op, v, writer) for op, v in graph._variables.items()]
@@ -416,7 +257,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _operation(
-    op: Operation, writer: _Writer, sources: dict[Any, int]
+    op: Operation, writer: Writer, sources: dict[Any, int]
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"name": op.name, "type": op.type}
     if op.inputs:
@@ -441,7 +282,7 @@ def _operation(
     return record
 
 
-def _attr(op: Operation, key: str, value: Any, writer: _Writer) -> Any:
+def _attr(op: Operation, key: str, value: Any, writer: Writer) -> Any:
     try:
         return writer.encode(value)
     except (TypeError, DagradError) as error:
@@ -452,7 +293,7 @@ def _attr(op: Operation, key: str, value: Any, writer: _Writer) -> Any:
         ) from None
 
 
-def _variable(op: Operation, variable: Any, writer: _Writer) -> dict[str, Any]:
+def _variable(op: Operation, variable: Any, writer: Writer) -> dict[str, Any]:
     described = TABLE["variable_record"](variable)
     return {
         "operation": op.name,
@@ -460,7 +301,7 @@ def _variable(op: Operation, variable: Any, writer: _Writer) -> dict[str, Any]:
     }
 
 
-def _collections(graph: Graph, writer: _Writer) -> list[Any]:
+def _collections(graph: Graph, writer: Writer) -> list[Any]:
     """Collections as pairs; what a file cannot hold is left out with a warning."""
     objects = {id(v): op.name for op, v in graph._variables.items()}
     pairs = []
@@ -501,7 +342,7 @@ def load(path: Any) -> Graph:
         )
     graph = Graph()
     try:
-        reader = _Reader(graph, _read_pools(arrays))
+        reader = Reader(graph, read_pools(arrays))
         sources = [(str(f), int(n), str(who)) for f, n, who in head["sources"]]
         for record in head["operations"]:
             _restore(graph, record, reader, sources)
@@ -541,21 +382,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return head
 
 
-def _read_pools(content: bytes) -> dict[str, Any]:
-    pools = {}
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            for name in archive.files:
-                pool = archive[name]
-                wanted = DTYPES[name].dtype
-                pools[name] = pool.astype(wanted, copy=False).reshape(-1)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"arrays: {error}") from None
-    return pools
-
-
 def _restore(
-    graph: Graph, record: dict[str, Any], reader: _Reader, sources: list[Any]
+    graph: Graph, record: dict[str, Any], reader: Reader, sources: list[Any]
 ) -> None:
     """Append the operation that ``record`` describes, checking what it says."""
     name = record["name"]
@@ -606,7 +434,7 @@ def _restore_shapes(op: Operation, outputs: Iterable[Any]) -> None:
         t.dims = dims
 
 
-def _restore_rest(graph: Graph, head: dict[str, Any], reader: _Reader) -> None:
+def _restore_rest(graph: Graph, head: dict[str, Any], reader: Reader) -> None:
     for name, count in head["names"].items():
         graph._names[str(name)] = int(count)
     for entry in head["variables"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..graphlib.errors import GraphError
@@ -58,7 +58,7 @@ def variable_from_op(op: Operation, record: Mapping[str, Any]) -> Variable:
     return variable
 
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[..., Any]] = {
     "variable_from_op": variable_from_op,
     "variable_record": variable_record,
 }
