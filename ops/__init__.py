@@ -15,6 +15,7 @@ from . import (
     complexes,
     conv,
     core,
+    counting,
     creation,
     decompositions,
     einsum,
@@ -44,6 +45,7 @@ from . import (
     scan,
     scatter,
     scatter_state,
+    segments,
     slicing,
     softmax,
     sorting,
@@ -62,7 +64,17 @@ TABLE.update(reduction.OPERATORS)
 TABLE.update(creation.OPERATORS)
 NUMPY.update(linalg.NUMPY)
 NUMPY.update(reduction.NUMPY)
-for _family in (decompositions, einsum, extremes, matrix, scan, spectral, statistics):
+for _family in (
+    counting,
+    decompositions,
+    einsum,
+    extremes,
+    matrix,
+    scan,
+    segments,
+    spectral,
+    statistics,
+):
     TABLE.update(_family.OPERATORS)
     NUMPY.update(_family.NUMPY)
 for _family in (complexes, elementwise, logical, powers, rounding):

@@ -138,7 +138,8 @@ DELAY = OpDef(
 )
 
 
-def _delay(x: Tensor, axis: int | None, reverse: bool) -> Tensor:
+def delay(x: Tensor, axis: int | None, reverse: bool) -> Tensor:
+    """y[i] = x[i-1] along ``axis``, y[0] = 0 (``reverse``: from the other end)."""
     return create(DELAY, (x,), {"axis": axis, "reverse": reverse})
 
 
@@ -148,13 +149,13 @@ def _recurrence_pull(op: Operation, g: Tensor) -> Tensor:
     a = op.inputs[0]
     if a.dtype.is_complex:
         a = TABLE["conj"](a)
-    return linear_recurrence(_delay(a, axis, not reverse), g, axis, not reverse)
+    return linear_recurrence(delay(a, axis, not reverse), g, axis, not reverse)
 
 
 def _recurrence_vjp(op: Operation, g: Tensor) -> list[Tensor]:
     axis, reverse = op.attrs["axis"], op.attrs["reverse"]
     u = _recurrence_pull(op, g)
-    before = _delay(op.outputs[0], axis, reverse)
+    before = delay(op.outputs[0], axis, reverse)
     if before.dtype.is_complex:
         before = TABLE["conj"](before)
     return [TABLE["mul"](u, before), u]
@@ -163,7 +164,7 @@ def _recurrence_vjp(op: Operation, g: Tensor) -> list[Tensor]:
 def _recurrence_jvp(op: Operation, ta: Tensor | None, tb: Tensor | None) -> Tensor:
     axis, reverse = op.attrs["axis"], op.attrs["reverse"]
     if ta is not None:
-        term = TABLE["mul"](ta, _delay(op.outputs[0], axis, reverse))
+        term = TABLE["mul"](ta, delay(op.outputs[0], axis, reverse))
         tb = term if tb is None else TABLE["add"](tb, term)
     assert tb is not None
     return linear_recurrence(op.inputs[0], tb, axis, reverse)
@@ -207,9 +208,9 @@ def _cumprod_pull(op: Operation, g: Tensor) -> Tensor:
         x = TABLE["conj"](x)
     before = exclusive_scan(x, axis, reverse)
     if op.attrs["exclusive"]:
-        g = _delay(g, axis, not reverse)
+        g = delay(g, axis, not reverse)
     # u[k] = g[k] + x[k+1] u[k+1]: no division, so zeros in x do no harm.
-    u = linear_recurrence(_delay(x, axis, not reverse), g, axis, not reverse)
+    u = linear_recurrence(delay(x, axis, not reverse), g, axis, not reverse)
     return TABLE["mul"](before, u)  # type: ignore[no-any-return]
 
 
@@ -219,7 +220,7 @@ def _cumprod_jvp(op: Operation, t: Tensor) -> Tensor:
     # d y[i] = x[i] d y[i-1] + y[i-1] d x[i].
     term = TABLE["mul"](exclusive_scan(x, axis, reverse), t)
     dy = linear_recurrence(x, term, axis, reverse)
-    return _delay(dy, axis, reverse) if op.attrs["exclusive"] else dy
+    return delay(dy, axis, reverse) if op.attrs["exclusive"] else dy
 
 
 CUMPROD = OpDef(
