@@ -496,10 +496,11 @@ def variable_scope(
         else:
             inner = short
         full = f"{old.name}/{inner}" if old.name else inner
-    scopes = graph.get_name_scope()
-    name_scope = short if auxiliary_name_scope and short else f"{scopes}/"
-    with graph.as_default(), graph.name_scope(name_scope if scopes or short else None):
-        opened_scope = graph.get_name_scope() + "/"
+    here = graph.get_name_scope()
+    name_scope: str | None = f"{here}/" if here else None
+    if auxiliary_name_scope and short:
+        name_scope = short
+    with graph.as_default(), graph.name_scope(name_scope) as opened_scope:
         if isinstance(name_or_scope, VariableScope):
             parent, where = name_or_scope, name_or_scope.original_name_scope
         else:

@@ -33,7 +33,7 @@ def started(*fetches, feeds=None):
     return results[0] if len(results) == 1 else results
 
 
-# -- building ------------------------------------------------------------------------
+# -- building ------------------------------------------------------------------
 
 
 def test_operations_have_tf1_names(graph):
@@ -116,7 +116,7 @@ def test_created_inside_control_dependencies_it_does_not_wait():
     assert all(not op.control_inputs for op in (v.op, v.initializer, v.value().op))
 
 
-# -- as a value ------------------------------------------------------------------------
+# -- as a value ----------------------------------------------------------------
 
 
 def test_operators_work_on_the_value():
@@ -155,7 +155,7 @@ def test_gradient_through_a_write_is_an_error():
         gradients(v.assign(x), x)
 
 
-# -- reads and writes --------------------------------------------------------------------
+# -- reads and writes ----------------------------------------------------------
 
 
 def test_a_read_sees_the_value_before_the_runs_writes():
@@ -252,7 +252,7 @@ def test_self_assignment_of_a_view():
     np.testing.assert_array_equal(flipped, np.arange(9.0).reshape(3, 3).T)
 
 
-# -- initialising --------------------------------------------------------------------------
+# -- initialising --------------------------------------------------------------
 
 
 def test_reading_before_initialising_is_an_error():
@@ -333,7 +333,7 @@ def test_local_variables():
     assert session.run(v) == 1
 
 
-# -- writing to parts -------------------------------------------------------------------------
+# -- writing to parts ----------------------------------------------------------
 
 
 def test_scatter_methods_take_indexed_slices():
@@ -373,7 +373,7 @@ def test_integer_scatter_div_truncates_and_refuses_zero():
         started(scatter.scatter_div(v, [0], [0]))
 
 
-# -- optimizers' updates -------------------------------------------------------------------------
+# -- optimizers' updates -------------------------------------------------------
 
 
 def _adam(x, m, v, g, alpha):
