@@ -97,7 +97,7 @@ def filter_dims(w: Any, rank: int) -> tuple[int | None, ...]:
             f"takes a filter of rank {rank + 2} (sizes, in, out), not of shape "
             f"{text(dims)}"
         )
-    return dims  # type: ignore[no-any-return]
+    return dims
 
 
 class Family(NamedTuple):

@@ -44,7 +44,7 @@ def _terms(
     Inputs, outputs and scratch have one shape: (images, *positions, channels).
     """
     images, channels = x.shape[0], x.shape[-1]
-    row = prod(a.count for a in axes) * channels
+    row = prod(a.outputs for a in axes) * channels
     chunk = _chunk(images, row, x.itemsize)
     for i in range(0, images, chunk):
         part = slice(i, i + chunk)
@@ -59,7 +59,7 @@ def _workspace(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
-    row = prod(a.count for a in axes) * w[-2]
+    row = prod(a.outputs for a in axes) * w[-2]
     return [_chunk(x[0], row, itemsize) * row]
 
 
@@ -77,7 +77,7 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
             f"the input has {src.shape[-1]} channels, the filter takes {channels}"
         )
     if out is None:
-        counts = [a.count for a in axes]
+        counts = [a.outputs for a in axes]
         outputs = channels * multiplier
         shape = [x.shape[0], *((outputs, *counts) if first else (*counts, outputs))]
         out = np.empty(shape, x.dtype)

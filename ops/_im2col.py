@@ -79,10 +79,11 @@ class _Columns(NamedTuple):
 def _columns_plan(
     axes: tuple[Axis, ...], images: int, channels: int, itemsize: int
 ) -> _Columns:
-    positions = prod(a.count for a in axes)
+    positions = prod(a.outputs for a in axes)
     width = prod(a.taps for a in axes) * channels
     direct = all(
-        a.taps == 1 and a.stride == 1 and a.lo == 0 and a.count == a.size for a in axes
+        a.taps == 1 and a.stride == 1 and a.lo == 0 and a.outputs == a.size
+        for a in axes
     )
     row = max(1, positions * width * itemsize)
     chunk = max(_CHUNK_BYTES // row, -(-_CHUNK_ROWS // max(1, positions)), 1)
@@ -138,7 +139,7 @@ def _columns(
                 yield i, i + 1, src[i].reshape(-1, channels)
         return
     taps = tuple(a.taps for a in axes)
-    counts = tuple(a.count for a in axes)
+    counts = tuple(a.outputs for a in axes)
     buffer = None
     if plan.padded is not None:
         buffer = carve(pad, (plan.chunk, *plan.padded), src.dtype)
@@ -260,7 +261,7 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
             f"the input has {src.shape[-1]} channels, the filter takes {w.shape[-2]}"
         )
     if out is None:
-        counts = [a.count for a in axes]
+        counts = [a.outputs for a in axes]
         out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
@@ -334,7 +335,7 @@ def filter_workspace(
 
 
 def check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
-    counts = tuple(a.count for a in axes)
+    counts = tuple(a.outputs for a in axes)
     if counts != tuple(sizes):
         raise ShapeError(
             f"the cotangent has spatial shape {tuple(sizes)}, but the convolution "
@@ -353,7 +354,7 @@ def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
     meet it (in reverse; None where there are none), and the axis that
     correlates the cotangent with these taps.
     """
-    phases = []
+    phases: list[tuple[int, slice | None, Axis]] = []
     hop = axis.stride // gcd(axis.stride, axis.step)
     for r in range(min(axis.stride, axis.size)):
         quota = -(-(axis.size - r) // axis.stride)
@@ -363,7 +364,7 @@ def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
             if (r + axis.lo - k * axis.step) % axis.stride == 0
         ]
         if not taps:
-            phases.append((r, None, Axis(axis.count, 0, 1, 1, 0, quota)))
+            phases.append((r, None, Axis(axis.outputs, 0, 1, 1, 0, quota)))
             continue
         chosen = range(taps[0], axis.taps, hop)
         final = chosen[-1]
@@ -371,7 +372,7 @@ def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
         offset = (r + axis.lo - final * axis.step) // axis.stride
         step = hop * axis.step // axis.stride
         backwards = slice(final, taps[0] - 1 if taps[0] else None, -hop)
-        own = Axis(axis.count, len(chosen), 1, max(step, 1), -offset, quota)
+        own = Axis(axis.outputs, len(chosen), 1, max(step, 1), -offset, quota)
         phases.append((r, backwards, own))
     return tuple(phases)
 
@@ -423,7 +424,7 @@ def input_gradient(
 def _scatter_chunk(
     axes: Sequence[Axis], images: int, channels: int, itemsize: int
 ) -> int:
-    row = prod(a.count * a.taps for a in axes) * channels * itemsize
+    row = prod(a.outputs * a.taps for a in axes) * channels * itemsize
     return min(max(1, 4 * _CHUNK_BYTES // max(1, row)), max(1, images))
 
 
@@ -431,8 +432,8 @@ def _scatter(cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any) -
     """The gradient to the input, added tap by tap (col2im), for few channels."""
     channels, outputs = w.shape[-2:]
     matrix = w.reshape(-1, outputs)
-    positions = prod(a.count for a in axes)
-    counts = tuple(a.count for a in axes)
+    positions = prod(a.outputs for a in axes)
+    counts = tuple(a.outputs for a in axes)
     chunk = _scatter_chunk(axes, cot.shape[0], channels, cot.itemsize)
     if not cot.flags.c_contiguous:
         chunk = 1  # so that an image's cotangent is a (transposed) matrix
@@ -460,7 +461,7 @@ def input_workspace(
     axes = geometry.axes(spatial(sizes, geometry.first), w[:-2])
     if w[-2] < _NARROW and w[-1] >= _WIDE:
         chunk = _scatter_chunk(axes, sizes[0], w[-2], itemsize)
-        return [0, 0, chunk * prod(a.count * a.taps for a in axes) * w[-2], 0]
+        return [0, 0, chunk * prod(a.outputs * a.taps for a in axes) * w[-2], 0]
     need = [0, 0, 0, 0]
     whole = all(a.stride == 1 for a in axes)
     for parts in itertools.product(*(_phases(a) for a in axes)):

@@ -71,7 +71,7 @@ def _axes(shape: Sequence[int], attrs: Attrs) -> tuple[Axis, ...]:
 
 
 def _chunk(images: int, axes: Sequence[Axis], itemsize: int) -> int:
-    row = max(1, prod(a.count for a in axes) * itemsize)
+    row = max(1, prod(a.outputs for a in axes) * itemsize)
     return min(max(1, _CHUNK_BYTES // row), max(1, images))
 
 
@@ -89,11 +89,11 @@ def _parts(images: int, axes: Sequence[Axis], itemsize: int) -> Iterator[slice]:
 def _new(x: Any, axes: Sequence[Axis], out: Any) -> Any:
     if out is not None:
         return out
-    return np.empty((x.shape[0], *(a.count for a in axes)), x.dtype)
+    return np.empty((x.shape[0], *(a.outputs for a in axes)), x.dtype)
 
 
 def _check_pooled(x: Any, axes: Sequence[Axis], y: Any) -> None:
-    shape = (x[0], *(a.count for a in axes))
+    shape = (x[0], *(a.outputs for a in axes))
     if shape != tuple(y):
         raise ShapeError(f"pooling {tuple(x)} gives {shape}, not {tuple(y)}")
 
@@ -137,7 +137,7 @@ def _scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
     x = ins[0]
     item = x.dtype.dtype
     axes = _axes(x.dims, attrs)
-    n = _chunk(x.dims[0], axes, item.itemsize) * prod(a.count for a in axes)
+    n = _chunk(x.dims[0], axes, item.itemsize) * prod(a.outputs for a in axes)
     bits = np.dtype(f"i{item.itemsize}")
     return [(np.dtype(bool), (n,)), (np.dtype(bool), (n,)), (bits, (n,)), (bits, (n,))]
 
@@ -149,7 +149,7 @@ def _winners(
     where the tap holds the first largest input of its window."""
     chunk = _chunk(x.shape[0], axes, x.itemsize)
     if work is None:
-        n = chunk * prod(a.count for a in axes)
+        n = chunk * prod(a.outputs for a in axes)
         bits = f"i{x.itemsize}"
         work = (*np.empty((2, n), bool), *np.empty((2, n), bits))
     for part in _parts(x.shape[0], axes, x.itemsize):
@@ -243,7 +243,7 @@ def _size(dims: Any) -> int:
     return prod(d or 0 for d in dims)
 
 
-MAX_POOL = OpDef(
+MAX_POOL: OpDef = OpDef(
     "MaxPool",
     infer=_infer_max,
     kernel=_max_kernel,
@@ -255,7 +255,7 @@ MAX_POOL = OpDef(
     doc="y[p] = max_k x[p*stride + k - lo]",
 )
 
-MAX_POOL_GRAD = OpDef(
+MAX_POOL_GRAD: OpDef = OpDef(
     "MaxPoolGrad",
     infer=_infer_max_grad,
     kernel=_max_grad_kernel,
@@ -271,7 +271,7 @@ MAX_POOL_GRAD = OpDef(
     doc="g[p] added to the first x of window p that equals y[p]",
 )
 
-MAX_POOL_GRAD_GRAD = OpDef(
+MAX_POOL_GRAD_GRAD: OpDef = OpDef(
     "MaxPoolGradGrad",
     infer=_infer_max_grad_grad,
     kernel=_max_grad_grad_kernel,
@@ -300,6 +300,8 @@ def _argmax_kernel(
     image = prod(x.shape[1:])
     flat = np.arange(image, dtype=output.dtype).reshape(x.shape[1:])
     for i in range(x.shape[0]):
+        outs: Any
+        ins: Any
         for _, outs, ins in tap_views(axes):
             target = y[(i, *outs)]
             # A NaN wins over numbers, the first largest over later ones.
@@ -318,7 +320,7 @@ def _infer_argmax(inputs: Sequence[Any], attrs: Attrs) -> Any:
     return ((inputs[0].dtype, dims), (attrs["output"], dims))
 
 
-MAX_POOL_WITH_ARGMAX = OpDef(
+MAX_POOL_WITH_ARGMAX: OpDef = OpDef(
     "MaxPoolWithArgmax",
     infer=_infer_argmax,
     kernel=_argmax_kernel,
@@ -411,7 +413,7 @@ def _avg_scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
     item = ins[1].dtype.dtype
     axes = _axes(outs[0].dims, attrs)
     chunk = _chunk(outs[0].dims[0], axes, item.itemsize)
-    return [(item, (chunk * prod(a.count for a in axes),))]
+    return [(item, (chunk * prod(a.outputs for a in axes),))]
 
 
 def _infer_avg(inputs: Sequence[Any], attrs: Attrs) -> Any:
@@ -429,7 +431,7 @@ def _infer_avg_grad(inputs: Sequence[Any], attrs: Attrs) -> Any:
     return ((g.dtype, dims),)
 
 
-AVG_POOL = OpDef(
+AVG_POOL: OpDef = OpDef(
     "AvgPool",
     infer=_infer_avg,
     kernel=_avg_kernel,
@@ -445,7 +447,7 @@ AVG_POOL = OpDef(
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
 )
 
-AVG_POOL_GRAD = OpDef(
+AVG_POOL_GRAD: OpDef = OpDef(
     "AvgPoolGrad",
     infer=_infer_avg_grad,
     kernel=_avg_grad_kernel,

@@ -38,7 +38,7 @@ class Axis(NamedTuple):
         stride: input positions from one window to the next.
         step: input positions from one tap to the next (the dilation).
         lo: padding before the first input position (negative: cropped).
-        count: output positions.
+        outputs: output positions.
     """
 
     size: int
@@ -46,12 +46,14 @@ class Axis(NamedTuple):
     stride: int
     step: int
     lo: int
-    count: int
+    outputs: int
 
     @property
     def span(self) -> int:
         """Input positions, padding included, that the windows reach over."""
-        return max(0, (self.count - 1) * self.stride + (self.taps - 1) * self.step + 1)
+        return max(
+            0, (self.outputs - 1) * self.stride + (self.taps - 1) * self.step + 1
+        )
 
 
 def output_size(
@@ -181,7 +183,7 @@ def _tap(axis: Axis, k: int) -> tuple[slice, slice] | None:
     """Outputs whose tap ``k`` is inside the input, and the inputs it falls on."""
     shift = k * axis.step - axis.lo
     first = max(0, -(shift // axis.stride))
-    last = min(axis.count - 1, (axis.size - 1 - shift) // axis.stride)
+    last = min(axis.outputs - 1, (axis.size - 1 - shift) // axis.stride)
     if last < first:
         return None
     start = first * axis.stride + shift
@@ -211,7 +213,7 @@ def tap_views(
 
 def tap_counts(axis: Axis) -> list[int]:
     """For each output position, how many taps are inside the input."""
-    counts = [0] * axis.count
+    counts = [0] * axis.outputs
     for k in range(axis.taps):
         pair = _tap(axis, k)
         if pair is not None:

@@ -71,7 +71,7 @@ def _owners(tables: list[Tensor], ids: Tensor, strategy: str) -> tuple[Tensor, T
     rows = [t.dims[0] if t.dims else None for t in tables]
     if any(r is None for r in rows):
         raise ShapeError('embedding_lookup: "div" needs tables of known sizes')
-    starts = np.cumsum([0, *rows[:-1]]).tolist()  # type: ignore[list-item]
+    starts = np.cumsum([0, *rows[:-1]]).tolist()
     owner = TABLE["zeros_like"](ids)
     start = TABLE["zeros_like"](ids)
     for before, s in zip(rows, starts[1:]):

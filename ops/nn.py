@@ -124,7 +124,7 @@ def _bias_grad_rule(op: Operation, h: Tensor) -> Tensor:
     return create(BIAS_ADD, (zeros, h), dict(op.attrs))
 
 
-BIAS_ADD = OpDef(
+BIAS_ADD: OpDef = OpDef(
     "BiasAdd",
     infer=_infer_bias,
     kernel=_bias_kernel,
@@ -139,7 +139,7 @@ BIAS_ADD = OpDef(
     doc="x + b along the channels",
 )
 
-BIAS_ADD_GRAD = OpDef(
+BIAS_ADD_GRAD: OpDef = OpDef(
     "BiasAddGrad",
     infer=_infer_bias_grad,
     kernel=_bias_grad_kernel,

@@ -230,7 +230,7 @@ def _channels(inputs: Sequence[Any], x: Any, attrs: Attrs) -> tuple[Any, Any]:
     dims = merge(x.dims, (None,) * len(attrs["data_format"]))
     assert dims is not None
     at = 1 if _is_first(attrs) else len(dims) - 1
-    vector = (dims[at],)
+    vector: tuple[int | None, ...] = (dims[at],)
     for t in inputs:
         known = merge(t.dims, (None,))
         assert known is not None
@@ -376,7 +376,7 @@ def _norm_grad_rule(op: Operation, *cotangents: Tensor | None) -> list[Any]:
 
 
 def _norm_flops(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> int:
-    return 6 * math.prod(d or 0 for d in outs[0].dims or ())
+    return 6 * math.prod([int(d or 0) for d in outs[0].dims or ()])
 
 
 NORM = OpDef(
@@ -449,7 +449,6 @@ def fused_batch_norm(
     wide, s, b, m, v = operands(t, scale, offset, mean, variance)
     _channels((s, b, m, v), wide, attrs)
     with scope(name, "FusedBatchNorm", wide):
-        y = batch_normalization(
-            wide, *(_spread(p, attrs) for p in (m, v, b, s)), epsilon
-        )
+        rows = [_spread(p, attrs) for p in (m, v, b, s)]
+        y = batch_normalization(wide, rows[0], rows[1], rows[2], rows[3], epsilon)
         return cast(y, t.dtype), m, v

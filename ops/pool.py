@@ -10,9 +10,10 @@ from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, inexact
+from ._conv import FORMATS
 from ._pool import AVG_POOL, MAX_POOL, MAX_POOL_WITH_ARGMAX
 from ._windows import normal_padding, per_axis
-from .conv import FORMATS, check_format
+from .conv import check_format
 
 __all__ = [
     "avg_pool",

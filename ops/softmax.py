@@ -16,6 +16,7 @@ from ..graphlib.shapes import Dims, compatible, merge, normalize_axis, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, create_many, inexact
 from ._kinds import require
+from .transcendental import exp
 
 __all__ = [
     "log_softmax",
@@ -124,10 +125,6 @@ def _total(x: Tensor, axis: int) -> Tensor:
     return reduce_sum(x, axis, True)
 
 
-def _exp(x: Tensor) -> Tensor:
-    return np.exp(x)  # type: ignore[call-overload, no-any-return]
-
-
 def _soft_grad(y: Tensor, g: Tensor, axis: int) -> Tensor:
     return create(SOFTMAX_GRAD, (y, g), {"axis": axis})
 
@@ -185,13 +182,13 @@ SOFTMAX = OpDef(
 
 
 def _log_softmax_rule(op: Operation, g: Tensor) -> Tensor:
-    p = _exp(op.outputs[0])
+    p = exp(op.outputs[0])
     total = _total(g, op.attrs["axis"])
     return TABLE["sub"](g, TABLE["mul"](p, total))  # type: ignore[no-any-return]
 
 
 def _log_softmax_jvp(op: Operation, t: Tensor) -> Tensor:
-    p = _exp(op.outputs[0])
+    p = exp(op.outputs[0])
     return TABLE["sub"](t, _total(TABLE["mul"](p, t), op.attrs["axis"]))  # type: ignore[no-any-return]
 
 
@@ -466,11 +463,11 @@ def _classes_last(t: Tensor, axis: int) -> Tensor:
 
 def _widened(x: Tensor) -> Tensor:
     """Half precision sums too coarsely: work in float32, as TF does."""
-    return TABLE["cast"](x, float32) if x.dtype is float16 else x  # type: ignore[no-any-return]
+    return TABLE["cast"](x, float32) if x.dtype is float16 else x
 
 
 def _as_logits(loss: Tensor, x: Tensor) -> Tensor:
-    return TABLE["cast"](loss, x.dtype) if loss.dtype is not x.dtype else loss  # type: ignore[no-any-return]
+    return TABLE["cast"](loss, x.dtype) if loss.dtype is not x.dtype else loss
 
 
 def softmax_cross_entropy_with_logits_v2(

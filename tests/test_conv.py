@@ -13,6 +13,7 @@ from evaluate import evaluate
 from dagrad.graphlib.errors import ShapeError
 from dagrad.graphlib.graph import Graph
 from dagrad.ops import conv
+from dagrad.ops._conv import FAMILIES, FORMATS
 from dagrad.ops.core import placeholder
 
 # Along one axis: (input, taps, stride, dilation, padding).
@@ -45,7 +46,7 @@ def three(
     """Compare a convolution and both its gradients with the loops."""
     rank = len(taps)
     for first in (False, True):
-        form = conv.FORMATS[rank][first]
+        form = FORMATS[rank][first]
         rng = np.random.default_rng(3)
         x = oracle.back(rng.normal(size=shape), first)
         w = rng.normal(size=(*taps, shape[-1], channels))
@@ -53,7 +54,7 @@ def three(
         want = oracle.conv(x, w, *how, first)
         g = rng.normal(size=want.shape)
         attrs = conv.conv_attrs(rank, strides, padding, form, dilations)
-        family = conv.FAMILIES[rank]
+        family = FAMILIES[rank]
         with Graph().as_default():
             ins = [placeholder("float64", a.shape) for a in (x, w, g)]
             y = conv.create(family.forward, ins[:2], attrs)

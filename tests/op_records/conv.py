@@ -9,8 +9,7 @@ import windows_oracle as oracle
 from oprecord import Arg, Record
 
 from dagrad.ops import conv, pool
-
-FORMATS = conv.FORMATS
+from dagrad.ops._conv import FAMILIES, FORMATS
 
 
 def wide(reference: Any) -> Any:
@@ -33,7 +32,7 @@ def forward(rank: int, spatial: Any, taps: Any, name: str, **how: Any) -> list[R
         form = FORMATS[rank][first]
         shape = (2, 2, *spatial) if first else (2, *spatial, 2)
         attrs = conv.conv_attrs(rank, strides, padding, form, dilations)
-        family = conv.FAMILIES[rank]
+        family = FAMILIES[rank]
         to_input, to_filter = family.to_input.type, family.to_filter.type
 
         def build(x: Any, w: Any, form: str = form) -> Any:
