@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ class _Context:
     def __init__(self) -> None:
         self.scope = ""  # "" or "a/b/"
         self.controls: tuple[Operation, ...] = ()
-        self.device = ""
+        self.device: str | Callable[[Operation], str] = ""
         self.forward_op: Operation | None = None
         self.mark: Mark = None
 
@@ -137,7 +137,7 @@ class Graph:
                 inputs,
                 attrs,
                 controls,
-                context.device,
+                context.device if isinstance(context.device, str) else "",
                 context.forward_op,
                 mark,
             )
@@ -154,6 +154,8 @@ class Graph:
                     t._consumers.append(op)
             self._by_name[full] = op
             self._operations.append(op)
+        if not isinstance(context.device, str):
+            op.device = context.device(op) or ""
         return op
 
     def _refuse_foreign(
@@ -343,13 +345,13 @@ class Graph:
 
     @contextmanager
     def device(self, device_name_or_function: Any) -> Iterator[None]:
-        """Record a device for new operations; it changes nothing about a run."""
+        """Record a device for new operations; it changes nothing about a run.
+
+        A function is called with each new operation and returns its device.
+        """
         context = self._local.context
         before = context.device
-        if callable(device_name_or_function):
-            context.device = "(function)"
-        else:
-            context.device = device_name_or_function or ""
+        context.device = device_name_or_function or ""
         try:
             yield
         finally:

@@ -130,6 +130,7 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
     for variable, writes in found.writes.items():
         if writes[0].opdef.effect == "update":
             found.required.setdefault(variable, writes[0])
+    found.assigned = {v for v in found.assigned if _may_move(v, found)}
     if inserted:
         nodes = list(inserted.get(-1, ()))
         for i, node in enumerate(program.nodes):
@@ -137,6 +138,20 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
             nodes.extend(inserted.get(i, ()))
         program.nodes = nodes
     return found
+
+
+def _may_move(variable: Value, found: Accesses) -> bool:
+    """Whether an assignment in this run can give the variable new memory.
+
+    It cannot where the run needs the old value, so that there is memory, and
+    every new value has the variable's known shape.
+    """
+    if variable not in found.required or not variable.static:
+        return True
+    return any(
+        node.opdef.effect == "assign" and node.inputs[1].dims != variable.dims
+        for node in found.writes[variable]
+    )
 
 
 def _writes(program: Program) -> Accesses:
