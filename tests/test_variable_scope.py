@@ -127,9 +127,9 @@ def test_variable_op_scope():
 def test_a_scope_without_a_name_is_an_error():
     with pytest.raises(ValueError, match="default_name"), variable_scope():
         pass
-    with pytest.raises(ValueError, match="name_or_scope"):
-        with variable_scope(None, default_name="d", reuse=True):
-            pass
+    unnamed = variable_scope(None, default_name="d", reuse=True)
+    with pytest.raises(ValueError, match="name_or_scope"), unnamed:
+        pass
 
 
 def test_the_scope_is_left_after_an_error():
@@ -150,9 +150,9 @@ def test_getting_twice_names_both_lines():
 
 
 def test_reusing_what_does_not_exist_is_an_error():
-    with variable_scope("a", reuse=True):
-        with pytest.raises(ValueError, match="'a/v' does not exist"):
-            get_variable("v", [1])
+    missing = pytest.raises(ValueError, match="'a/v' does not exist")
+    with variable_scope("a", reuse=True), missing:
+        get_variable("v", [1])
 
 
 def test_auto_reuse_creates_and_then_shares():
@@ -195,9 +195,9 @@ def test_the_root_scope_can_reuse():
 )
 def test_a_shared_variable_must_fit(arguments, error):
     get_variable("v", [1])
-    with variable_scope("", reuse=True):
-        with pytest.raises(error, match="test_variable_scope"):
-            get_variable("v", **arguments)
+    misfit = pytest.raises(error, match="test_variable_scope")
+    with variable_scope("", reuse=True), misfit:
+        get_variable("v", **arguments)
 
 
 def test_graphs_do_not_share():
@@ -258,10 +258,10 @@ def test_the_shape_must_be_known():
 
 
 def test_scope_defaults_are_inherited():
-    with variable_scope("a", initializer=ones_initializer(), dtype="float64"):
-        with variable_scope("b"):
-            v = get_variable("v", [2])
-            z = get_variable("z", [2], initializer=zeros_initializer())
+    outer = variable_scope("a", initializer=ones_initializer(), dtype="float64")
+    with outer, variable_scope("b"):
+        v = get_variable("v", [2])
+        z = get_variable("z", [2], initializer=zeros_initializer())
     assert v.dtype.name == "float64"
     np.testing.assert_array_equal(value(v), [1, 1])
     np.testing.assert_array_equal(value(z), [0, 0])
@@ -303,9 +303,9 @@ def test_custom_getters_wrap_the_getter_from_the_inside_out():
 
         return get
 
-    with variable_scope("a", custom_getter=getter("outer")):
-        with variable_scope("b", custom_getter=getter("inner")):
-            v = get_variable("v", [1])
+    outer = variable_scope("a", custom_getter=getter("outer"))
+    with outer, variable_scope("b", custom_getter=getter("inner")):
+        v = get_variable("v", [1])
     assert v.name == "a/b/v:0"
     assert calls == [("inner", "a/b/v"), ("outer", "a/b/v")]
 
