@@ -20,7 +20,7 @@ from dagrad.graphlib.errors import GraphError
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
 from dagrad.graphlib.operators import TABLE
-from dagrad.ops import core, linalg, reduction, state
+from dagrad.ops import core, linalg, reduction, state, training
 from dagrad.viz import svg as viz_svg
 from dagrad.viz.memory import MemoryTrace, memory_svg
 from dagrad.viz.model import classify
@@ -197,6 +197,36 @@ def test_every_colour_is_in_the_legend() -> None:
     for name in ("placeholder", "variable", "forward", "backward", "update"):
         assert any(name in (text or "") for text in legend)
     assert "placeholder" not in viz.to_svg(graph, legend=False)
+
+
+def test_slots_of_an_optimizer_are_named_in_their_update() -> None:
+    graph = Graph()
+    with graph.as_default():
+        w = state.Variable(np.ones(2, np.float32), name="w")
+        slot = state.Variable(np.zeros(2, np.float32), name="slot", trainable=False)
+        slope = core.placeholder("float32", (2,), name="slope")
+        training.apply_momentum(w, slot, 0.1, slope, 0.9)
+    shown = [words(g) for g in drawn(viz.to_svg(graph))]
+    assert any("ApplyMomentum" in w and "accum: slot" in w for w in shown)
+    assert not any(w.startswith("slot") for w in shown)
+    assert len(drawn(viz.to_svg([slot]))) == 1
+
+
+def test_runs_do_not_span_parts() -> None:
+    graph, _, _ = perceptron(60)
+    nodes = drawn(viz.to_svg(graph, max_nodes=30))
+    parts = [g.get("class", "").split(" ")[1] for g in nodes]
+    assert len(nodes) <= 30
+    assert parts.count("backward") == 1
+    assert parts.count("update") == 1
+
+
+def test_kept_values_are_named_where_their_edges_would_crowd() -> None:
+    graph, _, _ = perceptron(30)
+    svg = viz.to_svg(graph)
+    assert "kept values named in their readers" in svg
+    assert "keeps layer" in svg
+    assert not any("saved" in g.get("class", "") for g in drawn(svg, "edge"))
 
 
 # -- scopes --------------------------------------------------------------------

@@ -210,7 +210,7 @@ def _heading(picture: Picture, title: str, legend: bool) -> str:
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2">{inside}</TABLE>>'
 
 
-def _wrapped(facts: list[str], width: int = 64) -> list[str]:
+def _wrapped(facts: list[str], width: int = 80) -> list[str]:
     """The facts in lines, broken between facts only."""
     lines: list[str] = []
     for i, fact in enumerate(facts):

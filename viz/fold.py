@@ -278,19 +278,37 @@ class _Fold:
         runs: int,
         prefix: str,
     ) -> None:
-        """Consecutive things as one box each."""
-        size = max(1, math.ceil(len(bundles) / runs))
-        for start in range(0, len(bundles), size):
-            items: list[Item] = []
-            for b in bundles[start : start + size]:
-                items += _items_of(b) if isinstance(b, _Scope) else [b]
-            if len(items) == 1:
-                cluster.nodes.append(self._single(items[0], prefix))
-                continue
-            last = _tail(items[-1].op.name)
-            title = f"{short(_tail(items[0].op.name), 20)} ... {short(last, 20)}"
-            where = f"from {items[0].op.name[:1000]} to {items[-1].op.name[:1000]}"
-            cluster.nodes.append(self._bundle(items, title, where))
+        """Consecutive things as one box each; no box spans two parts."""
+        segments: list[list[Item | _Scope]] = []
+        last = ""
+        for b in bundles:
+            part = _part_of(b)
+            if not segments or part != last:
+                segments.append([])
+            segments[-1].append(b)
+            last = part
+        if len(segments) > runs:
+            segments = [list(bundles)]
+        spare = runs - len(segments)
+        for segment in segments:
+            count = 1 + spare * len(segment) // max(1, len(bundles))
+            size = max(1, math.ceil(len(segment) / count))
+            for start in range(0, len(segment), size):
+                cluster.nodes.append(self._run(segment[start : start + size], prefix))
+
+    def _run(self, things: Sequence[Item | _Scope], prefix: str) -> Node:
+        if len(things) == 1:
+            only = things[0]
+            if isinstance(only, Item):
+                return self._single(only, prefix)
+            return self._closed(only, prefix)
+        items: list[Item] = []
+        for thing in things:
+            items += _items_of(thing) if isinstance(thing, _Scope) else [thing]
+        first, last = _name_of(things[0]), _name_of(things[-1])
+        title = f"{short(_tail(first), 20)} ... {short(_tail(last), 20)}"
+        where = f"from {first[:1000]} to {last[:1000]}"
+        return self._bundle(items, title, where)
 
     def _bundle(self, items: Sequence[Item], title: str, where: str) -> Node:
         key = f"of{len(items)}_{items[0].key}"
@@ -370,6 +388,18 @@ def _items_of(scope: _Scope) -> list[Item]:
 
 def _order(thing: Item | _Scope) -> tuple[int, int]:
     return thing.order if isinstance(thing, Item) else thing.first
+
+
+def _name_of(thing: Item | _Scope) -> str:
+    return thing.op.name if isinstance(thing, Item) else thing.path
+
+
+def _part_of(thing: Item | _Scope) -> str:
+    """The part of most of what ``thing`` computes; sources go with the forward."""
+    if isinstance(thing, Item):
+        return thing.part if thing.part in _COMPUTED else "forward"
+    parts = Counter(i.part for i in _items_of(thing) if i.part in _COMPUTED)
+    return parts.most_common(1)[0][0] if parts else "forward"
 
 
 def _first(pair: tuple[tuple[int, int], Node]) -> tuple[int, int]:

@@ -274,6 +274,8 @@ class _Maker:
         self.items: list[Item] = []
         self.links: list[Link] = []
         self.constants: set[Operation] = set()
+        # Variables that an update names in a note, in order.
+        self.named: dict[Operation, None] = {}
 
     def make(self) -> Items:
         """Items for operations that stand alone, then links, copies and notes."""
@@ -285,6 +287,7 @@ class _Maker:
                 self.own[op] = self._item(op)
         for head in list(self.own.values()):
             self._connect(head)
+        self._drop_named()
         self.items.sort(key=lambda item: item.order)
         return Items(
             self.graph,
@@ -295,6 +298,17 @@ class _Maker:
             initializers=hidden,
             targets=self.asked,
         )
+
+    def _drop_named(self) -> None:
+        """Leave out variables that are only named in their readers: slots."""
+        linked = {link.tail.key for link in self.links}
+        linked |= {link.head.key for link in self.links}
+        gone = {
+            self.own[op].key
+            for op in self.named
+            if self.own[op].key not in linked and op not in self.asked
+        }
+        self.items = [item for item in self.items if item.key not in gone]
 
     def home(self, op: Operation) -> str:
         """The key of the item that shows ``op``, or of its first reader's."""
@@ -314,10 +328,12 @@ class _Maker:
 
     def _inside_readers(self, op: Operation) -> bool:
         """Whether ``op`` is shown inside or beside those that read it."""
-        if op in self.asked or not self.dependents[op] or op.control_inputs:
+        if op in self.asked or not self.dependents[op]:
             return False
         if self.part[op] == "constant":
             return True
+        if op.control_inputs:
+            return False
         if self.part[op] == "backward" and op.type in _SIZES:
             return all(self.part[r] == "backward" for r in self.dependents[op])
         return False
@@ -385,6 +401,7 @@ class _Maker:
         weak = False
         if tail.part == "variable":
             if index in head.op.opdef.updates and (index or self._is_read(source)):
+                self.named[source] = None
                 return f"{name}: {short(source.name, 28)}"
             if head.part == "backward" and self._is_read(source):
                 tail = self._item(source, head, index + 1)
