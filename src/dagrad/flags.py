@@ -9,6 +9,7 @@ from typing import Any
 from .graphlib.errors import DagradError
 
 __all__ = [
+    "FLAGS",
     "DEFINE_bool",
     "DEFINE_boolean",
     "DEFINE_enum",
@@ -16,7 +17,6 @@ __all__ = [
     "DEFINE_integer",
     "DEFINE_list",
     "DEFINE_string",
-    "FLAGS",
     "FlagError",
 ]
 

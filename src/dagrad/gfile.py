@@ -58,7 +58,9 @@ class GFile:
         if self._file is None:
             encoding = None if "b" in self._mode else "utf-8"
             try:
-                self._file = open(self._name, self._mode, encoding=encoding)
+                self._file = open(  # noqa: SIM115
+                    self._name, self._mode, encoding=encoding
+                )
             except FileNotFoundError as error:
                 raise NotFoundError(str(error)) from None
         return self._file

@@ -11,15 +11,15 @@ from .graphlib.keys import GraphKeys
 from .graphlib.shapes import compatible, text
 from .graphlib.tensor import Tensor, as_tensor
 from .ops._build import constant, scope
+from .ops.activations import relu
 from .ops.array import expand_dims, squeeze
 from .ops.core import add_n, broadcast_to, cast, shape, size, stop_gradient
 from .ops.elementwise import div_no_nan, square, squared_difference
 from .ops.logical import not_equal
-from .ops.nn import relu
+from .ops.losses_nn import sigmoid_cross_entropy_with_logits
 from .ops.reduction import reduce_sum
 from .ops.rounding import abs_, minimum
 from .ops.softmax import (
-    sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits_v2,
     sparse_softmax_cross_entropy_with_logits,
 )
@@ -417,9 +417,7 @@ def softmax_cross_entropy(
         if label_smoothing > 0:
             classes = cast(shape(y)[1], p.dtype)
             y = y * (1.0 - label_smoothing) + label_smoothing / classes
-        values = softmax_cross_entropy_with_logits_v2(
-            labels=stop_gradient(y), logits=p
-        )
+        values = softmax_cross_entropy_with_logits_v2(labels=stop_gradient(y), logits=p)
         return compute_weighted_loss(values, weights, None, loss_collection, reduction)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from ..graphlib.errors import GraphError, ShapeError
 from ..graphlib.tensor import Tensor, as_tensor
 from ..ops._build import scope
-from ..ops.joining import stack
 from ..ops.core import cast
 from ..ops.gather import gather
+from ..ops.joining import stack
+from ..ops.logical import equal, where
 from ..ops.powers import pow_, sqrt
+from ..ops.random import random_normal
 from ..ops.reduction import reduce_sum
 from ..ops.rounding import ceil, floor, minimum
-from ..ops.logical import equal, where
-from ..ops.random import random_normal
 from ..ops.transcendental import cos, exp, log
 
 __all__ = [
@@ -256,9 +256,7 @@ def cosine_decay_restarts(
         count = where(constant, even, grown)
         share = where(constant, share - even, rest)
         height = 0.5 * pow_(cast(m_mul, rate.dtype), count)
-        return rate * (
-            (1.0 - alpha) * (height * (1.0 + cos(math.pi * share))) + alpha
-        )
+        return rate * ((1.0 - alpha) * (height * (1.0 + cos(math.pi * share))) + alpha)
 
 
 def linear_cosine_decay(

@@ -1,0 +1,80 @@
+"""Matrices and their factorisations (``tf.linalg``)."""
+
+from __future__ import annotations
+
+from .ops.clipping import global_norm
+from .ops.decompositions import (
+    cholesky,
+    cholesky_solve,
+    logdet,
+    slogdet,
+)
+from .ops.decompositions import (
+    matrix_determinant as det,
+)
+from .ops.decompositions import (
+    matrix_inverse as inv,
+)
+from .ops.decompositions import (
+    matrix_solve as solve,
+)
+from .ops.decompositions import (
+    matrix_triangular_solve as triangular_solve,
+)
+from .ops.einsum import einsum, tensordot
+from .ops.linalg import matmul, matvec
+from .ops.matrix import (
+    adjoint,
+    cross,
+    eye,
+    matrix_transpose,
+    trace,
+)
+from .ops.matrix import (
+    diag as tensor_diag,
+)
+from .ops.matrix import (
+    diag_part as tensor_diag_part,
+)
+from .ops.matrix import (
+    matrix_band_part as band_part,
+)
+from .ops.matrix import (
+    matrix_diag as diag,
+)
+from .ops.matrix import (
+    matrix_diag_part as diag_part,
+)
+from .ops.matrix import (
+    matrix_set_diag as set_diag,
+)
+from .ops.matrix import (
+    matrix_transpose as transpose,
+)
+from .ops.normalization import l2_normalize
+from .ops.spectral import (
+    expm,
+    pinv,
+    qr,
+    svd,
+)
+from .ops.spectral import (
+    matrix_solve_ls as lstsq,
+)
+from .ops.spectral import (
+    self_adjoint_eig as eigh,
+)
+from .ops.spectral import (
+    self_adjoint_eigvals as eigvalsh,
+)
+from .ops.statistics import norm
+
+# fmt: off
+__all__ = [
+    "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag",
+    "diag_part", "eigh", "eigvalsh", "einsum", "expm", "eye", "global_norm", "inv",
+    "l2_normalize", "logdet", "lstsq", "matmul", "matrix_transpose", "matvec", "norm",
+    "pinv", "qr", "set_diag", "slogdet", "solve", "svd", "tensor_diag",
+    "tensor_diag_part", "tensordot", "trace", "transpose", "triangular_solve",
+]
+# fmt: on

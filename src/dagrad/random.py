@@ -1,0 +1,39 @@
+"""Random numbers (``tf.random``)."""
+
+from __future__ import annotations
+
+from .ops.array import split
+from .ops.random import (
+    get_seed,
+    set_random_seed,
+    truncated_normal,
+)
+from .ops.random import (
+    random_normal as normal,
+)
+from .ops.random import (
+    random_shuffle as shuffle,
+)
+from .ops.random import (
+    random_uniform as uniform,
+)
+from .ops.sampling import (
+    categorical,
+    multinomial,
+)
+from .ops.sampling import (
+    random_bernoulli as bernoulli,
+)
+from .ops.sampling import (
+    random_gamma as gamma,
+)
+from .ops.sampling import (
+    random_poisson as poisson,
+)
+
+# fmt: off
+__all__ = [
+    "bernoulli", "categorical", "gamma", "get_seed", "multinomial", "normal", "poisson",
+    "set_random_seed", "shuffle", "split", "truncated_normal", "uniform",
+]
+# fmt: on
