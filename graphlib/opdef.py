@@ -91,7 +91,8 @@ class OpDef:
         bind: ``f(attrs, inputs, outputs) -> callable(*arrays, out) | None``:
             a faster kernel for static shapes (specs are fully known); takes
             the out array(s) as last positional argument(s).
-        effect: None for pure ops; else "input" (placeholder), "constant",
+        effect: None for pure ops; else "input" (placeholder), "default" (its
+            input, unless its output is fed), "constant",
             "variable", "assign" (kernel gets cells for ``updates``), "update"
             (kernel changes the arrays of ``updates`` in place), "random"
             (kernel takes a Generator after ``xp``), or "io" (runs once per
@@ -187,5 +188,8 @@ def lookup(type_name: str) -> OpDef:
 
 
 def registered() -> Mapping[str, OpDef]:
-    """All declared ops by type."""
-    return dict(_REGISTRY)
+    """All ops that graphs can hold, by type.
+
+    Types with a leading underscore exist in plans only and are left out.
+    """
+    return {name: d for name, d in _REGISTRY.items() if name[0] != "_"}

@@ -98,6 +98,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     jvp=lambda op, t: t,
     alias=0,
     identity=_always,
+    effect="default",
     doc="the input, unless the run feeds another value",
 )
 

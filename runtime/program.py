@@ -197,6 +197,9 @@ def build(
             if t not in values:
                 values[t] = Value(VARIABLE, t.dtype, t.dims, t)
             continue
+        if effect == "default" and not op.control_inputs:
+            values.setdefault(op.outputs[0], values[op.inputs[0]])  # it is not fed
+            continue
         inputs = [values[t] for t in op.inputs]
         after = [by_op[c] for c in op.control_inputs if c in by_op]
         node = Node(op, opdef, op._attrs, inputs, after)
