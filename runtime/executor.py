@@ -23,6 +23,7 @@ from ..graphlib.errors import (
     ResourceExhaustedError,
 )
 from ..graphlib.operation import Operation
+from ..graphlib.shapes import compatible, text
 from .plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
@@ -412,7 +413,15 @@ def require_variables(plan: Plan, state: State) -> None:
     missing = []
     for i, reader in plan.required.items():
         op = plan.variable_ops[i]
-        if state.cell(op).array is None:
+        array = state.cell(op).array
+        if array is not None and not compatible(plan.slots[i].dims, array.shape):
+            raise FailedPreconditionError(
+                f'variable "{op.name}" ({op.defined_at()}) was given the shape '
+                f"{text(array.shape)}, but the graph says {text(plan.slots[i].dims)}: "
+                "create it with validate_shape=False to let its shape change",
+                op,
+            )
+        if array is None:
             where = "fetched"
             if reader is not None:
                 where = f"read by {reader.describe()}, {reader.defined_at()}"
@@ -448,12 +457,12 @@ def run_error(step: Step, arrays: Sequence[Any], error: Exception) -> Exception:
     shapes = ", ".join(
         f"{a.dtype}{a.shape}" for a in arrays if isinstance(a, np.ndarray)
     )
-    text = step.op.explain(f"{error} (arrays in this run: {shapes})")
+    message = step.op.explain(f"{error} (arrays in this run: {shapes})")
     if isinstance(error, DagradError):
-        return type(error)(text, step.op)
+        return type(error)(message, step.op)
     if isinstance(error, MemoryError):
-        return ResourceExhaustedError(text, step.op)
-    return ExecutionError(text, step.op)
+        return ResourceExhaustedError(message, step.op)
+    return ExecutionError(message, step.op)
 
 
 class Executable:

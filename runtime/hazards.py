@@ -105,10 +105,10 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
                 continue
             following = writes[version]
             waits = following is node or before[node] >> ranks[following] & 1
-            if view and not waits:
-                continue  # its readers count
             if cautious and (before[node] or node in ranks):
                 waits = 1
+            if view and not waits:
+                continue  # its readers count
             if not waits:
                 following.after = [*following.after, node]
                 continue
