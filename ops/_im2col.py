@@ -67,6 +67,12 @@ class _Columns(NamedTuple):
     taps_first: bool
 
     @property
+    def turned(self) -> bool:
+        """Whether the columns' positions, not their taps, are contiguous (of a
+        source with channels first)."""
+        return self.direct or self.taps_first
+
+    @property
     def pad_size(self) -> int:
         return self.chunk * prod(self.padded) if self.padded else 0
 
@@ -189,7 +195,9 @@ def _correlate(
         dst: (images, *counts, outputs) view of the result.
         result: how the result lies: "last" (dst is contiguous), "first"
             (contiguous with channels first), "any" (strided).
-        work: flat workspaces for padding, columns and, for "any", the product.
+        work: flat workspaces for padding, columns and, unless the result is
+            "last", the product (a GEMM into transposed memory is much slower
+            than a product that is copied there).
     """
     if dst.size == 0:
         return
@@ -199,15 +207,14 @@ def _correlate(
     plan = _columns_plan(axes, src.shape[0], src.shape[-1], src.itemsize)
     outputs = matrix.shape[1]
     p = plan.positions
-    if result == "first":
-        turned = matrix.T
-        whole = dst.transpose(0, dst.ndim - 1, *range(1, dst.ndim - 1)).reshape(
-            dst.shape[0], outputs, p
-        )
+    if result == "first" and plan.turned:
+        # Columns and result both have positions last: nothing is transposed.
+        order = (0, dst.ndim - 1, *range(1, dst.ndim - 1))
+        whole = dst.transpose(order).reshape(dst.shape[0], outputs, p)
         for i, j, columns in _columns(src, axes, plan, work[0], work[1]):
             for k in range(i, j):
                 rows = columns[(k - i) * p : (k - i + 1) * p]
-                np.matmul(turned, rows.T, out=whole[k])
+                np.matmul(matrix.T, rows.T, out=whole[k])
         return
     for i, j, columns in _columns(src, axes, plan, work[0], work[1]):
         if result == "last":
@@ -272,10 +279,12 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
 def convolve_workspace(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
-    """Elements of the padded copy and of the columns that :func:`convolve` takes."""
+    """Elements of padding, columns and product that :func:`convolve` takes."""
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
-    return [plan.pad_size, plan.col_size]
+    copied = geometry.first and not plan.turned
+    product = plan.chunk * plan.positions * w[-1] if copied else 0
+    return [plan.pad_size, plan.col_size, product]
 
 
 # -- gradient to the filter ---------------------------------------------------------
@@ -471,7 +480,8 @@ def input_workspace(
         plan = _columns_plan(own, sizes[0], w[-1], itemsize)
         images = sizes[0] if plan.direct else plan.chunk
         matrix = prod(a.taps for a in own) * w[-1] * w[-2]
-        product = 0 if whole else images * plan.positions * w[-2]
+        into = whole and (plan.turned or not geometry.first)
+        product = 0 if into else images * plan.positions * w[-2]
         sizes_here = (plan.pad_size, plan.col_size, product, matrix)
         need = [max(a, b) for a, b in zip(need, sizes_here)]
     return need
