@@ -221,10 +221,31 @@ def test_runs_do_not_span_parts() -> None:
     assert parts.count("update") == 1
 
 
+def test_like_scopes_open_together() -> None:
+    graph, _, _ = perceptron(60)
+    folded = {
+        words(g).split(" | ")[0]
+        for g in drawn(viz.to_svg(graph))
+        if "folded" in g.get("class", "")
+    }
+    assert {f"layer{i}" for i in range(1, 59)} <= folded
+
+
+def test_a_source_of_very_many_is_named_in_its_readers() -> None:
+    graph = Graph()
+    with graph.as_default():
+        x = core.placeholder("float32", (2,), name="x")
+        for _ in range(50):
+            core.identity(x)
+    svg = viz.to_svg(graph)
+    assert len(drawn(svg, "edge")) == 3
+    assert sum("reads x" in words(g) for g in drawn(svg)) == 47
+
+
 def test_kept_values_are_named_where_their_edges_would_crowd() -> None:
     graph, _, _ = perceptron(30)
     svg = viz.to_svg(graph)
-    assert "kept values named in their readers" in svg
+    assert "edges named in their readers" in svg
     assert "keeps layer" in svg
     assert not any("saved" in g.get("class", "") for g in drawn(svg, "edge"))
 

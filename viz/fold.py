@@ -24,6 +24,9 @@ _EDGES_PER_NODE = 3
 #: Above this, values that the backward part keeps are named in their readers:
 #: each would be a curve across the whole picture.
 _KEPT_EDGES = 16
+#: Boxes with more readers than this are named in all but the first few.
+_FAN = 12
+_FAN_DRAWN = 3
 #: How many nodes a run of loose operations is cut into.
 _RUNS = 24
 
@@ -95,6 +98,7 @@ class _Scope:
         self.total = 0
 
     def members(self) -> int:
+        """How many boxes it holds when it is open and its scopes are not."""
         return len(self.children) + len(self.items)
 
 
@@ -133,23 +137,27 @@ class _Fold:
         self._choose()
         self._lay_out()
         edges = _edges(self.found.links, self.place)
-        kept = [edge for edge in edges if edge.weak]
         facts = self._facts()
-        if len(kept) > _KEPT_EDGES:
-            edges = [edge for edge in edges if not edge.weak]
-            self._name_kept(kept)
-            facts.append(f"{len(kept):,} kept values named in their readers")
+        kept = [edge for edge in edges if edge.weak]
+        if len(kept) <= _KEPT_EDGES:
+            kept = []
+        named = [*self._name(kept, "keeps"), *self._name(_fans(edges), "reads")]
+        if named:
+            gone = {id(edge) for edge in named}
+            edges = [edge for edge in edges if id(edge) not in gone]
+            facts.append(f"{len(named):,} edges named in their readers")
         return Picture(self.clusters, edges, facts)
 
-    def _name_kept(self, kept: Sequence[Edge]) -> None:
-        """A line in each box for the values of the forward part that it reads."""
+    def _name(self, edges: Sequence[Edge], verb: str) -> Sequence[Edge]:
+        """A line of text in each head instead of an edge across the picture."""
         boxes = {node.key: node for c in self.clusters for node in c.nodes}
         sources: dict[str, list[str]] = {}
-        for edge in kept:
+        for edge in edges:
             sources.setdefault(edge.head, []).append(edge.origin)
         for key, names in sources.items():
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            boxes[key].notes.append(f"keeps {short(names[0], 28)}{more}")
+            boxes[key].notes.append(f"{verb} {short(names[0], 28)}{more}")
+        return edges
 
     # -- which scopes open -----------------------------------------------------
 
@@ -161,22 +169,23 @@ class _Fold:
             return
         count = root.members()
         self.open.add(root.path)
-        waiting = [(1, s.members(), s.first, s) for s in root.children.values()]
+        waiting = _alike(root, 1)
         heapq.heapify(waiting)
-        closed = []
+        closed: list[_Scope] = []
         while waiting:
-            level, members, _, scope = heapq.heappop(waiting)
-            if level > self.depth and scope.total > 1:
+            level, members, _, scopes = heapq.heappop(waiting)
+            if level > self.depth and scopes[0].total > 1:
                 continue
-            if count - 1 + members > self.budget:
-                closed.append(scope)
+            if count - len(scopes) + members > self.budget:
+                closed += scopes
                 continue
-            count += members - 1
-            self.open.add(scope.path)
-            # A scope that only holds another one is no level of its own.
-            deeper = level + (members > 1)
-            for s in scope.children.values():
-                heapq.heappush(waiting, (deeper, s.members(), s.first, s))
+            count += members - len(scopes)
+            for scope in scopes:
+                self.open.add(scope.path)
+                # A scope that only holds another one is no level of its own.
+                deeper = level + (scope.members() > 1)
+                for group in _alike(scope, deeper):
+                    heapq.heappush(waiting, group)
         if closed and count <= self.budget // 8:
             largest = max(closed, key=lambda s: s.total)
             self._cut(largest, self.budget - count)
@@ -376,6 +385,21 @@ def _tree(items: Sequence[Item]) -> _Scope:
     return root
 
 
+_Group = tuple[int, int, tuple[int, int], list[_Scope]]
+
+
+def _alike(parent: _Scope, level: int) -> list[_Group]:
+    """The scopes in ``parent`` in groups of one size, which open all or none:
+    the layers of a network look alike in a picture too."""
+    groups: dict[tuple[int, int], list[_Scope]] = {}
+    for s in parent.children.values():
+        groups.setdefault((s.members(), s.total), []).append(s)
+    return [
+        (level, members * len(scopes), scopes[0].first, scopes)
+        for (members, _), scopes in groups.items()
+    ]
+
+
 def _items_of(scope: _Scope) -> list[Item]:
     found = []
     stack = [scope]
@@ -407,6 +431,19 @@ def _first(pair: tuple[tuple[int, int], Node]) -> tuple[int, int]:
 
 
 # -- edges ---------------------------------------------------------------------
+
+
+def _fans(edges: Sequence[Edge]) -> list[Edge]:
+    """Data edges of boxes with very many readers, all but the first few."""
+    fans: dict[str, list[Edge]] = {}
+    for edge in edges:
+        if not edge.control and not edge.weak:
+            fans.setdefault(edge.tail, []).append(edge)
+    found = []
+    for fan in fans.values():
+        if len(fan) > _FAN:
+            found += fan[_FAN_DRAWN:]
+    return found
 
 
 class _Bundle:
