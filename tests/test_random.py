@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from dagrad.graphlib import errors
 from dagrad.graphlib.gradients import gradients
@@ -190,10 +190,32 @@ def test_gradient_of_a_shuffle_is_put_back_in_order():
     np.testing.assert_array_equal(run(gradients(y * y, x)[0]), [2, 4, 6, 8])
 
 
-def test_gradient_to_the_shape_parameter_of_gamma_is_an_error():
-    alpha = constant(2.0)
-    with pytest.raises(errors.GradientError, match="alpha"):
-        gradients(s.random_gamma([3], alpha), alpha)
+@pytest.mark.parametrize("alpha", [0.05, 0.7, 3.0, 80.0, 9e3, 1.1e4, 1e6])
+def test_gradient_to_the_shape_parameter_of_gamma(alpha):
+    """Against the quantile function: a draw is F^-1(alpha, u) with u held fixed."""
+    a = constant(np.full(20, alpha))
+    y = s.random_gamma([], a, dtype="float64")
+    sample, slope = run([y, gradients(y, a)[0]])
+    h = 2e-5 * alpha
+    below = special.gammainc(alpha, sample)
+    lower, upper = (special.gammaincinv(alpha + d, below) for d in (-h, h))
+    np.testing.assert_allclose(slope, (upper - lower) / (2 * h), rtol=2e-5)
+
+
+def test_a_draw_from_gamma_is_differentiated_once():
+    a = constant(2.0)
+    (first,) = gradients(s.random_gamma([3], a), a)
+    with pytest.raises(errors.GradientError, match="once"):
+        gradients(first, a)
+
+
+def test_gradients_of_gamma_draws_sum_over_the_sample():
+    a, b = constant([1.0, 4.0]), constant(2.0)
+    y = s.random_gamma([N], a, b)
+    to_alpha, to_beta = run(gradients(y, [a, b]))
+    # d E[y] / d alpha = 1 / beta, and d E[y] / d beta = -alpha / beta^2.
+    np.testing.assert_allclose(to_alpha / N, 0.5, rtol=0.05)
+    assert to_beta / N == pytest.approx(-5 / 4, rel=0.05)
 
 
 # -- seeds ---------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from oprecord import Arg, Record
+from scipy import special
 
 from dagrad.ops import random as r
 from dagrad.ops import sampling as s
@@ -26,6 +27,14 @@ def zero(x: Any) -> Any:
 def drawn(build: Any) -> Any:
     """A draw of the shape of x, times zero: its dtype and shape stay."""
     return lambda x: build(shape(x), dtype=x.dtype) * 0
+
+
+def quantile_slope(a: Any, z: Any) -> Any:
+    """The derivative of the quantile function of Gamma(a, 1) by a, at P(a, z)."""
+    a, z = a.astype(np.float64), z.astype(np.float64)
+    below, h = special.gammainc(a, z), 1e-5
+    ends = [special.gammaincinv(a + d, below) for d in (-h, h)]
+    return (ends[1] - ends[0]) / (2 * h)
 
 
 RECORDS = [
@@ -66,6 +75,14 @@ RECORDS = [
         (Arg((3,), 0.5, 2),),
         lambda a: np.zeros((2, 3), a.dtype),
         order=0,
+    ),
+    Record(
+        ("RandomGammaGrad",),
+        lambda a, z: s.create(s.GAMMA_GRAD, (a, z)),
+        (Arg((3, 2), 0.5, 4), Arg((2,), 0.5, 4)),
+        quantile_slope,
+        order=0,
+        rtol=1e-6,
     ),
     Record(
         ("RandomPoisson",),
