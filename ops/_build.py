@@ -423,7 +423,12 @@ def shape_vector(shape: Any, name: str | None = "shape") -> Tensor:
 
 def _int(d: Any) -> Any:
     value = getattr(d, "value", d)  # a Dimension
-    return None if value is None else int(value)
+    if value is None:
+        return None
+    try:
+        return int(value.__index__())
+    except (AttributeError, TypeError):
+        raise DTypeError(f"a size must be an integer, not {d!r}") from None
 
 
 def shape_tensor(t: Tensor) -> Tensor:
