@@ -166,7 +166,7 @@ def gather_back(
     return create(GATHER_GRAD, (g, indices, shape_tensor(like)), attrs)
 
 
-GATHER = OpDef(
+GATHER: OpDef = OpDef(
     "GatherV2",
     infer=_infer_gather,
     kernel=_gather_kernel,
@@ -203,7 +203,7 @@ def _gather_grad_kernel(
     return out
 
 
-GATHER_GRAD = OpDef(
+GATHER_GRAD: OpDef = OpDef(
     "GatherGrad",
     infer=lambda inputs, attrs: ((inputs[0].dtype, known_dims(inputs[2])),),
     kernel=_gather_grad_kernel,
@@ -290,7 +290,7 @@ def _scatter_rows_kernel(
     return out
 
 
-SCATTER_ROWS = OpDef(
+SCATTER_ROWS: OpDef = OpDef(
     "ScatterRows",
     infer=_infer_scatter_rows,
     kernel=_scatter_rows_kernel,

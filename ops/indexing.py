@@ -267,7 +267,7 @@ def _advanced_grad_kernel(
     return out
 
 
-ADVANCED_INDEX = OpDef(
+ADVANCED_INDEX: OpDef = OpDef(
     "AdvancedIndex",
     infer=_infer_advanced,
     kernel=_advanced_kernel,
@@ -284,7 +284,7 @@ ADVANCED_INDEX = OpDef(
     flops=no_flops,
     doc="x[i, j, ...] by integer arrays that broadcast against each other",
 )
-ADVANCED_INDEX_GRAD = OpDef(
+ADVANCED_INDEX_GRAD: OpDef = OpDef(
     "AdvancedIndexGrad",
     infer=infer_into_shape,
     kernel=_advanced_grad_kernel,

@@ -117,7 +117,7 @@ def _present(tangents: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[
     return [TABLE["zeros_like"](x) if t is None else t for t, x in zip(tangents, like)]
 
 
-CONCAT = OpDef(
+CONCAT: OpDef = OpDef(
     "ConcatV2",
     infer=_infer_concat,
     kernel=_concat_kernel,
@@ -213,7 +213,7 @@ def _stack_rule(op: Operation, g: Tensor) -> Any:
     return create_many(UNSTACK, (g,), {"axis": op.attrs["axis"], "num": len(op.inputs)})
 
 
-STACK = OpDef(
+STACK: OpDef = OpDef(
     "Pack",
     infer=_infer_stack,
     kernel=_stack_kernel,
@@ -283,7 +283,7 @@ def _cotangents(op: Operation, gs: Sequence[Tensor | None]) -> list[Tensor]:
     return _present(gs, op.outputs)
 
 
-UNSTACK = OpDef(
+UNSTACK: OpDef = OpDef(
     "Unpack",
     infer=_infer_unstack,
     kernel=_unstack_kernel,
@@ -346,9 +346,11 @@ def _scalars(x: Tensor, num: int, name: str | None) -> list[Tensor]:
 def _split_sizes(attrs: Any, given: Dims, total: int | None) -> Dims:
     """The size of each part, as far as it is known."""
     num = attrs["num"]
-    parts = attrs["fixed"] if attrs["fixed"] is not None else given
+    parts: Dims = attrs["fixed"] if attrs["fixed"] is not None else given
     if parts is None:
         return (None,) * num
+    if len(parts) != num:
+        raise ShapeError(f"{len(parts)} sizes for {num} parts")
     if -1 in parts:
         if total is None or any(p is None for p in parts):
             return tuple(None if p == -1 else p for p in parts)
@@ -356,9 +358,10 @@ def _split_sizes(attrs: Any, given: Dims, total: int | None) -> Dims:
         parts = tuple(rest if p == -1 else p for p in parts)
     if any(p is not None and p < 0 for p in parts):
         raise ShapeError(f"sizes {list(parts)} do not split an axis of {total}")
-    if total is not None and None not in parts and sum(map(int, parts)) != total:  # type: ignore[arg-type]
+    known = [p for p in parts if p is not None]
+    if total is not None and len(known) == len(parts) and sum(known) != total:
         raise ShapeError(f"sizes {list(parts)} do not add up to {total}")
-    return parts
+    return tuple(parts)
 
 
 def _infer_split(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -469,6 +472,7 @@ def split(
     x = as_tensor(value)
     at = normal_axis(known_int(axis, "split: axis"), x.dims, "split: axis")
     known = try_ints(num_or_size_splits, "split: sizes")
+    attrs: dict[str, Any]
     if known is None:
         lengths = integers(num_or_size_splits, "split: sizes")
         if num is None and lengths.dims:

@@ -158,7 +158,7 @@ def _pad_jvp(op: Operation, t: Tensor | None, *more: Tensor | None) -> Tensor:
     return create(PAD, (t, paddings), attrs)
 
 
-PAD = OpDef(
+PAD: OpDef = OpDef(
     "Pad",
     infer=_infer_pad,
     kernel=_pad_kernel,
@@ -239,7 +239,7 @@ def _mirror_rule(op: Operation, g: Tensor) -> Tensor:
     return y
 
 
-MIRROR_PAD = OpDef(
+MIRROR_PAD: OpDef = OpDef(
     "MirrorPad",
     infer=_infer_pad,
     kernel=_mirror_kernel,
@@ -250,7 +250,7 @@ MIRROR_PAD = OpDef(
     flops=no_flops,
     doc="x with borders that mirror it",
 )
-MIRROR_PAD_GRAD = OpDef(
+MIRROR_PAD_GRAD: OpDef = OpDef(
     "MirrorPadGrad",
     infer=_infer_mirror_grad,
     kernel=_mirror_grad_kernel,

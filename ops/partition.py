@@ -94,7 +94,7 @@ def _one_hot_kernel(
     return out
 
 
-ONE_HOT = OpDef(
+ONE_HOT: OpDef = OpDef(
     "OneHot",
     infer=_infer_one_hot,
     kernel=_one_hot_kernel,
@@ -195,7 +195,7 @@ def _mask_indices_kernel(
     return xp.flatnonzero(mask)
 
 
-MASK_INDICES = OpDef(
+MASK_INDICES: OpDef = OpDef(
     "MaskIndices",
     infer=_infer_mask_indices,
     kernel=_mask_indices_kernel,
@@ -269,7 +269,7 @@ def _partition_kernel(xp: Any, parts: Any, *, num: int, out: Any = None) -> Any:
     return tuple(xp.split(order, ends[:-1]))
 
 
-PARTITION_INDICES = OpDef(
+PARTITION_INDICES: OpDef = OpDef(
     "PartitionIndices",
     infer=_infer_partition,
     kernel=_partition_kernel,
@@ -316,7 +316,7 @@ def dynamic_partition(
         return [gather(x, i) for i in indices]
 
 
-STITCH_SIZE = OpDef(
+STITCH_SIZE: OpDef = OpDef(
     "StitchSize",
     infer=lambda inputs, attrs: ((inputs[0].dtype, (1,)),),
     kernel=lambda xp, i, out=None: xp.full(1, i.max() + 1 if i.size else 0, i.dtype),
@@ -392,7 +392,7 @@ def _sequence_mask_kernel(
     return xp.less(xp.arange(n), lengths[..., None], out)
 
 
-SEQUENCE_MASK = OpDef(
+SEQUENCE_MASK: OpDef = OpDef(
     "SequenceMask",
     infer=_infer_sequence_mask,
     kernel=_sequence_mask_kernel,
@@ -465,7 +465,7 @@ def _same_op(op: Any, t: Tensor, *_: Any) -> Tensor:
     return create(op.opdef, (t, *op.inputs[1:]), dict(op.attrs))
 
 
-REVERSE_SEQUENCE = OpDef(
+REVERSE_SEQUENCE: OpDef = OpDef(
     "ReverseSequence",
     infer=_infer_reverse_sequence,
     kernel=_reverse_sequence_kernel,

@@ -76,7 +76,7 @@ def _tile_sum_kernel(
     return out
 
 
-TILE = OpDef(
+TILE: OpDef = OpDef(
     "Tile",
     infer=_infer_tile,
     kernel=_tile_kernel,
@@ -91,7 +91,7 @@ TILE = OpDef(
     flops=no_flops,
     doc="x repeated multiples[k] times along axis k",
 )
-TILE_SUM = OpDef(
+TILE_SUM: OpDef = OpDef(
     "TileGrad",
     infer=lambda inputs, attrs: ((inputs[0].dtype, known_dims(inputs[2])),),
     kernel=_tile_sum_kernel,
@@ -145,7 +145,7 @@ def _bind_reverse(attrs: Any, inputs: Any, outputs: Any) -> Any:
     return lambda x, out=None: x[key]
 
 
-REVERSE = OpDef(
+REVERSE: OpDef = OpDef(
     "ReverseV2",
     infer=_infer_reverse,
     kernel=_reverse_kernel,
@@ -210,7 +210,7 @@ def _roll_kernel(
     return out
 
 
-ROLL = OpDef(
+ROLL: OpDef = OpDef(
     "Roll",
     infer=_infer_roll,
     kernel=_roll_kernel,

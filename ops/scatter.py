@@ -113,7 +113,7 @@ def _scatter_nd(
     return create(SCATTER_ND, (indices, updates, shape), attrs)
 
 
-GATHER_ND = OpDef(
+GATHER_ND: OpDef = OpDef(
     "GatherNd",
     infer=_infer_gather_nd,
     kernel=_gather_nd_kernel,
@@ -227,7 +227,7 @@ def _scatter_nd_rule(op: Operation, g: Tensor) -> Tensor:
     return create(back, (g, op.inputs[0]), attrs)
 
 
-SCATTER_ND = OpDef(
+SCATTER_ND: OpDef = OpDef(
     "ScatterNd",
     infer=_infer_scatter_nd,
     kernel=_scatter_nd_kernel,
@@ -279,7 +279,7 @@ def _gather_last_kernel(
     return out
 
 
-GATHER_LAST = OpDef(
+GATHER_LAST: OpDef = OpDef(
     "GatherNdLast",
     infer=_infer_gather_nd,
     kernel=_gather_last_kernel,
@@ -341,7 +341,7 @@ def _update_jvp(op: Operation, t: Tensor | None, _: Any, u: Tensor | None) -> Te
     return create(TENSOR_SCATTER_UPDATE, (t, i, u))
 
 
-TENSOR_SCATTER_UPDATE = OpDef(
+TENSOR_SCATTER_UPDATE: OpDef = OpDef(
     "TensorScatterUpdate",
     infer=_infer_update,
     kernel=_update_kernel,

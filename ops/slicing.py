@@ -192,7 +192,7 @@ def _strided_rule(op: Operation, g: Tensor) -> Any:
     return [create(STRIDED_SLICE_GRAD, inputs, dict(op.attrs)), *rest]
 
 
-STRIDED_SLICE = OpDef(
+STRIDED_SLICE: OpDef = OpDef(
     "StridedSlice",
     infer=_infer_strided,
     kernel=_strided_kernel,
@@ -243,7 +243,7 @@ def _bind_strided_grad(attrs: Any, inputs: Any, outputs: Any) -> Any:
     return run
 
 
-STRIDED_SLICE_GRAD = OpDef(
+STRIDED_SLICE_GRAD: OpDef = OpDef(
     "StridedSliceGrad",
     infer=infer_into_shape,
     kernel=_strided_grad_kernel,
@@ -274,10 +274,10 @@ def _slice_dims(dims: Dims, begin: Dims, lengths: Dims) -> Dims:
     rank = next((len(d) for d in (dims, begin, lengths) if d is not None), None)
     if rank is None:
         return None
-    for what, d in (("begin", begin), ("size", lengths), ("shape", dims)):
-        if d is not None and len(d) != rank:
-            raise ShapeError(f"{what} has {len(d)} entries where {rank} are needed")
-    unknown: Dims = (None,) * rank
+    for what, given in (("begin", begin), ("size", lengths), ("shape", dims)):
+        if given is not None and len(given) != rank:
+            raise ShapeError(f"{what} has {len(given)} entries, not {rank}")
+    unknown: tuple[int | None, ...] = (None,) * rank
     out: list[int | None] = []
     for i, (d, b, n) in enumerate(
         zip(dims or unknown, begin or unknown, lengths or unknown)
@@ -337,7 +337,7 @@ def _slice_value(inputs: Sequence[Any], attrs: Any) -> Any:
     return part if any(p is not None for p in part) else None
 
 
-SLICE = OpDef(
+SLICE: OpDef = OpDef(
     "Slice",
     infer=_infer_slice,
     kernel=_slice_kernel,
@@ -376,7 +376,7 @@ def _bind_slice_grad(attrs: Any, inputs: Any, outputs: Any) -> Any:
     return run
 
 
-SLICE_GRAD = OpDef(
+SLICE_GRAD: OpDef = OpDef(
     "SliceGrad",
     infer=lambda inputs, attrs: ((inputs[0].dtype, known_dims(inputs[2])),),
     kernel=_slice_grad_kernel,

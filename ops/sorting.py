@@ -114,7 +114,7 @@ def _sort_vjp(op: Operation, g: Tensor) -> Tensor:
     return transpose(back, perm)
 
 
-SORT = OpDef(
+SORT: OpDef = OpDef(
     "Sort",
     infer=_infer_sort,
     kernel=_sort_kernel,
@@ -136,7 +136,7 @@ def _argsort_kernel(
     return out
 
 
-ARGSORT = OpDef(
+ARGSORT: OpDef = OpDef(
     "ArgSort",
     infer=lambda inputs, attrs: ((int32, _infer_sort(inputs, attrs)[0][1]),),
     kernel=_argsort_kernel,
@@ -245,7 +245,7 @@ def _top_k_rule(op: Operation, g: Tensor | None, _: Any) -> Any:
     return [gather_back(g, op.outputs[1], op.inputs[0], -1, -1), *rest]
 
 
-TOP_K = OpDef(
+TOP_K: OpDef = OpDef(
     "TopKV2",
     infer=_infer_top_k,
     kernel=_top_k_kernel,
@@ -342,7 +342,7 @@ def _unique_kernel(xp: Any, x: Any, *, out_idx: Any, out: Any = None) -> Any:
     )
 
 
-UNIQUE = OpDef(
+UNIQUE: OpDef = OpDef(
     "UniquePositions",
     infer=_infer_unique,
     kernel=_unique_kernel,
@@ -389,7 +389,7 @@ def _infer_listdiff(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((attrs["index_dtype"], (None,)),)
 
 
-LIST_DIFF = OpDef(
+LIST_DIFF: OpDef = OpDef(
     "ListDiffPositions",
     infer=_infer_listdiff,
     kernel=lambda xp, x, y, *, index_dtype, out=None: xp.flatnonzero(
@@ -451,7 +451,7 @@ def _searchsorted_kernel(
     return out
 
 
-SEARCH_SORTED = OpDef(
+SEARCH_SORTED: OpDef = OpDef(
     "SearchSorted",
     infer=_infer_searchsorted,
     kernel=_searchsorted_kernel,
@@ -509,7 +509,7 @@ def _infer_invert(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((x.dtype, merge(x.dims, (None,))),)
 
 
-INVERT_PERMUTATION = OpDef(
+INVERT_PERMUTATION: OpDef = OpDef(
     "InvertPermutation",
     infer=_infer_invert,
     kernel=_invert_kernel,

@@ -70,7 +70,7 @@ def reshaped_dims(dims: Dims, target: Dims) -> Dims:
         if total is not None and total != known:
             raise ShapeError(f"{clash}: {total} elements are not {known}")
         if total is None and dims is not None and known:
-            least = size([d for d in dims if d is not None] if dims else ()) or 0
+            least = size(tuple(d for d in dims if d is not None)) or 0
             if least == 0 or known % least:
                 raise ShapeError(f"{clash}: {known} is no multiple of {least}")
         return target
@@ -117,7 +117,7 @@ def _reshape_value(inputs: Sequence[Any], attrs: Any) -> Any:
     return None
 
 
-RESHAPE = OpDef(
+RESHAPE: OpDef = OpDef(
     "Reshape",
     infer=_infer_reshape,
     kernel=_reshape_kernel,
@@ -175,7 +175,7 @@ def _bind_view(attrs: Any, inputs: Any, outputs: Any) -> Any:
     return lambda x, out=None: x.reshape(dims)
 
 
-EXPAND_DIMS = OpDef(
+EXPAND_DIMS: OpDef = OpDef(
     "ExpandDims",
     infer=_infer_expand,
     kernel=lambda xp, x, *, axis, out=None: xp.expand_dims(x, axis),
@@ -254,7 +254,7 @@ def _squeeze_value(inputs: Sequence[Any], attrs: Any) -> Any:
     return None
 
 
-SQUEEZE = OpDef(
+SQUEEZE: OpDef = OpDef(
     "Squeeze",
     infer=_infer_squeeze,
     kernel=_squeeze_kernel,
@@ -324,7 +324,7 @@ def _bind_transpose(attrs: Any, inputs: Any, outputs: Any) -> Any:
     return lambda x, out=None: x.transpose(perm)
 
 
-TRANSPOSE = OpDef(
+TRANSPOSE: OpDef = OpDef(
     "Transpose",
     infer=lambda inputs, attrs: (
         (inputs[0].dtype, _permuted(inputs[0].dims, attrs["perm"])),
@@ -365,7 +365,7 @@ def _transpose_by_rule(op: Operation, g: Tensor) -> Tensor:
     return create(TRANSPOSE_BY, (g, invert_permutation(op.inputs[1])))
 
 
-TRANSPOSE_BY = OpDef(
+TRANSPOSE_BY: OpDef = OpDef(
     "TransposeBy",
     infer=_infer_transpose_by,
     kernel=_transpose_by_kernel,
