@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dagrad
+import dagrad.runtime.session
 from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
 from dagrad.graphlib.operators import TABLE
 from dagrad.ops import core, linalg, reduction, state, training
+from dagrad.runtime.report import RunReport, StepReport
 from dagrad.viz import svg as viz_svg
 from dagrad.viz.memory import MemoryTrace, memory_svg
 from dagrad.viz.model import classify
@@ -242,10 +244,19 @@ def test_a_source_of_very_many_is_named_in_its_readers() -> None:
     assert sum("reads x" in words(g) for g in drawn(svg)) == 47
 
 
+def test_edges_to_a_reader_of_very_many_become_text() -> None:
+    graph = Graph()
+    with graph.as_default():
+        core.add_n([core.placeholder("float32", (2,)) for _ in range(50)])
+    svg = viz.to_svg(graph)
+    assert len(drawn(svg, "edge")) == 3
+    assert sum("to AddN" in words(g) for g in drawn(svg)) == 47
+
+
 def test_kept_values_are_named_where_their_edges_would_crowd() -> None:
     graph, _, _ = perceptron(30)
     svg = viz.to_svg(graph)
-    assert "edges named in their readers" in svg
+    assert "edges written as text" in svg
     assert "keeps layer" in svg
     assert not any("saved" in g.get("class", "") for g in drawn(svg, "edge"))
 
@@ -536,6 +547,19 @@ def test_a_trace_without_bytes() -> None:
 def test_a_trace_of_unequal_lengths_is_refused() -> None:
     with pytest.raises(GraphError, match="2 measured for 1 steps"):
         MemoryTrace(["a"], [1], measured=[1, 2])
+
+
+def test_a_plan_and_a_report_draw_as_memory() -> None:
+    graph, loss, _ = perceptron()
+    x = graph.get_tensor_by_name("x:0")
+    feeds = {x: np.ones((4, 5), np.float32)}
+    with dagrad.runtime.session.Session(graph=graph) as session:
+        plan = session.plan(loss, feeds)
+    trace = MemoryTrace.of_plan(plan)
+    assert trace.peak()[1] == plan.peak_bytes
+    assert "Alive at the peak" in viz.render(plan)
+    steps = [StepReport(s.name, "", "", 0.0, 0.0, 0, 64, ()) for s in plan.steps]
+    assert "measured" in viz.render(RunReport(steps, plan=plan))
 
 
 def test_render_takes_a_trace(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
 
     Args:
         target: a graph, tensors (with all that they need), operations,
-            variables, or a :class:`~dagrad.viz.memory.MemoryTrace`.
+            variables; or, for a chart of memory, a plan, a run report or a
+            :class:`~dagrad.viz.memory.MemoryTrace`.
         path: a file; ``.dot`` and ``.gv`` get Graphviz source, all others SVG.
         options: for graphs:
 
@@ -36,14 +37,20 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
                 :func:`dagrad.viz.svg.draw`.
             timeout: seconds that the layout may take.
 
-            For memory traces: ``title``.
+            For charts of memory: ``title``.
 
     Raises:
         GraphError: ``target`` is nothing that can be drawn.
         DrawingError: the layout program is missing or failed.
     """
+    from ..runtime.plan import Plan
+    from ..runtime.report import RunReport
     from .memory import MemoryTrace, memory_svg
 
+    if isinstance(target, Plan):
+        target = MemoryTrace.of_plan(target)
+    elif isinstance(target, RunReport):
+        target = MemoryTrace.of_report(target)
     if isinstance(target, MemoryTrace):
         return memory_svg(target, path, **options)
     if path is not None and os.fspath(path).endswith((".dot", ".gv")):

@@ -24,7 +24,7 @@ _EDGES_PER_NODE = 3
 #: Above this, values that the backward part keeps are named in their readers:
 #: each would be a curve across the whole picture.
 _KEPT_EDGES = 16
-#: Boxes with more readers than this are named in all but the first few.
+#: Boxes with more readers (or inputs) than this are named in most of them.
 _FAN = 12
 _FAN_DRAWN = 3
 #: How many nodes a run of loose operations is cut into.
@@ -142,10 +142,14 @@ class _Fold:
         if len(kept) <= _KEPT_EDGES:
             kept = []
         named = [*self._name(kept, "keeps"), *self._name(_fans(edges), "reads")]
+        gone = {id(edge) for edge in named}
+        edges = [edge for edge in edges if id(edge) not in gone]
+        crowd = _crowds(edges)
+        named += self._point(crowd)
         if named:
-            gone = {id(edge) for edge in named}
+            gone |= {id(edge) for edge in crowd}
             edges = [edge for edge in edges if id(edge) not in gone]
-            facts.append(f"{len(named):,} edges named in their readers")
+            facts.append(f"{len(named):,} edges written as text")
         return Picture(self.clusters, edges, facts)
 
     def _name(self, edges: Sequence[Edge], verb: str) -> Sequence[Edge]:
@@ -157,6 +161,15 @@ class _Fold:
         for key, names in sources.items():
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             boxes[key].notes.append(f"{verb} {short(names[0], 28)}{more}")
+        return edges
+
+    def _point(self, edges: Sequence[Edge]) -> Sequence[Edge]:
+        """A line of text in each tail: where the edge would go."""
+        boxes = {node.key: node for c in self.clusters for node in c.nodes}
+        for edge in edges:
+            head = boxes[edge.head]
+            name = head.subtitle if edge.control and head.subtitle else head.title
+            boxes[edge.tail].notes.append(f"to {short(name, 30)}")
         return edges
 
     # -- which scopes open -----------------------------------------------------
@@ -443,6 +456,18 @@ def _fans(edges: Sequence[Edge]) -> list[Edge]:
     for fan in fans.values():
         if len(fan) > _FAN:
             found += fan[_FAN_DRAWN:]
+    return found
+
+
+def _crowds(edges: Sequence[Edge]) -> list[Edge]:
+    """Edges into boxes that read very many others, all but the last few."""
+    crowds: dict[str, list[Edge]] = {}
+    for edge in edges:
+        crowds.setdefault(edge.head, []).append(edge)
+    found = []
+    for crowd in crowds.values():
+        if len(crowd) > _FAN:
+            found += crowd[:-_FAN_DRAWN]
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from ..graphlib.errors import GraphError
@@ -25,7 +25,12 @@ from .theme import (
     bytes_text,
     clean,
     short,
+    spec_text,
 )
+
+if TYPE_CHECKING:
+    from ..runtime.plan import Plan
+    from ..runtime.report import RunReport
 
 __all__ = ["MemoryTrace", "memory_svg"]
 
@@ -66,6 +71,45 @@ class MemoryTrace:
                 raise GraphError(
                     f"MemoryTrace: {len(values)} {name} for {len(self.steps)} steps"
                 )
+
+    @classmethod
+    def of_plan(cls, plan: Plan, measured: Sequence[int] | None = None) -> MemoryTrace:
+        """What ``plan`` predicts, with the bytes that a run measured if given.
+
+        ``live_bytes`` of a plan hold its scratch memory too.
+        """
+        from ..runtime.plan import ARENA, CALL, FETCH
+
+        own = (ARENA, CALL, FETCH)
+        return cls(
+            steps=[step.name for step in plan.steps],
+            live_bytes=list(plan.live_bytes),
+            tensors=[
+                (
+                    s.name or "scratch",
+                    spec_text(s.dtype.name, s.dims),
+                    s.nbytes,
+                    s.first,
+                    s.last,
+                )
+                for s in plan.slots
+                if s.kind in own and s.nbytes
+            ],
+            measured=None if measured is None else list(measured),
+        )
+
+    @classmethod
+    def of_report(cls, report: RunReport) -> MemoryTrace:
+        """What the plan of a run predicted, and what the run measured.
+
+        Raises:
+            GraphError: the report has no plan.
+        """
+        if report.plan is None:
+            raise GraphError("the report has no plan: there is no memory to draw")
+        measured = [step.live_bytes for step in report.steps]
+        fits = len(measured) == len(report.plan.steps)
+        return cls.of_plan(report.plan, measured if fits else None)
 
     def totals(self) -> list[int]:
         """Live and scratch bytes of each step."""
