@@ -46,7 +46,7 @@ def special(
     type: str, build: Any, reference: Any, low: float, high: float, name: str = ""
 ) -> Record:
     args = (Arg((3, 4), low, high),)
-    return Record((type,), build, args, reference, name, order=3, rtol=None)
+    return Record((type,), build, args, reference, name, order=3)
 
 
 RECORDS = [
