@@ -137,9 +137,9 @@ def _tidy(text: str, title: str) -> str:
             _centre(group)
         elif (group.get("class") or "").startswith("edge"):
             # Some renderers drop the space that keeps a label off its edge.
-            for text in group.iter(f"{{{_SVG}}}text"):
-                text.text = (text.text or "").strip()
-                text.set("x", f"{float(text.get('x', '0')) + 3:g}")
+            for label in group.iter(f"{{{_SVG}}}text"):
+                label.text = (label.text or "").strip()
+                label.set("x", f"{float(label.get('x', '0')) + 3:g}")
     _raise_scope_labels(root)
     own = ElementTree.Element(f"{{{_SVG}}}title")
     own.text = short(title, 200) or "dagrad graph"
