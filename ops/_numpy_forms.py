@@ -18,7 +18,7 @@ from .gather import gather
 from .indexing import getitem
 from .joining import concat, split, stack
 from .padding import pad
-from .rearrange import reverse, roll, tile
+from .rearrange import repeat, reverse, roll, tile
 from .sorting import argsort, searchsorted, sort
 from .views import expand_dims, reshape, squeeze, transpose
 
@@ -175,6 +175,7 @@ NUMPY = {
     np.moveaxis: moveaxis,
     np.pad: _pad,
     np.ravel: _ravel,
+    np.repeat: repeat,
     np.reshape: _reshape,
     np.roll: _roll,
     np.searchsorted: _searchsorted,

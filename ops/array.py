@@ -12,7 +12,7 @@ from .blocks import (
 )
 from .joining import concat, split, stack, unstack
 from .padding import pad
-from .rearrange import reverse, roll, tile
+from .rearrange import repeat, reverse, roll, tile
 from .views import expand_dims, reshape, shape_n, squeeze, transpose
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "depth_to_space",
     "expand_dims",
     "pad",
+    "repeat",
     "reshape",
     "reverse",
     "roll",

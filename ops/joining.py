@@ -264,7 +264,7 @@ def _pieces_kernel(keys: Any, x: Any, out: Any) -> Any:
     """Copies of parts of ``x``, in ``out`` where it is given."""
     if out is None:
         return tuple(x[k].copy() for k in keys)
-    for o, k in zip(out, keys):
+    for o, k in zip(out if isinstance(out, tuple) else (out,), keys):
         o[...] = x[k]
     return out
 
@@ -345,7 +345,7 @@ def _scalars(x: Tensor, num: int, name: str | None) -> list[Tensor]:
 
 def _split_sizes(attrs: Any, given: Dims, total: int | None) -> Dims:
     """The size of each part, as far as it is known."""
-    num = attrs["num"]
+    num: int = attrs["num"]
     parts: Dims = attrs["fixed"] if attrs["fixed"] is not None else given
     if parts is None:
         return (None,) * num

@@ -1,4 +1,4 @@
-"""Repeating, reversing, rolling: tile, reverse, roll."""
+"""Repeating, reversing, rolling: tile, repeat, reverse, roll."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from ..graphlib.errors import InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from ._build import create, shape_tensor
+from ._build import constant, create, scope, shape_tensor
 from ._static import (
     integers,
+    known_int,
     known_ints,
     normal_axes,
     normal_axis,
 )
-from .views import no_flops
+from .core import shape
+from .gather import gather
+from .indexing import getitem
+from .views import no_flops, reshape
 
-__all__ = ["reverse", "roll", "tile"]
+__all__ = ["repeat", "reverse", "roll", "tile"]
 
 
 # -- tile ----------------------------------------------------------------------
@@ -118,6 +124,67 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     """
     x = as_tensor(input)
     return create(TILE, (x, integers(multiples, "tile: multiples")), None, name)
+
+
+# -- repeat ---------------------------------------------------------------------
+
+
+def _infer_repeat(inputs: Sequence[Any], attrs: Any) -> Any:
+    repeats, n = inputs
+    counts = repeats.value
+    total = None
+    if isinstance(counts, np.ndarray):
+        if counts.ndim:
+            total = int(counts.sum())
+        elif isinstance(n.value, np.ndarray):
+            total = int(counts) * int(n.value)
+    return ((n.dtype, (total,)),)
+
+
+def _repeat_kernel(xp: Any, repeats: Any, n: Any, out: Any = None) -> Any:
+    if repeats.size not in (1, int(n)) or (repeats.size and repeats.min() < 0):
+        raise InvalidArgumentError(
+            f"repeat: {repeats.tolist()} for an axis of {int(n)}: one count >= 0 for "
+            "each element, or one for all"
+        )
+    return xp.repeat(xp.arange(int(n), dtype=n.dtype), repeats)
+
+
+REPEAT_INDICES: OpDef = OpDef(
+    "RepeatIndices",
+    infer=_infer_repeat,
+    kernel=_repeat_kernel,
+    inputs=("repeats", "n"),
+    doc="0 .. n - 1, each as often as repeats says",
+)
+
+
+def repeat(
+    input: Any, repeats: Any, axis: Any = None, name: str | None = None
+) -> Tensor:
+    """Each slice of ``input`` along ``axis``, ``repeats`` times over.
+
+    Args:
+        input: any shape and dtype.
+        repeats: an integer >= 0, or one for each slice (may be a tensor).
+        axis: an int; default: of the flattened input.
+        name: the name of the operation.
+
+    Raises:
+        ShapeError: ``axis`` is out of range.
+        InvalidArgumentError: another number of repeats, or a negative one.
+
+    Gradient: the cotangents of the repetitions, added up.
+    """
+    x = as_tensor(input)
+    with scope(name, "repeat", x):
+        if axis is None:
+            x, axis = reshape(x, [-1]), 0
+        at = normal_axis(known_int(axis, "repeat: axis"), x.dims, "repeat: axis")
+        n = None if x.dims is None else x.dims[at]
+        size = getitem(shape(x), at) if n is None else constant(np.int32(n))
+        counts = integers(repeats, "repeat: repeats")
+        return gather(x, create(REPEAT_INDICES, (counts, size)), axis=at)
 
 
 # -- reverse and roll ----------------------------------------------------------

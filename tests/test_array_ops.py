@@ -421,6 +421,8 @@ def test_errors_of_a_run(build: Any, index: Any, message: str) -> None:
         lambda x: np.squeeze(x, axis=1),
         lambda x: np.tile(x, 2),
         lambda x: np.tile(x, (2, 1, 1, 3)),
+        lambda x: np.repeat(x, 2),
+        lambda x: np.repeat(x, [2, 0, 1], axis=2),
         lambda x: np.roll(x, 2),
         lambda x: np.roll(x, 1, axis=2),
         lambda x: np.flip(x),

@@ -290,6 +290,21 @@ RECORDS = [
         lambda x, s: np.roll(x, 9, -1),
         name="tensor",
     ),
+    Record(
+        ("RepeatIndices",),
+        lambda x: a.repeat(x, 3, 1),
+        (M,),
+        lambda x: np.repeat(x, 3, 1),
+        dtypes=EVERY,
+    ),
+    Record(
+        ("RepeatIndices",),
+        a.repeat,
+        (Arg((3,)), tensor([2, 0, 1])),
+        np.repeat,
+        name="each",
+        exact=False,
+    ),
     # Blocks.
     Record(
         ("Reshape",),
