@@ -296,6 +296,14 @@ def test_a_python_function_cannot_be_saved(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_constraint_cannot_be_saved(tmp_path: Path) -> None:
+    graph = Graph()
+    with graph.as_default():
+        state.Variable(1.0, name="v", constraint=core.identity)
+    with pytest.raises(GraphError, match="'v:0'.*constraint"):
+        save(graph, tmp_path / "graph.json")
+
+
 def test_a_collection_that_no_file_can_hold_is_reported(tmp_path: Path) -> None:
     graph, _, _ = training_graph()
     graph.add_to_collection("objects", object())
