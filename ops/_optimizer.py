@@ -18,8 +18,8 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
+from .assignment import variable_tensor
 from .core import cast
-from .state import variable_tensor
 
 __all__ = ["apply_op", "optimizer_op"]
 

@@ -14,13 +14,9 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ._build import create
+from .assignment import INITIALIZED_VALUE, assign, is_variable_initialized
 from .core import group, no_op
-from .state import (
-    INITIALIZED_VALUE,
-    Variable,
-    assign,
-    is_variable_initialized,
-)
+from .state import Variable
 
 __all__ = [
     "all_variables",

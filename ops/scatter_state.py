@@ -13,7 +13,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import Dims, compatible, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
-from .state import require_numeric, same_dtype, variable_tensor
+from .assignment import require_numeric, same_dtype, variable_tensor
 
 __all__ = [
     "scatter_add",

@@ -345,6 +345,15 @@ def test_scatter_methods_take_indexed_slices():
     )
 
 
+def test_more_scatter_methods_and_reads_of_parts():
+    v = Variable([[4.0], [6.0]])
+    rows = IndexedSlices(constant([[2.0]]), constant([1]), v)
+    for method, expected in (("mul", 12), ("div", 3), ("min", 2), ("max", 6)):
+        assert started(getattr(v, f"scatter_{method}")(rows))[1, 0] == expected
+    np.testing.assert_array_equal(started(v.sparse_read([1, 1])), [[6], [6]])
+    np.testing.assert_array_equal(started(v.gather_nd([[1, 0]])), [6])
+
+
 def test_scalar_updates_go_to_every_row():
     v = Variable(np.zeros((3, 2), np.float32))
     got = started(scatter.scatter_update(v, [0, 2], 7.0))
