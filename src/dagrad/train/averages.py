@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -100,12 +99,7 @@ class ExponentialMovingAverage:
             average = make_slot(item, item.initialized_value, self._name, static)
             graph.add_to_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, item)
             return average
-        dims = item.dims
-        if dims is None or None in dims:
-            start: Any = functools.partial(zeros_like, item)
-            return make_slot(item, start, self._name, False)
-        zero = np.zeros((), item.dtype.dtype)
-        return make_slot(item, lambda: fill(dims, zero), self._name, True)
+        return _zeros(item, item, self._name)
 
     def _move(self, item: Any, decay: Tensor) -> Any:
         average = self._averages[item]
@@ -113,9 +107,9 @@ class ExponentialMovingAverage:
         value = as_tensor(item)
         if isinstance(item, Variable) or not self._zero_debias:
             return assign_sub(average, (average - value) * rate)
-        biased = make_slot(average, lambda: zeros_like(value), "biased", False)
-        zero = np.zeros((), average.dtype.dtype)
-        step = make_slot(average, lambda: as_tensor(zero), "local_step", True)
+        biased = _zeros(average, value, "biased")
+        none = np.zeros((), average.dtype.dtype)
+        step = make_slot(average, none, "local_step", True)
         moved = assign_sub(biased, (biased - value) * rate)
         count = assign_add(step, 1.0)
         return assign(average, moved / (1.0 - (1.0 - rate) ** count))
@@ -158,3 +152,12 @@ class ExponentialMovingAverage:
             if names.setdefault(name, v) is not v:
                 raise GraphError(f"two variables would be filled from {name!r}")
         return names
+
+
+def _zeros(primary: Any, like: Tensor, name: str) -> Variable:
+    """State of the shape of ``like``, zero at first, named after ``primary``."""
+    dims = like.dims
+    if dims is None or None in dims:
+        return make_slot(primary, lambda: zeros_like(like), name, False)
+    zero = np.zeros((), like.dtype.dtype)
+    return make_slot(primary, lambda: fill(dims, zero), name, True)

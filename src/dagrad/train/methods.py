@@ -135,8 +135,8 @@ class AdamOptimizer(Optimizer):
         self._epsilon = epsilon
 
     def _create_slots(self, var_list: Sequence[Any]) -> None:
-        # One pair of powers serves all variables: it lies with the first by name.
-        first = min(var_list, key=lambda v: v.name)
+        # One pair of powers serves all variables: in the widest of their dtypes.
+        first = max(var_list, key=lambda v: v.dtype.size)
         for name, beta in (("beta1_power", self._beta1), ("beta2_power", self._beta2)):
             value = self._call_if_callable(beta)
             if not isinstance(value, Tensor):
