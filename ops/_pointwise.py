@@ -179,24 +179,28 @@ def fused(opdef: Any, partial: Any) -> dict[str, Any]:
     def vjp(op: Operation, g: Tensor) -> Tensor:
         y, mul = op.outputs[0], TABLE["mul"]
         if y.dtype.is_complex:
-            return mul(g, conj(partial(op)))
+            return mul(g, conj(partial(op)))  # type: ignore[no-any-return]
         return y.op.graph.create_op(opdef, (y, g)).outputs[0]
 
     def jvp(op: Operation, t: Tensor) -> Tensor:
         y, mul = op.outputs[0], TABLE["mul"]
         if y.dtype.is_complex:
-            return mul(t, partial(op))
+            return mul(t, partial(op))  # type: ignore[no-any-return]
         return y.op.graph.create_op(opdef, (y, t)).outputs[0]
 
     return {"vjp": (vjp,), "jvp": jvp}
 
 
 def scratch(shape_of: int, dtype: Any = np.bool_) -> Callable[..., Any]:
-    """Workspace: one array of ``dtype`` with the shape of an input (-1: output)."""
+    """Workspace: one array with the shape of an input (-1: of the output).
+
+    ``dtype`` None: that of the output.
+    """
 
     def workspace(inputs: Any, outputs: Any, attrs: Any) -> Any:
         like = outputs[0] if shape_of < 0 else inputs[shape_of]
-        return [(np.dtype(dtype), like.dims)]
+        wanted = outputs[0].dtype.dtype if dtype is None else np.dtype(dtype)
+        return [(wanted, like.dims)]
 
     return workspace
 

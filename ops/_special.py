@@ -126,11 +126,17 @@ def _erfc_tail(y: Any) -> Any:
     """erfc for y > 0.46875, with e^(-y²) from an exact part of y²."""
     coarse = np.trunc(y * 16.0) / 16.0
     decay = np.exp(-coarse * coarse) * np.exp(-(y - coarse) * (y + coarse))
+    scaled = _by_region(
+        y,
+        ((y <= 4.0, lambda v: _ratio(_ERF_C, _ERF_D, v)), (y > 4.0, _erfc_far)),
+    )
+    return np.where(y < 27.3, decay * scaled, np.where(np.isnan(y), y, 0.0))
+
+
+def _erfc_far(y: Any) -> Any:
+    """e^(y²) erfc(y) for y > 4."""
     z = 1.0 / (y * y)
-    far = (1.0 / _SQRT_PI - z * _ratio(_ERF_P, _ERF_Q, z)) / y
-    near = _ratio(_ERF_C, _ERF_D, np.minimum(y, 4.0))
-    scaled = np.where(y <= 4.0, near, far)
-    return np.where(y < 27.3, decay * scaled, 0.0)
+    return (1.0 / _SQRT_PI - z * _ratio(_ERF_P, _ERF_Q, z)) / y
 
 
 def erf(x: Any) -> Any:
