@@ -298,7 +298,17 @@ def test_top_k_of_extreme_integers() -> None:
     assert evaluate(o.sort(u, direction="DESCENDING")).tolist() == [255, 3, 0]
 
 
-def test_strings_gather_and_pad() -> None:
+@pytest.mark.parametrize("odd", [None, np.nan, np.inf])
+def test_few_of_many_agree_with_a_full_sort(odd: Any) -> None:
+    x = np.random.default_rng(5).integers(0, 40, (3, 500)).astype(np.float64)
+    if odd is not None:
+        x[1, ::7] = odd
+    t = constant(x)
+    few, all_ = evaluate([o.top_k(t, 9).indices, o.argsort(t, -1, "DESCENDING")])
+    assert np.array_equal(few, all_[:, :9])
+
+
+def test_strings_gather_and_join() -> None:
     x = constant(["a", "b", "c"])
     assert evaluate(g.gather(x, [2, 0])).tolist() == [b"c", b"a"]
     assert evaluate(a.concat([x, ["d"]], 0)).tolist() == [b"a", b"b", b"c", b"d"]
