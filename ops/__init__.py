@@ -11,6 +11,7 @@ from . import (
     activations,
     array,
     blocks,
+    candidates,
     clipping,
     complexes,
     conv,

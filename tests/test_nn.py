@@ -17,7 +17,16 @@ from dagrad.graphlib.errors import (
 )
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
-from dagrad.ops import conv, embedding, losses_nn, nn, normalization, pool, softmax
+from dagrad.ops import (
+    candidates,
+    conv,
+    embedding,
+    losses_nn,
+    nn,
+    normalization,
+    pool,
+    softmax,
+)
 from dagrad.ops._build import constant
 from dagrad.ops.core import placeholder
 
@@ -187,6 +196,41 @@ def test_an_id_beyond_the_tables_is_refused(strategy: str) -> None:
                 evaluate(rows)
 
 
+@pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.parametrize("uniform", [False, True])
+def test_candidates_come_as_often_as_expected(uniform: bool, unique: bool) -> None:
+    """The expected counts of 4 draws from 6 classes, against 3000 samples.
+
+    Those of different draws are approximate: they take the tries as given.
+    """
+    draw = (
+        candidates.uniform_candidate_sampler
+        if uniform
+        else candidates.log_uniform_candidate_sampler
+    )
+    rng = np.random.default_rng(0)
+    true = np.arange(6)[:, None]
+    seen, expected = np.zeros(6), np.zeros(6)
+    with Graph().as_default():
+        op = draw(true, 1, 4, unique, 6)[0].op
+    for _ in range(3000):
+        ids, often, _ = op.opdef.kernel(np, rng, true, **op.attrs)
+        assert not unique or len(set(ids.tolist())) == 4
+        seen += np.bincount(ids, minlength=6)
+        expected += often[:, 0]
+    np.testing.assert_allclose(seen / 3000, expected / 3000, atol=0.08)
+
+
+def test_nce_loss_draws_its_own_candidates() -> None:
+    with Graph().as_default():
+        w, b = constant(numbers(50, 3)), constant(numbers(50))
+        loss = candidates.nce_loss(w, b, [[1], [2]], constant(numbers(2, 3)), 8, 50)
+        slopes = gradients(loss, [w, b])
+        got = evaluate([loss, *slopes])
+    assert [g.shape for g in got] == [(2,), (50, 3), (50,)]
+    assert np.count_nonzero(got[1].any(1)) <= 10
+
+
 REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: nn.bias_add(numbers(2, 3), numbers(2)), ShapeError, "2 elements"),
     (lambda: nn.bias_add(numbers(3), numbers(3)), ShapeError, "rank >= 2"),
@@ -244,6 +288,11 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: pool.pool(numbers(1, 3, 1), [2], "MEDIAN", "VALID"),
         ShapeError,
         "pooling_type",
+    ),
+    (
+        lambda: candidates.uniform_candidate_sampler([[0]], 1, 7, True, 6),
+        InvalidArgumentError,
+        "cannot be drawn",
     ),
     (lambda: embedding.embedding_lookup([], [0]), InvalidArgumentError, "table"),
     (

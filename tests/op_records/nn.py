@@ -9,7 +9,7 @@ from oprecord import Arg, Record
 from scipy import special
 
 from dagrad.graphlib.gradients import gradients
-from dagrad.ops import embedding, losses_nn, nn, normalization
+from dagrad.ops import candidates, embedding, losses_nn, nn, normalization
 from dagrad.ops import softmax as soft
 
 
@@ -458,4 +458,80 @@ OTHERS = [
     ),
 ]
 
-RECORDS = [*SOFTMAXES, *LOSSES, *NORMS, *OTHERS]
+# -- candidate sampling --------------------------------------------------------------
+
+
+SAMPLED = (np.array([4, 0, 2]), np.float32([[0.7], [0.9]]), np.float32([0.2, 0.9, 0.5]))
+
+
+def candidate_logits(w: Any, b: Any, x: Any, labels: Any, hits: bool) -> Any:
+    ids, true_count, counts = SAMPLED
+    near = np.sum(x * w[labels[:, 0]], -1, keepdims=True) + b[labels]
+    far = x @ w[ids].T + b[ids] - np.log(counts).astype(x.dtype)
+    if hits:
+        far[labels == ids] = np.finfo(x.dtype).min
+    return np.concatenate([near - np.log(true_count).astype(x.dtype), far], 1)
+
+
+def nce(w: Any, b: Any, x: Any, labels: Any) -> Any:
+    logits = candidate_logits(w, b, x, labels, False)
+    return np.sum(np.logaddexp(0, logits), 1) - logits[:, 0]
+
+
+def sampled_softmax(w: Any, b: Any, x: Any, labels: Any) -> Any:
+    logits = candidate_logits(w, b, x, labels, True)
+    return -special.log_softmax(logits, 1)[:, 0]
+
+
+def draws(sampler: Any, unique: bool) -> Any:
+    def build(true: Any) -> Any:
+        ids, expected, counts = sampler(true, 2, 4, unique, 6)
+        return [ids // 6, expected * 0, counts * 0]
+
+    return build
+
+
+def no_draws(true: Any) -> Any:
+    nothing = np.zeros(4, np.float32)
+    return np.zeros(4, np.int64), np.zeros(true.shape, np.float32), nothing
+
+
+CANDIDATES = [
+    *(
+        Record(
+            (kind,),
+            draws(sampler, unique),
+            (Arg((3, 2), 0, 5, dtype="int64"),),
+            no_draws,
+            "unique" if unique else "free",
+            dtypes=("float32",),
+            order=0,
+        )
+        for kind, sampler in (
+            ("LogUniformCandidateSampler", candidates.log_uniform_candidate_sampler),
+            ("UniformCandidateSampler", candidates.uniform_candidate_sampler),
+        )
+        for unique in (False, True)
+    ),
+    *(
+        Record(
+            ("GatherV2",),
+            lambda w, b, x, t, loss=loss: loss(w, b, t, x, 3, 5, 1, SAMPLED),
+            (
+                Arg((5, 3)),
+                Arg((5,)),
+                Arg((2, 3)),
+                Arg((2, 1), 0, 4, dtype="int32"),
+            ),
+            reference,
+            reference.__name__,
+            rtol=1e-5,
+        )
+        for loss, reference in (
+            (candidates.nce_loss, nce),
+            (candidates.sampled_softmax_loss, sampled_softmax),
+        )
+    ),
+]
+
+RECORDS = [*SOFTMAXES, *LOSSES, *NORMS, *OTHERS, *CANDIDATES]
