@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluate import evaluate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as extra
 
 import dagrad.ops  # noqa: F401  (declares the ops)
 from dagrad.graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
@@ -243,6 +246,36 @@ def test_tile_by_zero() -> None:
 
 def test_unstack_of_nothing_is_an_empty_list() -> None:
     assert a.unstack(unknown(0, 3)) == []
+
+
+# -- any key ---------------------------------------------------------------------
+
+SHAPE = (3, 1, 4)
+BASIC = extra.basic_indices(SHAPE, allow_newaxis=True, allow_ellipsis=True)
+ARRAYS = st.tuples(
+    st.sampled_from([slice(None), slice(None, None, -1), slice(1, None)]),
+    st.lists(st.integers(-1, 0), min_size=1, max_size=3),
+    st.one_of(st.integers(-4, 3), st.sampled_from([None, slice(1, 3), Ellipsis])),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(BASIC, ARRAYS))
+def test_any_key_selects_what_numpy_selects(key: Any) -> None:
+    v = np.arange(12.0).reshape(SHAPE)
+    for dims in (SHAPE, (None,) * 3):
+        with Graph().as_default():
+            x = placeholder("float64", dims)
+            y = x[key]
+            (dx,) = gradients(TABLE["mul"](y, y), x)
+            got, grad = evaluate([y, dx], {x: v})
+        assert np.array_equal(got, v[key])
+        assert all(d in (None, n) for d, n in zip(y.dims, got.shape, strict=True))
+        if dims == SHAPE:
+            assert y.dims == got.shape
+        want = np.zeros(SHAPE)
+        np.add.at(want, key, 2 * v[key])
+        assert np.array_equal(grad, want)
 
 
 # -- rows add up ---------------------------------------------------------------
