@@ -160,6 +160,11 @@ def test_slope_at_0_of_a_fixed_power(exponent: float, slope: float) -> None:
     same(0.0 if found is None else found[0], slope)
 
 
+@pytest.mark.parametrize("exponent", [np.float32(2), np.int64(2), np.array(2.0)])
+def test_slope_at_0_of_a_fixed_power_of_numpy(exponent: Any) -> None:
+    same(slopes(lambda x: x**exponent, [0.0, 3.0]), [0, 6])
+
+
 def test_second_derivative_of_a_square_at_0() -> None:
     def slope(x: Any) -> Any:
         return gradients(x**2, x)[0]

@@ -185,7 +185,7 @@ RECORDS = [
             dtypes=("float16", *COMPLEX),
             order=3,
         )
-        for a in (2, 3, 4, 0.5, -1, -0.5, 1.7)
+        for a in (2, 3, 4, 0.5, 1.5, -1, -2, -0.5, 1.7)
     ),
     Record(("PowScalar",), lambda x: x**3, (A,), lambda x: x**3, "signs", order=4),
     Record(
