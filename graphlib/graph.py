@@ -103,7 +103,10 @@ class Graph:
         try:
             specs = opdef.infer(inputs, attrs or {})
         except DagradError as error:
-            shown = f'{opdef.type} "{context.scope}{name or opdef.type}"'
+            full = context.scope + (name or opdef.type)
+            if name is not None and name[-1:] == "/":
+                full = name[:-1]
+            shown = f'{opdef.type} "{full}"'
             where = f"defined at {resolve(mark)}"
             if context.forward_op is not None:
                 where += f", in the gradient of {context.forward_op.describe()}"
@@ -331,12 +334,10 @@ class Graph:
         if control_inputs is None:
             context.controls = ()
         else:
-            found = list(before)
+            found = dict.fromkeys(before)
             for c in control_inputs:
                 element = self.as_graph_element(c)
-                op = element.op if isinstance(element, Tensor) else element
-                if op not in found:
-                    found.append(op)
+                found[element.op if isinstance(element, Tensor) else element] = None
             context.controls = tuple(found)
         try:
             yield
