@@ -79,14 +79,24 @@ def _infer_bias_grad(inputs: Sequence[Any], attrs: Attrs) -> Any:
     return ((g.dtype, (g.dims[_channel(attrs["data_format"], len(g.dims))],)),)
 
 
-def _fold(dims: Sequence[int]) -> int:
+def fold(dims: Sequence[int]) -> int:
     """How many of the rows to lay side by side: long rows add fast, and sums of
     sums lose less precision."""
     rows = _count(dims[:-1])
-    fold = 1
-    while rows % (2 * fold) == 0 and 2 * fold * dims[-1] <= 2048 and rows > 4 * fold:
-        fold *= 2
-    return fold
+    side = 1
+    while rows % (2 * side) == 0 and 2 * side * dims[-1] <= 2048 and rows > 4 * side:
+        side *= 2
+    return side
+
+
+def sum_rows(x: Any, out: Any, part: Any = None) -> Any:
+    """The sum over every axis but the last, in memory that is contiguous."""
+    side = fold(x.shape)
+    wide = x.reshape(-1, side * x.shape[-1])
+    if part is None:
+        part = np.empty(wide.shape[1], x.dtype)
+    np.add.reduce(wide, axis=0, out=part)
+    return np.add.reduce(part.reshape(side, -1), axis=0, out=out)
 
 
 def _bias_grad_kernel(
@@ -96,11 +106,7 @@ def _bias_grad_kernel(
     if out is None:
         out = np.empty(g.shape[channel], g.dtype)
     if channel == g.ndim - 1 and g.flags.c_contiguous and g.size:
-        fold = _fold(g.shape)
-        wide = g.reshape(-1, fold * g.shape[-1])
-        part = np.empty(wide.shape[1], g.dtype) if work is None else work[0]
-        np.add.reduce(wide, axis=0, out=part)
-        return np.add.reduce(part.reshape(fold, -1), axis=0, out=out)
+        return sum_rows(g, out, None if work is None else work[0])
     axes = tuple(i for i in range(g.ndim) if i != channel)
     return np.add.reduce(g, axis=axes, out=out)
 
@@ -109,7 +115,7 @@ def _bias_grad_work(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> An
     dims = ins[0].dims
     if _channel(attrs["data_format"], len(dims)) != len(dims) - 1:
         return []
-    return [(ins[0].dtype.dtype, (_fold(dims) * dims[-1],))]
+    return [(ins[0].dtype.dtype, (fold(dims) * dims[-1],))]
 
 
 def _bias_jvp(op: Operation, tx: Tensor | None, tb: Tensor | None) -> Tensor | None:

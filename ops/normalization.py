@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ._kinds import require
 from ._pool import AVG_POOL
 from .conv import operands
 from .core import identity
+from .nn import fold, sum_rows
 
 __all__ = [
     "batch_norm_with_global_normalization",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 Attrs = Mapping[str, Any]
+
+_CHUNK_BYTES = 128 * 1024
 
 
 def l2_normalize(
@@ -161,24 +164,34 @@ def batch_norm_with_global_normalization(
 # -- batch normalisation, from the batch's own statistics ------------------------------
 
 
-def _planes(x: Any, first: bool) -> Any:
-    """(a, c, b): channels in the middle, whatever the format; x is contiguous."""
-    if first:
-        return x.reshape(x.shape[0], x.shape[1], -1 if x.size else 0)
-    return x.reshape(-1 if x.size else 0, x.shape[-1], 1)
+def _planes(x: Any) -> Any:
+    """(n, c, s) of an array with channels first."""
+    return x.reshape(x.shape[0], x.shape[1], -1)
 
 
 def _inner(x: Any, y: Any, first: bool, out: Any) -> None:
     """out[c] = sum of x * y over everything else, without the products."""
     if first:
-        np.einsum("ncs,ncs->c", _planes(x, first), _planes(y, first), out=out)
+        np.einsum("ncs,ncs->c", _planes(x), _planes(y), out=out)
         return
-    n = x.shape[-1]
-    np.einsum("pc,pc->c", x.reshape(-1, n), y.reshape(-1, n), out=out)
+    width = fold(x.shape) * x.shape[-1]
+    part = np.einsum("pc,pc->c", x.reshape(-1, width), y.reshape(-1, width))
+    np.add.reduce(part.reshape(-1, x.shape[-1]), axis=0, out=out)
 
 
 def _sum(x: Any, first: bool, out: Any) -> None:
-    np.add.reduce(_planes(x, first), axis=(0, 2), out=out)
+    """out[c] = sum of x over everything else."""
+    if first:
+        np.add.reduce(_planes(x), axis=(0, 2), out=out)
+    else:
+        sum_rows(x, out)
+
+
+def _parts(x: Any) -> Iterator[slice]:
+    """Images, as many as stay in cache while several passes go over them."""
+    step = max(1, _CHUNK_BYTES // max(1, x[:1].nbytes))
+    for i in range(0, x.shape[0], step):
+        yield slice(i, i + step)
 
 
 def _wide(p: Any, first: bool, ndim: int) -> Any:
@@ -220,8 +233,11 @@ def _norm_kernel(
     np.reciprocal(rstd, out=rstd)
     # One element has no spread: 0 / max(0, 1), as TF has it.
     np.divide(variance, max(count - 1, 1), out=variance)
-    np.multiply(y, _wide(scale * rstd, first, x.ndim), out=y)
-    np.add(y, _wide(offset, first, x.ndim), out=y)
+    factor, shift = (_wide(p, first, x.ndim) for p in (scale * rstd, offset))
+    for part in _parts(y):
+        piece = y[part]
+        np.multiply(piece, factor, out=piece)
+        np.add(piece, shift, out=piece)
     return out
 
 
@@ -324,20 +340,24 @@ def _norm_grad_kernel(
     if out is None:
         out = (np.empty(x.shape, x.dtype), *np.empty((2, scale.shape[0]), x.dtype))
     dx, dscale, doffset = out
-    count = max(1, x.size // max(scale.shape[0], 1))
+    if x.size == 0:
+        for a in out:
+            a.fill(0)
+        return out
+    count = x.size // scale.shape[0]
     np.subtract(x, _wide(mean, first, x.ndim), out=dx)
     _inner(g, dx, first, dscale)
     np.multiply(dscale, rstd, out=dscale)
     _sum(g, first, doffset)
     # dx = scale rstd (g - doffset / n - (x - mean) rstd dscale / n)
-    pull = rstd * dscale
-    np.divide(pull, -count, out=pull)
-    np.multiply(dx, _wide(pull, first, x.ndim), out=dx)
-    np.add(dx, g, out=dx)
-    np.divide(doffset, count, out=pull)
-    np.subtract(dx, _wide(pull, first, x.ndim), out=dx)
-    np.multiply(scale, rstd, out=pull)
-    np.multiply(dx, _wide(pull, first, x.ndim), out=dx)
+    rows = (rstd * dscale / -count, doffset / count, scale * rstd)
+    pull, flat, factor = (_wide(p, first, x.ndim) for p in rows)
+    for part in _parts(dx):
+        piece = dx[part]
+        np.multiply(piece, pull, out=piece)
+        np.add(piece, g[part], out=piece)
+        np.subtract(piece, flat, out=piece)
+        np.multiply(piece, factor, out=piece)
     return out
 
 
