@@ -344,7 +344,8 @@ def strided_slice(
 
     Args:
         input_: any shape and dtype.
-        begin, end: vectors of integers; negative ones count from the end.
+        begin, end: vectors of integers, of known length; negative ones count
+            from the end.
         strides: a vector of integers other than 0 (default: ones).
         begin_mask, end_mask: bit i set: ignore that bound.
         ellipsis_mask: bit i set: entry i stands for as many axes as are left.

@@ -149,7 +149,48 @@ def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
     Gradient: the cotangent, reshaped back.
     """
     x = as_tensor(tensor)
+    if isinstance(shape, (list, tuple)) and any(isinstance(d, Tensor) for d in shape):
+        shape = _without_open_size(x, shape)
     return create(RESHAPE, (x, shape_vector(shape)), None, name or "Reshape")
+
+
+def _without_open_size(x: Tensor, shape: Sequence[Any]) -> Sequence[Any]:
+    """``shape`` with its -1 worked out where unknown sizes of ``x`` cancel.
+
+    In ``reshape(x, [shape(x)[0], -1])`` with x (?, 3, 5) the -1 is 15: known
+    before the run, and right for an empty batch too.
+    """
+    left: list[int | None] = list(x.dims or ())
+    known, at = 1, None
+    for k, d in enumerate(shape):
+        if isinstance(d, Tensor) and not isinstance(d.value, np.ndarray):
+            axis = _size_of(d, x)
+            if axis is None or left[axis] is not None:
+                return shape
+            left[axis] = 1
+        elif is_symbolic(d) and not isinstance(d, Tensor):
+            return shape
+        else:
+            n = known_int(d, "reshape: size")
+            if n == -1:
+                at = k
+            else:
+                known *= n
+    total = size(tuple(left))
+    if at is None or total is None or known < 1 or total % known:
+        return shape
+    return [*shape[:at], total // known, *shape[at + 1 :]]
+
+
+def _size_of(d: Tensor, x: Tensor) -> int | None:
+    """The axis of ``x`` of which ``d`` is the size, where that can be seen."""
+    if d.op.type != "StridedSlice" or x.dims is None:
+        return None
+    source, spec = d.op.inputs[0].op, d.op.attrs["spec"]
+    if source.type != "Shape" or source.inputs[0] is not x or len(spec) != 1:
+        return None
+    i = spec[0]
+    return i % len(x.dims) if isinstance(i, int) else None
 
 
 def like_shape(g: Tensor, like: Tensor) -> Tensor:

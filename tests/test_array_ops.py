@@ -54,6 +54,19 @@ def test_reshape_fills_in_the_one_open_size() -> None:
     assert a.reshape(x, a.stack([n, 8])).dims == (3, 8)
 
 
+def test_reshape_works_out_the_open_size_where_unknown_sizes_cancel() -> None:
+    x = unknown(None, 3, 5)
+    y = a.reshape(x, [shape(x)[0], -1])
+    assert y.dims == (None, 15)
+    for batch in (0, 2):
+        assert evaluate(y, {x: np.ones((batch, 3, 5))}).shape == (batch, 15)
+    z = unknown(None, None, 4)
+    n = shape(z)
+    assert a.reshape(z, [n[0], n[1], -1, 2]).dims == (None, None, 2, 2)
+    assert a.reshape(z, [-1, n[1], 4]).dims == (None, None, 4)
+    assert a.reshape(z, [n[0], -1]).dims == (None, None)
+
+
 def test_reshape_of_an_unknown_batch_by_minus_one_keeps_the_rest() -> None:
     assert a.reshape(unknown(None, 4), [-1, 2, 2]).dims == (None, 2, 2)
 
