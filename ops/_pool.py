@@ -372,10 +372,18 @@ def _avg_kernel(
     divisor = _divisor(axes, include_padding, out.dtype)
     for part in _parts(x.shape[0], axes, x.itemsize):
         whole = out[part]
-        whole.fill(0)
+        started = False
         for outs, ins in _pairs(part, axes):
             target = out[outs]
-            np.add(target, x[ins], out=target)
+            if not started:
+                started = True
+                if target.shape != whole.shape:
+                    whole.fill(0)
+                np.copyto(target, x[ins])
+            else:
+                np.add(target, x[ins], out=target)
+        if not started:
+            whole.fill(0)
         np.divide(whole, divisor, out=whole)
     return out
 
