@@ -371,7 +371,7 @@ def _selu_kernel(xp: Any, x: Any, out: Any = None, work: Any = None) -> Any:
 def _selu_grad_kernel(
     xp: Any, y: Any, g: Any, out: Any = None, work: Any = None
 ) -> Any:
-    mask = xp.greater(y, 0, *(work or ()))
+    mask = xp.greater_equal(y, 0, *(work or ()))
     out = xp.add(y, _SELU_SCALE * _SELU_ALPHA, _fresh(xp, y, out))
     xp.copyto(out, _SELU_SCALE, where=mask)
     return xp.multiply(out, g, out)
@@ -382,7 +382,7 @@ SELU_GRAD = backward(
     _selu_grad_kernel,
     _is_negative,
     workspace=scratch(0),
-    doc="s g where y > 0, else g (y + s a)",
+    doc="s g where y ≥ 0, else g (y + s a)",
 )
 SELU = pointwise(
     "Selu",
@@ -399,7 +399,7 @@ SELU = pointwise(
 def selu(features: Any, name: str | None = None) -> Tensor:
     """s x where x > 0, else s a (e^x - 1), with s = 1.0507..., a = 1.6733...
 
-    Gradient: s g where x > 0, else s a e^x g.
+    Gradient: s g where x ≥ 0, else s a e^x g.
     Reference: Klambauer et al., arXiv:1706.02515.
     """
     return floating(SELU, features, name)

@@ -184,14 +184,26 @@ def round_(x: Any, name: str | None = None) -> Tensor:
     return unary(ROUND, t, name)
 
 
+def _numpy_round(a: Any, decimals: int = 0) -> Tensor:
+    """``np.round`` on a tensor."""
+    if decimals == 0:
+        return round_(a)
+    scale = float(10**decimals)
+    return TABLE["truediv"](  # type: ignore[no-any-return]
+        rint(multiply(a, scale)), scale
+    )
+
+
 OPERATORS = {"abs": abs_}
 
 NUMPY = {
     np.absolute: abs_,
+    np.around: _numpy_round,
     np.ceil: ceil,
     np.floor: floor,
     np.maximum: maximum,
     np.minimum: minimum,
     np.rint: rint,
+    np.round: _numpy_round,
     np.sign: sign,
 }

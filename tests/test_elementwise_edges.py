@@ -98,6 +98,7 @@ def test_maximum_keeps_nan() -> None:
         (activations.relu6, 0),
         (activations.leaky_relu, 0.2),
         (activations.elu, 1),
+        (activations.selu, 1.0507009873554805),
         (activations.softsign, 1),
     ],
 )
@@ -545,8 +546,10 @@ def test_numpy_function_of_an_array_and_a_tensor(name: str) -> None:
     np.testing.assert_allclose(value(lambda t: f(x, t), y), f(x, y), rtol=1e-15)
 
 
-def test_numpy_where_and_clip() -> None:
+def test_numpy_where_clip_and_round() -> None:
     x = np.array([-1.0, 0.5, 3.0])
+    same(value(lambda t: np.round(t, 1), x + 0.04), [-1, 0.5, 3])
+    same(value(np.round, x), [-1, 0, 3])
     same(value(lambda t: np.where(t > 0, t, 0.0), x), [0, 0.5, 3])
     same(value(lambda t: np.clip(t, 0, 1), x), [0, 0.5, 1])
 
