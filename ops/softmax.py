@@ -78,10 +78,10 @@ def _softmax_kernel(
     if out.size == 0:
         return out
     row = np.empty(_kept(x.shape, axis), x.dtype) if work is None else work[0]
-    np.maximum.reduce(x, axis=axis, keepdims=True, out=row)
+    np.maximum.reduce(x, axis, None, row, True)
     np.subtract(x, row, out=out)
     np.exp(out, out=out)
-    np.add.reduce(out, axis=axis, keepdims=True, out=row)
+    np.add.reduce(out, axis, None, row, True)
     np.divide(out, row, out=out)
     return out
 
@@ -109,10 +109,10 @@ def _log_softmax_kernel(
         return out
     row = np.empty(_kept(x.shape, axis), x.dtype) if work is None else work[0]
     powers = np.empty(x.shape, x.dtype) if work is None else work[1]
-    np.maximum.reduce(x, axis=axis, keepdims=True, out=row)
+    np.maximum.reduce(x, axis, None, row, True)
     np.subtract(x, row, out=out)
     np.exp(out, out=powers)
-    np.add.reduce(powers, axis=axis, keepdims=True, out=row)
+    np.add.reduce(powers, axis, None, row, True)
     np.log(row, out=row)
     np.subtract(out, row, out=out)
     return out
@@ -289,19 +289,20 @@ def _entropy_kernel(
     if work is None:
         work = np.empty((3, *x.shape[:-1], 1), x.dtype)
     row, mass, scale = work
-    np.maximum.reduce(x, axis=-1, keepdims=True, out=row)
-    np.subtract(x, row, out=back)
+    rows, masses, scales = row[..., 0], mass[..., 0], scale[..., 0]
+    np.maximum.reduce(x, -1, None, rows)
+    np.subtract(x, row, back)
     np.einsum("...i,...i->...", labels, back, out=loss)
-    np.add.reduce(labels, axis=-1, keepdims=True, out=mass)
-    np.exp(back, out=back)
-    np.add.reduce(back, axis=-1, keepdims=True, out=row)
+    np.add.reduce(labels, -1, None, masses)
+    np.exp(back, back)
+    np.add.reduce(back, -1, None, rows)
     # loss = mass * log(sum) - <labels, x - max>; backprop = mass * softmax - labels
-    np.log(row, out=scale)
-    np.multiply(scale, mass, out=scale)
-    np.subtract(scale[..., 0], loss, out=loss)
-    np.divide(mass, row, out=scale)
-    np.multiply(back, scale, out=back)
-    np.subtract(back, labels, out=back)
+    np.log(rows, scales)
+    np.multiply(scales, masses, scales)
+    np.subtract(scales, loss, loss)
+    np.divide(mass, row, scale)
+    np.multiply(back, scale, back)
+    np.subtract(back, labels, back)
     return loss, back
 
 
@@ -395,8 +396,10 @@ def _sparse_kernel(
     xp: Any, x: Any, labels: Any, out: Any = None, work: Any = None
 ) -> Any:
     classes = x.shape[-1]
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
-        wrong = labels[(labels < 0) | (labels >= classes)].reshape(-1)[0]
+    # Seen as unsigned, a negative label is beyond every class.
+    codes = labels.reshape(-1)
+    if codes.size and np.maximum.reduce(codes.view(f"u{codes.itemsize}")) >= classes:
+        wrong = codes[(codes < 0) | (codes >= classes)][0]
         raise InvalidArgumentError(
             f"label {wrong} is outside [0, {classes}), the range of the classes"
         )
@@ -404,19 +407,20 @@ def _sparse_kernel(
     if back.size == 0:
         return loss, back
     row = np.empty((*x.shape[:-1], 1), x.dtype) if work is None else work[0]
-    np.maximum.reduce(x, axis=-1, keepdims=True, out=row)
-    np.subtract(x, row, out=back)
+    rows = row[..., 0]
+    np.maximum.reduce(x, -1, None, rows)
+    np.subtract(x, row, back)
     # Where each row's label is in the flat array (`back` is contiguous).
     chosen = np.arange(0, back.size, classes, dtype=np.intp)
-    chosen += labels.reshape(-1)
+    np.add(chosen, codes, out=chosen, casting="unsafe")  # of any integer dtype
     flat = back.reshape(-1)
-    np.take(flat, chosen, out=loss.reshape(-1), mode="clip")
-    np.exp(back, out=back)
-    np.add.reduce(back, axis=-1, keepdims=True, out=row)
-    np.divide(back, row, out=back)
+    flat.take(chosen, None, loss.reshape(-1), "clip")
+    np.exp(back, back)
+    np.add.reduce(back, -1, None, rows)
+    np.divide(back, row, back)
     flat[chosen] -= 1
-    np.log(row, out=row)
-    np.subtract(row[..., 0], loss, out=loss)
+    np.log(rows, rows)
+    np.subtract(rows, loss, loss)
     return loss, back
 
 
