@@ -18,6 +18,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, broadcast_all, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, pair
+from ._choose import choose, choose_workspace
 from ._kinds import comparison, elementwise, require, unbroadcast
 from ._pointwise import add_up, binary, pointwise, unary
 
@@ -271,14 +272,6 @@ def _invert_operator(x: Any, name: str | None = None) -> Tensor:
 # -- selection -------------------------------------------------------------------------
 
 
-def _select_kernel(xp: Any, c: Any, x: Any, y: Any, out: Any = None) -> Any:
-    if out is None:
-        return xp.where(c, x, y)
-    xp.copyto(out, y)  # out may be y: then this changes nothing
-    xp.copyto(out, x, where=c)
-    return out
-
-
 def _infer_select(inputs: Sequence[Any], attrs: Any) -> Any:
     c, x, y = inputs
     if c.dtype is not bool_:
@@ -296,10 +289,11 @@ def _select_jvp(op: Operation, _: Any, a: Tensor | None, b: Tensor | None) -> Te
 
 SELECT_V2 = pointwise(
     "SelectV2",
-    _select_kernel,
+    choose,
     ("condition", "x", "y"),
     "bifcs",
-    inplace=(2,),
+    inplace=(1, 2),
+    workspace=choose_workspace,
     vjp=(
         None,
         lambda op, g: unbroadcast(op, 1, where_v2(op.inputs[0], g, 0)),
@@ -339,8 +333,10 @@ def _as_rows(c: Any, rank: int) -> Any:
     return c
 
 
-def _select_rows_kernel(xp: Any, c: Any, x: Any, y: Any, out: Any = None) -> Any:
-    return _select_kernel(xp, _as_rows(c, max(x.ndim, y.ndim)), x, y, out)
+def _select_rows_kernel(
+    xp: Any, c: Any, x: Any, y: Any, out: Any = None, work: Any = None
+) -> Any:
+    return choose(xp, _as_rows(c, max(x.ndim, y.ndim)), x, y, out, work)
 
 
 def _infer_select_rows(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -380,7 +376,8 @@ SELECT = pointwise(
     _select_rows_kernel,
     ("condition", "x", "y"),
     "bifcs",
-    inplace=(2,),
+    inplace=(1, 2),
+    workspace=choose_workspace,
     vjp=(
         None,
         lambda op, g: unbroadcast(op, 1, _rows_rule(op, g, True)),

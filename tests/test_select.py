@@ -1,0 +1,47 @@
+"""Choosing by bits gives what np.where gives, to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dagrad.ops._choose import choose
+
+SIZES = [0, 1, 7, 2047, 2048, 16384, 16385, 50_001]
+
+
+def operand(kind: str, n: int, dtype: str, rng: np.random.Generator) -> np.ndarray:
+    if kind == "scalar":
+        return np.array(-0.0 if "f" in dtype else 3, dtype)
+    values = rng.standard_normal(n) * 100
+    if "f" in dtype:
+        values[::5], values[1::7], values[2::11] = np.nan, -0.0, np.inf
+    return values.astype(dtype)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "i2", "c8"])
+@pytest.mark.parametrize("kinds", ["array array", "array scalar", "scalar array"])
+@pytest.mark.parametrize("n", SIZES)
+def test_the_choice_is_exact(n: int, kinds: str, dtype: str) -> None:
+    rng = np.random.default_rng(n)
+    c = rng.random(n) < 0.5
+    x, y = (operand(k, n, dtype, rng) for k in kinds.split())
+    expected = np.where(c, x, y)
+    out = np.empty(n, dtype)
+    assert choose(np, c, x, y, out) is out
+    assert out.tobytes() == expected.tobytes()
+    for taken in (x, y):
+        if taken.ndim:  # the output may take over either operand
+            mine = taken.copy()
+            a, b = (mine, y) if taken is x else (x, mine)
+            assert choose(np, c, a, b, mine).tobytes() == expected.tobytes()
+
+
+def test_broadcasting_and_strides() -> None:
+    rng = np.random.default_rng(0)
+    c = rng.random((60, 1)) < 0.5
+    x, y = rng.random((60, 80)), rng.random((80, 60)).T
+    out = np.empty((60, 80))
+    np.testing.assert_array_equal(choose(np, c, x, y, out), np.where(c, x, y))
+    np.testing.assert_array_equal(choose(np, c, x, y, x), out)
