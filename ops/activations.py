@@ -25,6 +25,7 @@ from .special import erfc
 from .transcendental import exp, tanh
 
 __all__ = [
+    "crelu",
     "elu",
     "gelu",
     "leaky_relu",
@@ -221,6 +222,18 @@ RELU = elementwise(
 def relu(features: Any, name: str | None = None) -> Tensor:
     """max(x, 0); NaN stays NaN.  Gradient: g where x > 0, else 0 (also at 0)."""
     return unary(RELU, features, name)
+
+
+def crelu(features: Any, name: str | None = None, axis: int = -1) -> Tensor:
+    """max(x, 0) and max(-x, 0), joined along ``axis``, which doubles.
+
+    Gradient: g of the first half where x > 0, less that of the second where x < 0.
+    Reference: Shang et al., arXiv:1603.05201.
+    """
+    x = inexact(features)
+    with scope(name, "CRelu", x) as full:
+        both = TABLE["concat"]([x, negative(x)], axis)
+        return relu(both, name=full)
 
 
 def _relu6_kernel(xp: Any, x: Any, out: Any = None) -> Any:

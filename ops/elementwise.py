@@ -17,7 +17,7 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
-from ._build import pair
+from ._build import inexact, pair, scope
 from ._kinds import elementwise, unbroadcast
 from ._pointwise import add_up, binary, conj, pointwise, scratch, unary
 
@@ -33,6 +33,7 @@ __all__ = [
     "multiply",
     "negative",
     "realdiv",
+    "reciprocal_no_nan",
     "square",
     "squared_difference",
     "subtract",
@@ -481,6 +482,13 @@ def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
         ShapeError, DTypeError: as :func:`realdiv`.
     """
     return binary(DIV_NO_NAN, x, y, name or "div_no_nan")
+
+
+def reciprocal_no_nan(x: Any, name: str | None = None) -> Tensor:
+    """1 / x, and 0 where x = 0; floating or complex.  Gradient: -g / x², 0 there."""
+    with scope(name, "reciprocal_no_nan", x) as full:
+        t = inexact(x)
+        return div_no_nan(TABLE["constant"](1, t.dtype, graph=t.op.graph), t, full)
 
 
 OPERATORS = {

@@ -71,6 +71,13 @@ RECORDS = [
         ("Relu",), a.relu, (KINKED,), lambda x: np.maximum(x, 0), "n", dtypes=("int32",)
     ),
     Record(("Relu",), a.relu, (Arg(()),), lambda x: np.maximum(x, 0), "0d"),
+    Record(
+        ("Relu",),
+        lambda x: a.crelu(x, axis=0),
+        (KINKED,),
+        lambda x: np.maximum(np.concatenate([x, -x]), 0),
+        "both signs",
+    ),
     Record(("Relu6", "Relu6Grad"), a.relu6, (KINKED,), lambda x: np.clip(x, 0, 6)),
     *(
         Record(

@@ -145,6 +145,7 @@ RECORDS = [
         lambda x, y: np.divide(x, y, out=np.zeros_like(x), where=y != 0),
         "zeros",
     ),
+    Record(("DivNoNan",), e.reciprocal_no_nan, (NONZERO,), lambda x: 1 / x, "one"),
     # Powers and roots.
     Record(
         ("Reciprocal", "ReciprocalGrad"),
