@@ -21,6 +21,7 @@ from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import create, scope, shape_tensor, shape_vector
 from ._static import (
     integers,
+    is_symbolic,
     known_int,
     known_ints,
     normal_axes,
