@@ -84,6 +84,8 @@ def fold(dims: Sequence[int]) -> int:
     sums lose less precision."""
     rows = _count(dims[:-1])
     side = 1
+    if rows <= 256:
+        return side
     while rows % (2 * side) == 0 and 2 * side * dims[-1] <= 2048 and rows > 4 * side:
         side *= 2
     return side
@@ -93,10 +95,12 @@ def sum_rows(x: Any, out: Any, part: Any = None) -> Any:
     """The sum over every axis but the last, in memory that is contiguous."""
     side = fold(x.shape)
     wide = x.reshape(-1, side * x.shape[-1])
+    if side == 1:
+        return np.add.reduce(wide, 0, None, out)
     if part is None:
         part = np.empty(wide.shape[1], x.dtype)
-    np.add.reduce(wide, axis=0, out=part)
-    return np.add.reduce(part.reshape(side, -1), axis=0, out=out)
+    np.add.reduce(wide, 0, None, part)
+    return np.add.reduce(part.reshape(side, -1), 0, None, out)
 
 
 def _bias_grad_kernel(
@@ -106,7 +110,7 @@ def _bias_grad_kernel(
     if out is None:
         out = np.empty(g.shape[channel], g.dtype)
     if channel == g.ndim - 1 and g.flags.c_contiguous and g.size:
-        return sum_rows(g, out, None if work is None else work[0])
+        return sum_rows(g, out, work[0] if work else None)
     axes = tuple(i for i in range(g.ndim) if i != channel)
     return np.add.reduce(g, axis=axes, out=out)
 
@@ -115,7 +119,8 @@ def _bias_grad_work(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> An
     dims = ins[0].dims
     if _channel(attrs["data_format"], len(dims)) != len(dims) - 1:
         return []
-    return [(ins[0].dtype.dtype, (fold(dims) * dims[-1],))]
+    side = fold(dims)
+    return [] if side == 1 else [(ins[0].dtype.dtype, (side * dims[-1],))]
 
 
 def _bias_jvp(op: Operation, tx: Tensor | None, tb: Tensor | None) -> Tensor | None:

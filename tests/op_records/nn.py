@@ -174,6 +174,14 @@ LOSSES = [
     ),
     Record(
         ("BiasAddGrad", "BiasAdd"),
+        lambda g: nn.bias_add_grad(g),
+        (Arg((24, 12, 3)),),
+        lambda g: g.sum((0, 1)),
+        "long",
+        order=1,
+    ),
+    Record(
+        ("BiasAddGrad", "BiasAdd"),
         lambda g: nn.bias_add_grad(g, "NCHW"),
         (Arg((2, 3, 2, 2)),),
         lambda g: g.sum((0, 2, 3)),
