@@ -184,32 +184,32 @@ _BY_PYTHON: dict[Any, DType] = {
 }
 
 
-def as_dtype(value: Any) -> DType:
+def as_dtype(type_value: Any) -> DType:
     """The :class:`DType` for a DType, name, NumPy dtype or Python type.
 
     Python's ``float`` is float32 and ``int`` is int32, as in TF1.
 
     Raises:
-        DTypeError: ``value`` names no dtype that dagrad has.
+        DTypeError: ``type_value`` names no dtype that dagrad has.
     """
-    if type(value) is DType:
-        return value
-    found = _BY_NUMPY.get(value) if isinstance(value, np.dtype) else None
-    if found is None and isinstance(value, str):
-        found = DTYPES.get(value) or _ALIASES.get(value)
-    if found is None and isinstance(value, type):
-        found = _BY_PYTHON.get(value)
+    if type(type_value) is DType:
+        return type_value
+    found = _BY_NUMPY.get(type_value) if isinstance(type_value, np.dtype) else None
+    if found is None and isinstance(type_value, str):
+        found = DTYPES.get(type_value) or _ALIASES.get(type_value)
+    if found is None and isinstance(type_value, type):
+        found = _BY_PYTHON.get(type_value)
     if found is not None:
         return found
     try:
-        numpy_dtype = np.dtype(value)
+        numpy_dtype = np.dtype(type_value)
     except TypeError:
-        raise DTypeError(f"{value!r} is not a dtype that dagrad has") from None
+        raise DTypeError(f"{type_value!r} is not a dtype that dagrad has") from None
     if numpy_dtype.kind in "SU":
         return string
     found = _BY_NUMPY.get(numpy_dtype.newbyteorder("="))
     if found is None:
-        raise DTypeError(f"{value!r} is not a dtype that dagrad has")
+        raise DTypeError(f"{type_value!r} is not a dtype that dagrad has")
     return found
 
 

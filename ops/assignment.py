@@ -247,10 +247,13 @@ IS_INITIALIZED = OpDef(
 )
 
 
-def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:
-    """Whether ``ref`` has a value in the session: a bool scalar."""
+def is_variable_initialized(variable: Any, name: str | None = None) -> Tensor:
+    """Whether ``variable`` has a value in the session: a bool scalar."""
     return create(
-        IS_INITIALIZED, (variable_tensor(ref, "is_variable_initialized"),), None, name
+        IS_INITIALIZED,
+        (variable_tensor(variable, "is_variable_initialized"),),
+        None,
+        name,
     )
 
 

@@ -31,6 +31,8 @@ from .reduction import (
 )
 
 __all__ = [
+    "arg_max",
+    "arg_min",
     "argmax",
     "argmin",
     "count_nonzero",
@@ -54,9 +56,7 @@ def least(dtype: Any, highest: bool = False) -> Any:
 
 
 def _extreme_kernel(ufunc: str, highest: bool) -> Callable[..., Any]:
-    def kernel(
-        xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None
-    ) -> Any:
+    def kernel(xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None) -> Any:
         reduce = getattr(xp, ufunc).reduce
         if x.size:
             return reduce(x, axis, None, out, keepdims)
@@ -173,9 +173,7 @@ def reduce_min(
 
 
 def _logic(type: str, ufunc: str, doc: str) -> OpDef:
-    def kernel(
-        xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None
-    ) -> Any:
+    def kernel(xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None) -> Any:
         return getattr(xp, ufunc).reduce(x, axis, None, out, keepdims)
 
     return OpDef(
@@ -310,9 +308,7 @@ LOG_SUM_EXP = OpDef(
     kernel=_lse_kernel,
     inputs=("x",),
     vjp=(lambda op, g: TABLE["mul"](spread_as(op, g), _lse_weights(op)),),
-    jvp=lambda op, t: create(
-        SUM, (TABLE["mul"](t, _lse_weights(op)),), dict(op.attrs)
-    ),
+    jvp=lambda op, t: create(SUM, (TABLE["mul"](t, _lse_weights(op)),), dict(op.attrs)),
     writes_out=True,
     workspace=_lse_workspace,
     flops=lambda ins, outs, attrs: 6 * input_flops(ins, outs, attrs),
@@ -358,9 +354,7 @@ def _infer_arg(inputs: Sequence[Any], attrs: Any) -> Any:
 
 
 def _arg_kernel(find: str) -> Callable[..., Any]:
-    def kernel(
-        xp: Any, x: Any, *, axis: int, output_type: Any, out: Any = None
-    ) -> Any:
+    def kernel(xp: Any, x: Any, *, axis: int, output_type: Any, out: Any = None) -> Any:
         if x.shape[axis] == 0:
             raise InvalidArgumentError(f"axis {axis} of {x.shape} is empty: no extreme")
         f = getattr(xp, find)
@@ -443,6 +437,20 @@ def argmin(
     Arguments and errors as for :func:`argmax`; a NaN counts as the minimum.
     """
     return _position(ARG_MIN, input, axis, dimension, output_type, name)
+
+
+def arg_max(
+    input: Any, dimension: Any, output_type: Any = int64, name: str | None = None
+) -> Tensor:
+    """:func:`argmax` along ``dimension``: its former name."""
+    return _position(ARG_MAX, input, dimension, None, output_type, name)
+
+
+def arg_min(
+    input: Any, dimension: Any, output_type: Any = int64, name: str | None = None
+) -> Tensor:
+    """:func:`argmin` along ``dimension``: its former name."""
+    return _position(ARG_MIN, input, dimension, None, output_type, name)
 
 
 def _numpy_position(builder: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -232,16 +232,7 @@ def avg_pool1d(
     return _avg(1, input, ksize, strides, padding, data_format, name)
 
 
-def avg_pool2d(
-    input: Any,
-    ksize: Any,
-    strides: Any,
-    padding: Any,
-    data_format: Any = "NHWC",
-    name: str | None = None,
-) -> Tensor:
-    """:func:`avg_pool`."""
-    return _avg(2, input, ksize, strides, padding, data_format, name)
+avg_pool2d = avg_pool
 
 
 def avg_pool3d(

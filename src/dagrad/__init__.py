@@ -155,6 +155,8 @@ from .ops.elementwise import (
     truncatemod,
 )
 from .ops.extremes import (
+    arg_max,
+    arg_min,
     argmax,
     argmin,
     count_nonzero,
@@ -163,12 +165,6 @@ from .ops.extremes import (
     reduce_logsumexp,
     reduce_max,
     reduce_min,
-)
-from .ops.extremes import (
-    argmax as arg_max,
-)
-from .ops.extremes import (
-    argmin as arg_min,
 )
 from .ops.gather import batch_gather, gather
 from .ops.indexing import slice_ as slice

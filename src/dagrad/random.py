@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .ops.array import split
 from .ops.random import (
     get_seed,
     set_random_seed,
@@ -34,6 +33,6 @@ from .ops.sampling import (
 # fmt: off
 __all__ = [
     "bernoulli", "categorical", "gamma", "get_seed", "multinomial", "normal", "poisson",
-    "set_random_seed", "shuffle", "split", "truncated_normal", "uniform",
+    "set_random_seed", "shuffle", "truncated_normal", "uniform",
 ]
 # fmt: on
