@@ -96,11 +96,11 @@ def sum_rows(x: Any, out: Any, part: Any = None) -> Any:
     side = fold(x.shape)
     wide = x.reshape(-1, side * x.shape[-1])
     if side == 1:
-        return np.add.reduce(wide, 0, None, out)
+        return np.add.reduce(wide, 0, out=out)
     if part is None:
         part = np.empty(wide.shape[1], x.dtype)
-    np.add.reduce(wide, 0, None, part)
-    return np.add.reduce(part.reshape(side, -1), 0, None, out)
+    np.add.reduce(wide, 0, out=part)
+    return np.add.reduce(part.reshape(side, -1), 0, out=out)
 
 
 def _bias_grad_kernel(

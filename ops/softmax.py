@@ -78,10 +78,10 @@ def _softmax_kernel(
     if out.size == 0:
         return out
     row = np.empty(_kept(x.shape, axis), x.dtype) if work is None else work[0]
-    np.maximum.reduce(x, axis, None, row, True)
+    np.maximum.reduce(x, axis, out=row, keepdims=True)
     np.subtract(x, row, out=out)
     np.exp(out, out=out)
-    np.add.reduce(out, axis, None, row, True)
+    np.add.reduce(out, axis, out=row, keepdims=True)
     np.divide(out, row, out=out)
     return out
 
@@ -109,10 +109,10 @@ def _log_softmax_kernel(
         return out
     row = np.empty(_kept(x.shape, axis), x.dtype) if work is None else work[0]
     powers = np.empty(x.shape, x.dtype) if work is None else work[1]
-    np.maximum.reduce(x, axis, None, row, True)
+    np.maximum.reduce(x, axis, out=row, keepdims=True)
     np.subtract(x, row, out=out)
     np.exp(out, out=powers)
-    np.add.reduce(powers, axis, None, row, True)
+    np.add.reduce(powers, axis, out=row, keepdims=True)
     np.log(row, out=row)
     np.subtract(out, row, out=out)
     return out
@@ -290,12 +290,12 @@ def _entropy_kernel(
         work = np.empty((3, *x.shape[:-1], 1), x.dtype)
     row, mass, scale = work
     rows, masses, scales = row[..., 0], mass[..., 0], scale[..., 0]
-    np.maximum.reduce(x, -1, None, rows)
+    np.maximum.reduce(x, -1, out=rows)
     np.subtract(x, row, back)
     np.einsum("...i,...i->...", labels, back, out=loss)
-    np.add.reduce(labels, -1, None, masses)
+    np.add.reduce(labels, -1, out=masses)
     np.exp(back, back)
-    np.add.reduce(back, -1, None, rows)
+    np.add.reduce(back, -1, out=rows)
     # loss = mass * log(sum) - <labels, x - max>; backprop = mass * softmax - labels
     np.log(rows, scales)
     np.multiply(scales, masses, scales)
@@ -408,7 +408,7 @@ def _sparse_kernel(
         return loss, back
     row = np.empty((*x.shape[:-1], 1), x.dtype) if work is None else work[0]
     rows = row[..., 0]
-    np.maximum.reduce(x, -1, None, rows)
+    np.maximum.reduce(x, -1, out=rows)
     np.subtract(x, row, back)
     # Where each row's label is in the flat array (`back` is contiguous).
     chosen = np.arange(0, back.size, classes, dtype=np.intp)
@@ -416,7 +416,7 @@ def _sparse_kernel(
     flat = back.reshape(-1)
     flat.take(chosen, None, loss.reshape(-1), "clip")
     np.exp(back, back)
-    np.add.reduce(back, -1, None, rows)
+    np.add.reduce(back, -1, out=rows)
     np.divide(back, row, back)
     flat[chosen] -= 1
     np.log(rows, rows)
