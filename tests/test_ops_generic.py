@@ -5,6 +5,7 @@ The records are in ``op_records/``; what is checked is in ``support/opchecks.py`
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import opchecks
@@ -46,6 +47,20 @@ def test_records_load(family: str) -> None:
 @pytest.mark.parametrize(("record", "dtype"), _CASES)
 def test_op(record: Record, dtype: str) -> None:
     opchecks.check(record, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(record, id=f"{family}-{record.label}")
+        for family, records in _RECORDS.items()
+        for record in records
+        if record.order >= 2 and "float64" in record.dtypes
+    ],
+)
+def test_third_order(record: Record) -> None:
+    opchecks.check(dataclasses.replace(record, order=3), "float64")
 
 
 def test_every_op_has_a_record() -> None:
