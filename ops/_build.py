@@ -125,6 +125,8 @@ def numeric_array(value: Any, dtype: DType | None, who: str = "constant") -> Any
     else:
         try:
             array = np.asarray(value)
+        except UnicodeDecodeError:  # bytes beside text
+            array = np.asarray(value, dtype=object)
         except (ValueError, TypeError) as error:
             raise DTypeError(f"{who}: {error}") from None
         if array.dtype == object and value is not None:
@@ -132,7 +134,8 @@ def numeric_array(value: Any, dtype: DType | None, who: str = "constant") -> Any
         if dtype is None and array.dtype.kind in "iuf" and array.dtype.itemsize == 8:
             if array.dtype.kind == "f":
                 if not _numpy_leaf(value):
-                    array = array.astype(np.float32)
+                    with np.errstate(over="ignore"):  # 1e300 is inf in float32
+                        array = array.astype(np.float32)
             elif not _numpy_leaf(value):
                 small = array.astype(np.int32)
                 array = small if np.array_equal(small, array) else array
@@ -259,7 +262,8 @@ def constant(
 def _scalar(value: Any, dtype: DType) -> Any:
     """A Python number as a 0-d array, refusing what does not fit."""
     if dtype.kind >= 2 and not isinstance(value, complex):
-        return np.array(value, dtype.dtype)
+        with np.errstate(over="ignore"):
+            return np.array(value, dtype.dtype)
     return np.array(cast_checked(np.asarray(value), dtype, "constant"))
 
 
@@ -301,9 +305,8 @@ def _weak_dtype(strong: DType, value: Any) -> DType:
     if not isinstance(array, (np.ndarray, np.generic)):
         array = np.asarray(value)
     own = as_dtype(array.dtype)
-    if own.kind >= 2 or array.ndim == 0:
-        if 0 <= own.kind <= strong.kind:
-            return strong
+    if (own.kind >= 2 or array.ndim == 0) and 0 <= own.kind <= strong.kind:
+        return strong
     return promote(strong, own)
 
 
@@ -405,9 +408,14 @@ def shape_vector(shape: Any, name: str | None = "shape") -> Tensor:
     if isinstance(shape, (list, tuple)) and any(
         isinstance(d, Tensor) or hasattr(d, "_as_tensor") for d in shape
     ):
-        parts = [as_tensor(d) for d in shape if isinstance(d, Tensor)]
-        dtype = int64 if any(p.dtype is int64 for p in parts) else int32
-        sizes = [d if isinstance(d, Tensor) else _int(d) for d in shape]
+        sizes = [
+            as_tensor(d)
+            if isinstance(d, Tensor) or hasattr(d, "_as_tensor")
+            else _int(d)
+            for d in shape
+        ]
+        wide = any(isinstance(d, Tensor) and d.dtype is int64 for d in sizes)
+        dtype = int64 if wide else int32
         return as_tensor(sizes, dtype, name=name)
     if isinstance(shape, np.ndarray):
         shape = shape.tolist()
