@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["choose", "choose_workspace"]
+__all__ = ["choose", "choose_workspace", "keep_positive", "positive_workspace"]
 
 # Below this the four passes cost more than the branches.
 _LEAST = 2048
 # Elements per tile: the tiles of all operands stay in a second-level cache.
 _TILE = 16384
 
-_INTEGERS = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_INTEGERS = {n: np.dtype(f"i{n}") for n in (2, 4, 8)}
 
 
 def choose_workspace(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> Any:
@@ -77,3 +77,34 @@ def _by_bits(c: Any, x: Any, y: Any, out: Any, word: Any, work: Any) -> None:
         np.bitwise_xor(a, b, out=t)
         np.bitwise_and(t, k, out=t)
         np.bitwise_xor(b, t, out=result[start:stop])
+
+
+def positive_workspace(
+    inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any
+) -> Any:
+    """The scratch of :func:`keep_positive`: a tile of bools and one of masks."""
+    n = min(math.prod(outputs[0].dims), _TILE)
+    return [(np.bool_, (n,)), (_INTEGERS[outputs[0].dtype.size], (n,))]
+
+
+def keep_positive(xp: Any, y: Any, g: Any, out: Any = None, work: Any = None) -> Any:
+    """g where y > 0, else 0 (also for infinite g); ``out`` may be y or g."""
+    if out is None:
+        out = xp.empty(y.shape, y.dtype)
+    word = _INTEGERS[out.itemsize]
+    if not (y.flags.c_contiguous and g.flags.c_contiguous):
+        every = xp.negative(xp.greater(y, 0).view(np.int8), dtype=word)
+        xp.bitwise_and(every, g.view(word), out=out.view(word))
+        return out
+    n = out.size
+    if not work:
+        work = np.empty(min(n, _TILE), np.bool_), np.empty(min(n, _TILE), word)
+    positive, mask = work
+    sign, bits, result = y.reshape(-1), g.reshape(-1).view(word), out.reshape(-1)
+    for start in range(0, n, _TILE):
+        stop = min(start + _TILE, n)
+        c, k = positive[: stop - start], mask[: stop - start]
+        xp.greater(sign[start:stop], 0, c)
+        xp.negative(c.view(np.int8), out=k, dtype=word)  # all bits, or none
+        xp.bitwise_and(k, bits[start:stop], out=result[start:stop].view(word))
+    return out

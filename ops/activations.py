@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
 from . import _special
 from ._build import create, inexact, scope
+from ._choose import keep_positive, positive_workspace
 from ._kinds import elementwise
 from ._pointwise import backward, chunked, floating, fused, pointwise, scratch, unary
 from .elementwise import add, multiply, negative, square, subtract
@@ -190,23 +189,12 @@ def swish(features: Any, name: str | None = None) -> Tensor:
 # -- rectifiers ----------------------------------------------------------------------
 
 
-def _where_positive(xp: Any, y: Any, g: Any, out: Any) -> Any:
-    """g where y > 0, else 0 (also for infinite g), with no temporary array.
-
-    A comparison gives 0 or 1; negated, 0 or all bits set; and-ed with g's bits.
-    """
-    bits = np.dtype(f"i{out.itemsize}")
-    mask = out.view(bits)
-    xp.greater(y, 0, mask)
-    xp.negative(mask, mask)
-    xp.bitwise_and(mask, g.view(bits), mask)
-    return out
-
-
 RELU_GRAD = backward(
     "ReluGrad",
-    lambda xp, y, g, out=None: _where_positive(xp, y, g, _fresh(xp, y, out)),
+    keep_positive,
     None,
+    inplace=(0, 1),
+    workspace=positive_workspace,
     flops=1,
     doc="g where y > 0, else 0",
 )
@@ -244,7 +232,7 @@ def _relu6_kernel(xp: Any, x: Any, out: Any = None) -> Any:
 def _relu6_grad_kernel(
     xp: Any, y: Any, g: Any, out: Any = None, work: Any = None
 ) -> Any:
-    out = _where_positive(xp, y, g, _fresh(xp, y, out))
+    out = keep_positive(xp, y, g, out)
     xp.copyto(out, 0, where=xp.greater_equal(y, 6, *(work or ())))
     return out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dagrad.ops._choose import choose
+from dagrad.ops._choose import choose, keep_positive
 
 SIZES = [0, 1, 7, 2047, 2048, 16384, 16385, 50_001]
 
@@ -45,3 +45,17 @@ def test_broadcasting_and_strides() -> None:
     out = np.empty((60, 80))
     np.testing.assert_array_equal(choose(np, c, x, y, out), np.where(c, x, y))
     np.testing.assert_array_equal(choose(np, c, x, y, x), out)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("n", SIZES)
+def test_only_what_belongs_to_positive_numbers_is_kept(n: int, dtype: str) -> None:
+    rng = np.random.default_rng(n)
+    y, g = (operand("array", n, dtype, rng) for _ in range(2))
+    expected = np.where(y > 0, g, np.zeros((), dtype))
+    assert keep_positive(np, y, g).tobytes() == expected.tobytes()
+    assert keep_positive(np, y, g[::-1].copy()[::-1]).tobytes() == expected.tobytes()
+    for taken in (y, g):
+        mine = taken.copy()
+        a, b = (mine, g) if taken is y else (y, mine)
+        assert keep_positive(np, a, b, mine).tobytes() == expected.tobytes()
