@@ -383,8 +383,8 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
             raise ShapeError(f"tensordot: no {axes} axes in ranks {ra} and {rb}")
     else:
         one, two = axes
-        first = [one] if isinstance(one, (int, np.integer)) else [int(i) for i in one]
-        second = [two] if isinstance(two, (int, np.integer)) else [int(i) for i in two]
+        first = [int(i) for i in np.reshape(one, -1)]
+        second = [int(i) for i in np.reshape(two, -1)]
     if len(first) != len(second):
         raise InvalidArgumentError(
             f"tensordot: {first} and {second} must pair the same number of axes"

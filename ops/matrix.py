@@ -81,14 +81,14 @@ def _infer_diag_part(inputs: Sequence[Any], attrs: Any) -> Any:
     dims = _matrix_dims(x)
     if dims is None:
         return ((x.dtype, None),)
-    return ((x.dtype, (*dims[:-2], _diagonal_size(*dims[-2:], attrs["k"]))),)
+    return ((x.dtype, (*dims[:-2], _diagonal_size(dims[-2], dims[-1], attrs["k"]))),)
 
 
 def _no_flops(inputs: Any, outputs: Any, attrs: Any) -> int:
     return 0
 
 
-MATRIX_DIAG_PART = OpDef(
+MATRIX_DIAG_PART: OpDef = OpDef(
     "MatrixDiagPart",
     infer=_infer_diag_part,
     kernel=lambda xp, x, *, k, out=None: xp.diagonal(x, k, -2, -1),
@@ -136,7 +136,7 @@ def _infer_set_diag(inputs: Sequence[Any], attrs: Any) -> Any:
         raise ShapeError(f"dtypes {x.dtype.name} and {d.dtype.name} differ")
     dims = _matrix_dims(x)
     if dims is not None:
-        merge((*dims[:-2], _diagonal_size(*dims[-2:], attrs["k"])), d.dims)
+        merge((*dims[:-2], _diagonal_size(dims[-2], dims[-1], attrs["k"])), d.dims)
     return ((x.dtype, dims),)
 
 
@@ -155,7 +155,7 @@ def _set_diag_jvp(op: Operation, tx: Tensor | None, td: Tensor | None) -> Tensor
     return create(MATRIX_SET_DIAG, (tx, td), dict(op.attrs))
 
 
-MATRIX_SET_DIAG = OpDef(
+MATRIX_SET_DIAG: OpDef = OpDef(
     "MatrixSetDiag",
     infer=_infer_set_diag,
     kernel=_set_diag_kernel,
@@ -225,7 +225,7 @@ def _diag_kernel(
     return out
 
 
-MATRIX_DIAG = OpDef(
+MATRIX_DIAG: OpDef = OpDef(
     "MatrixDiag",
     infer=_infer_diag,
     kernel=_diag_kernel,
@@ -343,7 +343,7 @@ def _infer_matrices(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((x.dtype, _matrix_dims(x)),)
 
 
-BAND_PART = OpDef(
+BAND_PART: OpDef = OpDef(
     "MatrixBandPart",
     infer=_infer_matrices,
     kernel=_band_kernel,
@@ -409,7 +409,7 @@ def _infer_swapped(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((x.dtype, (*dims[:-2], dims[-1], dims[-2])),)
 
 
-MATRIX_TRANSPOSE = OpDef(
+MATRIX_TRANSPOSE: OpDef = OpDef(
     "MatrixTranspose",
     infer=_infer_swapped,
     kernel=lambda xp, x, out=None: x.swapaxes(-1, -2),
@@ -533,7 +533,7 @@ def _cross_jvp(op: Operation, ta: Tensor | None, tb: Tensor | None) -> Tensor:
     )
 
 
-CROSS = OpDef(
+CROSS: OpDef = OpDef(
     "Cross",
     infer=_infer_cross,
     kernel=_cross_kernel,

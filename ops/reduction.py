@@ -151,7 +151,7 @@ def _spread_vjp(op: Operation, g: Tensor) -> Tensor:
     return create(SUM, (g,), dict(op.attrs))
 
 
-SPREAD = OpDef(
+SPREAD: OpDef = OpDef(
     "Spread",
     infer=_infer_spread,
     kernel=_spread_kernel,

@@ -316,4 +316,7 @@ def _numpy_scan(builder: Any) -> Any:
     return scan
 
 
-NUMPY = {np.cumprod: _numpy_scan(cumprod), np.cumsum: _numpy_scan(cumsum)}
+NUMPY: dict[Any, Any] = {
+    np.cumprod: _numpy_scan(cumprod),
+    np.cumsum: _numpy_scan(cumsum),
+}

@@ -141,7 +141,7 @@ def _gather_rule(op: Operation, g: Tensor) -> Tensor:
     return _unsorted("sum", g, ids, _height(rows), strict=False)
 
 
-SEGMENT_GATHER = OpDef(
+SEGMENT_GATHER: OpDef = OpDef(
     "SegmentGather",
     infer=_infer_gather,
     kernel=_gather_kernel,
