@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import GraphError
-from ..graphlib.graph import get_default_graph
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ..ops import training
@@ -166,13 +165,13 @@ class AdamOptimizer(Optimizer):
         )
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Operation:
+        # No order is asked for: reads of a variable come before a run's writes.
         writes = list(update_ops)
-        with get_default_graph().control_dependencies(update_ops):
-            for name, beta in (("beta1", self._beta1), ("beta2", self._beta2)):
-                power = self._get_non_slot_variable(f"{name}_power")
-                assert power is not None
-                factor = self._scalar(name, beta, power.dtype)
-                writes.append(assign(power, power * factor))
+        for name, beta in (("beta1", self._beta1), ("beta2", self._beta2)):
+            power = self._get_non_slot_variable(f"{name}_power")
+            assert power is not None
+            factor = self._scalar(name, beta, power.dtype)
+            writes.append(assign(power, power * factor))
         return group(*writes, name=name_scope)
 
 
