@@ -232,7 +232,7 @@ def _shape_value(inputs: Sequence[Any], attrs: Any) -> Any:
 
 def _infer_shape(inputs: Sequence[Any], attrs: Any) -> Any:
     dims = inputs[0].dims
-    return ((attrs["out_type"], None if dims is None else (len(dims),)),)
+    return ((attrs["out_type"], (None if dims is None else len(dims),)),)
 
 
 # The sizes never need the content: `inputs_shape_only` lets a plan fold them.

@@ -15,6 +15,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import create, pair, scope, shape_vector
+from ._kinds import unbroadcast
 from .array import reshape
 from .core import shape as shape_of
 from .joining import concat
@@ -518,10 +519,6 @@ def _conj(x: Tensor) -> Tensor:
     return TABLE["conj"](x) if x.dtype.is_complex else x
 
 
-def _uncrossed(grad: Tensor, x: Tensor) -> Tensor:
-    return grad if grad.dims == x.dims else TABLE["sum_to"](grad, x)
-
-
 def _cross_jvp(op: Operation, ta: Tensor | None, tb: Tensor | None) -> Tensor:
     a, b = op.inputs
     if tb is None:
@@ -539,8 +536,8 @@ CROSS: OpDef = OpDef(
     kernel=_cross_kernel,
     inputs=("a", "b"),
     vjp=(
-        lambda op, g: _uncrossed(create(CROSS, (_conj(op.inputs[1]), g)), op.inputs[0]),
-        lambda op, g: _uncrossed(create(CROSS, (g, _conj(op.inputs[0]))), op.inputs[1]),
+        lambda op, g: unbroadcast(op, 0, create(CROSS, (_conj(op.inputs[1]), g))),
+        lambda op, g: unbroadcast(op, 1, create(CROSS, (g, _conj(op.inputs[0])))),
     ),
     jvp=_cross_jvp,
     writes_out=True,
