@@ -24,12 +24,11 @@ from ..graphlib.errors import (
 )
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import compatible, text
+from .arenas import Arena
 from .plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
 __all__ = ["Executable", "Frame", "run_error"]
-
-ALIGNMENT = 64
 
 # Where a run writes an array: (argument list, position).
 Site = tuple[list[Any], int]
@@ -50,13 +49,6 @@ class Spec:
         self.value = slot.value
 
 
-def aligned_bytes(n: int) -> Any:
-    """``n`` uninitialised bytes that start at a multiple of 64."""
-    raw = np.empty(n + ALIGNMENT, dtype=np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[start : start + n]
-
-
 def _known(slot: Slot) -> tuple[int, ...]:
     """The shape of a slot that was planned, so that every dimension is known."""
     return slot.dims or ()  # type: ignore[return-value]
@@ -66,9 +58,10 @@ class Frame:
     """One binding of a plan to an arena and to a session's state."""
 
     __slots__ = (
-        "_arena",
         "_arrays",
+        "_memory",
         "_sites",
+        "arena",
         "assigned_sites",
         "collect",
         "epoch",
@@ -81,11 +74,12 @@ class Frame:
         "steps",
     )
 
-    def __init__(self, plan: Plan, state: State) -> None:
+    def __init__(self, plan: Plan, state: State, arena: Arena) -> None:
         self.plan = plan
         self.state = state
         self.epoch = state.epoch
-        self._arena = aligned_bytes(plan.arena_bytes)
+        self.arena = arena
+        self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
@@ -131,7 +125,7 @@ class Frame:
         kind = slot.kind
         if kind == ARENA:
             array = np.ndarray(
-                _known(slot), slot.dtype.dtype, buffer=self._arena, offset=slot.offset
+                _known(slot), slot.dtype.dtype, buffer=self._memory, offset=slot.offset
             )
         elif kind == CONST:
             array = slot.value
@@ -156,7 +150,7 @@ class Frame:
             view = np.ndarray(
                 dims,
                 slot.dtype.dtype,
-                buffer=self._arena,
+                buffer=self._memory,
                 offset=owner.offset + slot.offset,
                 strides=slot.strides,
             )
@@ -215,7 +209,7 @@ class Frame:
             return {}
         return {
             "work": tuple(
-                np.ndarray(dims, dtype, buffer=self._arena, offset=offset)
+                np.ndarray(dims, dtype, buffer=self._memory, offset=offset)
                 for offset, dtype, dims in step.work
             )
         }
@@ -470,7 +464,7 @@ def run_error(step: Step, arrays: Sequence[Any], error: Exception) -> Exception:
 class Executable:
     """A plan and the frames that run it, for one session."""
 
-    __slots__ = ("_frames", "_lock", "plan", "state")
+    __slots__ = ("__weakref__", "_frames", "_lock", "plan", "state")
 
     def __init__(self, plan: Plan, state: State) -> None:
         self.plan = plan
@@ -497,17 +491,47 @@ class Executable:
         """Raise FailedPreconditionError for a variable that has no value yet."""
         require_variables(self.plan, self.state)
 
+    def drop(self, arena: Arena) -> None:
+        """Forget what is bound to ``arena``, so that its memory can go."""
+        self._frames[:] = [f for f in self._frames if f.arena is not arena]
+
     def _run(self, feeds: Sequence[Any]) -> list[Any]:
-        frames = self._frames
-        state = self.state
+        frame = self._take()
         try:
-            frame = frames.pop()
-        except IndexError:
-            frame = Frame(self.plan, state)
-        if frame.epoch != state.epoch:
-            frame = Frame(self.plan, state)
-        with np.errstate(all="ignore"):
-            results = frame.run(feeds)  # a frame that failed is not used again
-        if frame.epoch == state.epoch:
-            frames.append(frame)
+            with np.errstate(all="ignore"):
+                results = frame.run(feeds)
+            # A frame that failed is not used again.
+            if frame.epoch == self.state.epoch:
+                self._frames.append(frame)
+        finally:
+            frame.arena.lock.release()
         return results
+
+    def _take(self) -> Frame:
+        """A frame whose arena is locked for this run."""
+        frames = self._frames
+        epoch = self.state.epoch
+        busy = []
+        found = None
+        while frames and found is None:
+            try:
+                frame = frames.pop()
+            except IndexError:  # another thread was faster
+                break
+            if frame.epoch != epoch:
+                continue
+            if not frame.arena.lock.acquire(False):
+                busy.append(frame)
+            elif frame.arena.retired:
+                frame.arena.lock.release()
+            else:
+                found = frame
+        frames.extend(busy)
+        if found is not None:
+            return found
+        arena = self.state.arenas.take(self.plan.arena_bytes, self)
+        try:
+            return Frame(self.plan, self.state, arena)
+        except BaseException:
+            arena.lock.release()
+            raise

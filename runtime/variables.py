@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
+from .arenas import ArenaPool
 
 __all__ = ["Cell", "ReadWriteLock", "State"]
 
@@ -42,7 +43,7 @@ class Cell:
 
 
 class State:
-    """Variables and random streams of one session.
+    """Variables, random streams and memory of one session.
 
     ``epoch`` changes whenever a variable gets new memory: whoever keeps
     pointers to variables' arrays must then fetch them anew.
@@ -52,6 +53,7 @@ class State:
         self.cells: dict[Operation, Cell] = {}
         self.epoch = 0
         self.lock = ReadWriteLock()
+        self.arenas = ArenaPool()
         self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}
         self._streams_lock = threading.Lock()
         self._entropy = np.random.SeedSequence().entropy

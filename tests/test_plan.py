@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 from dagrad.runtime.plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW
 
 
@@ -170,9 +171,9 @@ def test_ever_new_feed_shapes_keep_a_bounded_number_of_plans():
     sizes = []
     tracemalloc.start()
     try:
-        for n in range(1, 400):
+        for n in range(1, 600):
             session.run(y, {x: np.zeros((50 + n % 200, 50), np.float32)})
-            if n in (200, 399):
+            if n in (400, 599):  # the arena has reached its final size by then
                 gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
@@ -197,7 +198,9 @@ def test_no_two_live_buffers_overlap():
     for program in PROGRAMS:
         fetches, feeds = program()
         plan = plan_of(fetches, feeds)
-        placed = [s for s in plan.slots if s.kind == ARENA and s.nbytes and s.first >= 0]
+        placed = [
+            s for s in plan.slots if s.kind == ARENA and s.nbytes and s.first >= 0
+        ]
         assert placed
         for i, a in enumerate(placed):
             assert a.offset % 64 == 0
@@ -206,7 +209,9 @@ def test_no_two_live_buffers_overlap():
                 if a.group == b.group:
                     continue
                 together = a.first <= b.last and b.first <= a.last
-                apart = a.offset >= b.offset + b.nbytes or b.offset >= a.offset + a.nbytes
+                apart = (
+                    a.offset >= b.offset + b.nbytes or b.offset >= a.offset + a.nbytes
+                )
                 assert apart or not together, (a, b)
 
 
@@ -398,3 +403,30 @@ def test_a_plan_prints_its_steps():
     assert "peak" in text.splitlines()[0]
     assert len(text.splitlines()) > 20
     assert "MatMul" in text
+
+
+def test_plans_of_one_session_share_one_arena():
+    x = dg.placeholder(dg.float32, [None, 1000])
+    programs = [dg.reduce_sum(dg.exp(x * float(k))) for k in range(1, 6)]
+    session = dg.Session()
+    for rows in (10, 200, 50):
+        feed = {x: np.zeros((rows, 1000), np.float32)}
+        for y in programs:
+            assert session.run(y, feed) == rows * 1000
+    largest = session.plan(programs[0], {x: np.zeros((200, 1000), np.float32)})
+    assert session._state.arenas.nbytes == largest.arena_bytes
+
+
+def test_a_run_inside_a_run_has_an_arena_of_its_own():
+    x = dg.placeholder(dg.float32, [1000])
+    inner = dg.reduce_sum(dg.exp(x))
+    session = dg.Session()
+    feed = {x: np.zeros(1000, np.float32)}
+    expected = session.run(inner, feed)
+    executable = session._runner(inner, feed).executable([feed[x]])
+    frame = executable._take()  # as if this run were still under way
+    try:
+        assert session.run(inner, feed) == expected
+    finally:
+        frame.arena.lock.release()
+    assert session.run(inner, feed) == expected
