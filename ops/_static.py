@@ -178,7 +178,7 @@ def count(dims: Sequence[int]) -> int:
     return n
 
 
-def sizes(x: Tensor) -> list[Any]:
+def sizes(x: Tensor, who: str = "") -> list[Any]:
     """Each size of ``x``: an int where it is known, else a scalar tensor.
 
     Raises:
@@ -188,7 +188,8 @@ def sizes(x: Tensor) -> list[Any]:
     from .indexing import getitem
 
     if x.dims is None:
-        raise ShapeError(f"the rank of {x!r} must be known: use set_shape")
+        prefix = f"{who}: " if who else ""
+        raise ShapeError(f"{prefix}the rank of {x!r} must be known: use set_shape")
     if is_static(x.dims):
         return list(x.dims)
     vector = shape(x)

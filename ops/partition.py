@@ -246,7 +246,7 @@ def boolean_mask(
         inputs = (m,) if checked else (m, x)
         where = create(MASK_INDICES, inputs, {"axis": at})
         if k > 1:
-            shape = sizes_of(x)
+            shape = sizes_of(x, "boolean_mask")
             target = [*shape[:at], -1, *shape[at + k :]]
             x = reshape(x, as_vector(target, x.op.graph))
         return gather(x, where, axis=at)
@@ -311,7 +311,7 @@ def dynamic_partition(
     with scope(name, "DynamicPartition", x, p):
         indices = create_many(PARTITION_INDICES, (p,), {"num": num})
         if k != 1:
-            target = [-1, *sizes_of(x)[k:]]
+            target = [-1, *sizes_of(x, "dynamic_partition")[k:]]
             x = reshape(x, as_vector(target, x.op.graph))
         return [gather(x, i) for i in indices]
 
@@ -354,7 +354,7 @@ def dynamic_stitch(indices: Any, data: Any, name: str | None = None) -> Tensor:
             if i.dims is None or d.dims is None:
                 raise ShapeError("dynamic_stitch: all ranks must be known")
             merge(d.dims[: len(i.dims)], i.dims)
-            rest = sizes_of(d)[len(i.dims) :]
+            rest = sizes_of(d, "dynamic_stitch")[len(i.dims) :]
             rows.append(
                 d
                 if len(i.dims) == 1

@@ -192,7 +192,7 @@ def _other_factors(op: Operation) -> Tensor:
     """For each element the product of the others with its label."""
     x, ids = op.inputs[:2]
     if x.dims is None or ids.dims is None:
-        raise ShapeError("the gradient of a segment product needs known ranks")
+        raise ShapeError(op.explain("its gradient needs known ranks: use set_shape"))
     nested = len(ids.dims)
     order, back, first, last = create_many(SEGMENT_ORDER, (ids,))
     rows = x if nested == 1 else _flat_rows(x, nested)

@@ -102,7 +102,10 @@ def _along(x: Tensor, order: Tensor, axis: int) -> Tensor:
 def _to_last(x: Tensor, axis: int) -> list[int]:
     """The permutation that swaps ``axis`` and the last (its own inverse)."""
     if x.dims is None:
-        raise ShapeError(f"the rank of {x!r} must be known")
+        raise ShapeError(
+            f"sort: the gradient along axis {axis} needs the rank of {x!r}: use "
+            "set_shape"
+        )
     perm = list(range(len(x.dims)))
     perm[axis], perm[-1] = perm[-1], perm[axis]
     return perm
