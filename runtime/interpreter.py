@@ -42,19 +42,23 @@ def interpret(
         values[i] = state.cell(op).array
     dying = _last_uses(plan)
     alive: dict[int, int] = {}
+    births: list[list[tuple[int, int]]] = []  # (slot, bytes) made at each step
+    live = 0
     started = time.perf_counter()
     for number, step in enumerate(plan.steps):
         begin = time.perf_counter()
         _run_step(plan, state, step, values)
         end = time.perf_counter()
         if report is not None:
-            made = 0
-            for s in step.outputs:
-                slot = plan.slots[s]
-                array = values[s]
-                if slot.owner == s and isinstance(array, np.ndarray):
-                    alive[s] = array.nbytes
-                    made += array.nbytes
+            born = [
+                (s, values[s].nbytes)
+                for s in step.outputs
+                if plan.slots[s].owner == s and isinstance(values[s], np.ndarray)
+            ]
+            births.append(born)
+            alive.update(born)
+            made = sum(n for _, n in born)
+            live += made
             report.steps.append(
                 StepReport(
                     name=step.name,
@@ -63,21 +67,43 @@ def interpret(
                     start=begin - started,
                     seconds=end - begin,
                     output_bytes=made,
-                    live_bytes=sum(alive.values()),
+                    live_bytes=live,
                     shapes=tuple(
                         str(getattr(values[s], "shape", "")) for s in step.outputs
                     ),
                 )
             )
-            report.note_live(
-                {plan.slots[s].name: (plan.slots[s].spec, n) for s, n in alive.items()}
-            )
         for s in dying[number]:
             values[s] = None
-            alive.pop(s, None)
+            live -= alive.pop(s, 0)
     if report is not None:
         report.seconds = time.perf_counter() - started
+        _note_peak(plan, report, births, dying)
     return [_leave(values[s]) for s in plan.fetches]
+
+
+def _note_peak(
+    plan: Plan,
+    report: RunReport,
+    births: list[list[tuple[int, int]]],
+    dying: list[list[int]],
+) -> None:
+    """The most bytes alive at once, and what was alive then."""
+    if not report.steps:
+        return
+    report.peak_bytes = max(s.live_bytes for s in report.steps)
+    at = next(
+        i for i, s in enumerate(report.steps) if s.live_bytes == report.peak_bytes
+    )
+    alive: dict[int, int] = {}
+    for step in range(at + 1):
+        alive.update(births[step])
+        if step < at:
+            for s in dying[step]:
+                alive.pop(s, None)
+    report.peak_set = {
+        plan.slots[s].name: (plan.slots[s].spec, n) for s, n in alive.items()
+    }
 
 
 def _run_step(plan: Plan, state: State, step: Step, values: list[Any]) -> None:

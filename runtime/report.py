@@ -41,13 +41,6 @@ class RunReport:
     peak_bytes: int = 0
     peak_set: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def note_live(self, live: dict[str, tuple[str, int]]) -> None:
-        """Remember ``live`` if it is the peak so far."""
-        total = sum(n for _, n in live.values())
-        if total > self.peak_bytes:
-            self.peak_bytes = total
-            self.peak_set = live
-
     def by_type(self) -> dict[str, tuple[int, float]]:
         """Op type -> (count, seconds), slowest first."""
         totals: dict[str, tuple[int, float]] = {}
