@@ -8,7 +8,7 @@ not known before the run), or None for unknown rank.  :class:`TensorShape` and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import ShapeError
 
@@ -27,7 +27,7 @@ def text(dims: Dims) -> str:
     return "(" + ", ".join("?" if d is None else str(d) for d in dims) + ")"
 
 
-def is_static(dims: Dims) -> bool:
+def is_static(dims: Dims) -> TypeGuard[tuple[int, ...]]:
     """Whether rank and every dimension are known."""
     return dims is not None and None not in dims
 

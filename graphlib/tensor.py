@@ -366,6 +366,7 @@ def known_dims(t: Any) -> Dims:
         return tuple(value)
     if value is not None:
         return tuple(int(v) for v in np.asarray(value).reshape(-1))
-    if t.dims is not None and len(t.dims) == 1 and t.dims[0] is not None:
-        return (None,) * t.dims[0]
+    dims: Dims = t.dims
+    if dims is not None and len(dims) == 1 and dims[0] is not None:
+        return (None,) * dims[0]
     return None

@@ -302,8 +302,7 @@ def _weak_dtype(strong: DType, value: Any) -> DType:
             return promote_weak(strong, python)
     else:
         array = value
-    if not isinstance(array, (np.ndarray, np.generic)):
-        array = np.asarray(value)
+    array = np.asarray(array)
     own = as_dtype(array.dtype)
     if (own.kind >= 2 or array.ndim == 0) and 0 <= own.kind <= strong.kind:
         return strong

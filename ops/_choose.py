@@ -56,7 +56,7 @@ def choose(xp: Any, c: Any, x: Any, y: Any, out: Any = None, work: Any = None) -
 
 def _fits(a: Any, out: Any) -> bool:
     """Whether ``a`` is a scalar or is read tile by tile beside ``out``."""
-    return a.ndim == 0 or (a.shape == out.shape and a.flags.c_contiguous)
+    return bool(a.ndim == 0 or (a.shape == out.shape and a.flags.c_contiguous))
 
 
 def _by_bits(c: Any, x: Any, y: Any, out: Any, word: Any, work: Any) -> None:

@@ -187,9 +187,9 @@ CAST = OpDef(
     kernel=_cast_kernel,
     inputs=("x",),
     vjp=(_cast_rule,),
-    jvp=lambda op, t: cast(t, op.outputs[0].dtype)
-    if op.outputs[0].dtype.is_inexact
-    else None,
+    jvp=lambda op, t: (
+        cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
+    ),
     writes_out=True,
     elementwise=True,
     shape_math=True,
@@ -344,7 +344,7 @@ def _sum_to_rule(op: Operation, g: Tensor) -> Tensor:
     return broadcast_to(g, shape_tensor(op.inputs[0]))
 
 
-SUM_TO = OpDef(
+SUM_TO: OpDef = OpDef(
     "SumTo",
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
@@ -376,7 +376,7 @@ def _infer_broadcast_to(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((x.dtype, dims),)
 
 
-BROADCAST_TO = OpDef(
+BROADCAST_TO: OpDef = OpDef(
     "BroadcastTo",
     infer=_infer_broadcast_to,
     kernel=lambda xp, x, sizes, out=None: xp.broadcast_to(
@@ -506,8 +506,9 @@ ADD_N = OpDef(
     inplace=(0, 1),
     writes_out=True,
     elementwise=True,
-    flops=lambda ins, outs, attrs: (len(ins) - 1)
-    * int(np.prod([d or 0 for d in outs[0].dims or ()])),
+    flops=lambda ins, outs, attrs: (
+        (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
+    ),
     doc="the sum of tensors of one shape",
 )
 
