@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .composites import scalar_mul
 from .ops.activations import log_sigmoid, sigmoid, softplus, softsign
 from .ops.complexes import angle, conj, imag, real
 from .ops.core import add_n
@@ -14,6 +15,7 @@ from .ops.elementwise import (
     mod,
     multiply,
     negative,
+    reciprocal_no_nan,
     square,
     squared_difference,
     subtract,
@@ -121,13 +123,14 @@ __all__ = [
     "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lgamma", "log", "log1p",
     "log_sigmoid", "log_softmax", "logical_and", "logical_not", "logical_or",
     "logical_xor", "maximum", "minimum", "mod", "multiply", "ndtri", "negative",
-    "not_equal", "polygamma", "pow", "real", "reciprocal", "reduce_all", "reduce_any",
-    "reduce_euclidean_norm", "reduce_logsumexp", "reduce_max", "reduce_mean",
-    "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "rint",
-    "round", "rsqrt", "segment_max", "segment_mean", "segment_min", "segment_prod",
-    "segment_sum", "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "softsign",
-    "sqrt", "square", "squared_difference", "subtract", "tan", "tanh", "top_k",
-    "truediv", "unsorted_segment_max", "unsorted_segment_mean", "unsorted_segment_min",
+    "not_equal", "polygamma", "pow", "real", "reciprocal", "reciprocal_no_nan",
+    "reduce_all", "reduce_any", "reduce_euclidean_norm", "reduce_logsumexp",
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std",
+    "reduce_sum", "reduce_variance", "rint", "round", "rsqrt", "scalar_mul",
+    "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum",
+    "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "softsign", "sqrt",
+    "square", "squared_difference", "subtract", "tan", "tanh", "top_k", "truediv",
+    "unsorted_segment_max", "unsorted_segment_mean", "unsorted_segment_min",
     "unsorted_segment_prod", "unsorted_segment_sqrt_n", "unsorted_segment_sum", "xdivy",
     "xlogy", "zero_fraction", "zeta",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .ops.activations import (
+    crelu,
     elu,
     gelu,
     leaky_relu,
@@ -18,6 +19,12 @@ from .ops.activations import (
     swish as silu,
 )
 from .ops.array import depth_to_space, space_to_batch, space_to_depth
+from .ops.candidates import (
+    log_uniform_candidate_sampler,
+    nce_loss,
+    sampled_softmax_loss,
+    uniform_candidate_sampler,
+)
 from .ops.conv import (
     atrous_conv2d,
     atrous_conv2d_transpose,
@@ -82,18 +89,19 @@ __all__ = [
     "avg_pool3d", "batch_norm_with_global_normalization", "batch_normalization",
     "bias_add", "conv1d", "conv1d_transpose", "conv2d", "conv2d_backprop_filter",
     "conv2d_backprop_input", "conv2d_transpose", "conv3d", "conv3d_backprop_filter",
-    "conv3d_transpose", "convolution", "depth_to_space", "depthwise_conv2d",
+    "conv3d_transpose", "convolution", "crelu", "depth_to_space", "depthwise_conv2d",
     "depthwise_conv2d_native", "depthwise_conv2d_native_backprop_filter",
     "depthwise_conv2d_native_backprop_input", "dropout", "elu", "embedding_lookup",
     "fused_batch_norm", "gelu", "in_top_k", "l2_loss", "l2_normalize", "leaky_relu",
-    "local_response_normalization", "log_poisson_loss", "log_softmax", "lrn",
-    "max_pool", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool_with_argmax",
-    "moments", "pool", "relu", "relu6", "relu_layer", "selu", "separable_conv2d",
+    "local_response_normalization", "log_poisson_loss", "log_softmax",
+    "log_uniform_candidate_sampler", "lrn", "max_pool", "max_pool1d", "max_pool2d",
+    "max_pool3d", "max_pool_with_argmax", "moments", "nce_loss", "pool", "relu",
+    "relu6", "relu_layer", "sampled_softmax_loss", "selu", "separable_conv2d",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "silu", "softmax",
     "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2",
     "softplus", "softsign", "space_to_batch", "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "top_k",
-    "weighted_cross_entropy_with_logits", "weighted_moments", "xw_plus_b",
-    "zero_fraction",
+    "uniform_candidate_sampler", "weighted_cross_entropy_with_logits",
+    "weighted_moments", "xw_plus_b", "zero_fraction",
 ]
 # fmt: on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .ops.candidates import log_uniform_candidate_sampler, uniform_candidate_sampler
 from .ops.random import (
     get_seed,
     set_random_seed,
@@ -32,7 +33,8 @@ from .ops.sampling import (
 
 # fmt: off
 __all__ = [
-    "bernoulli", "categorical", "gamma", "get_seed", "multinomial", "normal", "poisson",
-    "set_random_seed", "shuffle", "truncated_normal", "uniform",
+    "bernoulli", "categorical", "gamma", "get_seed", "log_uniform_candidate_sampler",
+    "multinomial", "normal", "poisson", "set_random_seed", "shuffle",
+    "truncated_normal", "uniform", "uniform_candidate_sampler",
 ]
 # fmt: on

@@ -1,1 +1,7 @@
 """Where some TF1 programs import from; use the names in :mod:`dagrad` itself."""
+
+from __future__ import annotations
+
+from . import framework, util
+
+__all__ = ["framework", "util"]

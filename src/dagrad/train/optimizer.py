@@ -329,15 +329,17 @@ def make_slot(primary: Any, value: Any, name: str, validate: bool) -> Variable:
 
 
 def _flat(values: Any) -> list[Any]:
-    """The variables in nested lists, tuples and dicts."""
+    """The variables in nested lists, tuples, dicts, sets and iterators."""
     flat: list[Any] = []
     stack = [values]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
             stack.extend(reversed(item.values()))
-        elif isinstance(item, (list, tuple)):
-            stack.extend(reversed(item))
+        elif isinstance(item, Iterable) and not isinstance(
+            item, (str, Tensor, Variable, np.ndarray)
+        ):
+            stack.extend(reversed(list(item)))
         else:
             flat.append(item)
     return flat
