@@ -30,12 +30,19 @@ class ShapeError(DagradError, ValueError):
     """Shapes that cannot fit each other, found while building or running."""
 
 
-class DTypeError(DagradError, TypeError):
-    """A dtype that an operation does not take, or two that do not promote."""
+class DTypeError(DagradError, TypeError, ValueError):
+    """A dtype that an operation does not take, or two that do not promote.
+
+    Both a TypeError and a ValueError, since TF1 raises now the one, now the other.
+    """
 
 
 class GraphError(DagradError, ValueError):
     """Misuse of a graph: another graph's tensor, a bad name, a finalized graph."""
+
+
+class FinalizedError(GraphError, RuntimeError):
+    """A finalized graph was to be changed."""
 
 
 class MissingNameError(DagradError, KeyError):
@@ -80,6 +87,10 @@ class FailedPreconditionError(OpError):
 
 class FeedError(InvalidArgumentError):
     """A feed with a wrong key, shape, dtype or value, or a missing feed."""
+
+
+class FeedTypeError(FeedError, TypeError):
+    """A key that cannot be fed, or a value of a type that cannot."""
 
 
 class FetchError(DagradError, TypeError, ValueError):

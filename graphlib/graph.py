@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DagradError, GraphError, MissingNameError
+from .errors import DagradError, FinalizedError, GraphError, MissingNameError
 from .opdef import OpDef
 from .operation import Operation, explain
 from .operators import TABLE
@@ -118,7 +118,7 @@ class Graph:
             controls = tuple(c for c in controls if c not in made)
         with self._lock:
             if self._finalized:
-                raise GraphError(
+                raise FinalizedError(
                     f"the graph is finalized: cannot add {opdef.type} "
                     f'"{name or opdef.type}" at {resolve(mark)}'
                 )

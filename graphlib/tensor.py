@@ -98,6 +98,7 @@ class Tensor:
         """The operations that read this tensor, in order of creation."""
         return list(self._consumers or ())
 
+    @property
     def value_index(self) -> int:
         """The index among the operation's outputs."""
         return self.index

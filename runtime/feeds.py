@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.dtypes import DType
-from ..graphlib.errors import DagradError, FeedError
+from ..graphlib.errors import DagradError, FeedError, FeedTypeError
 from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import compatible, text
@@ -27,7 +27,7 @@ def feed_key(graph: Graph, key: Any) -> Tensor:
     try:
         element = graph.as_graph_element(key, allow_operation=False)
     except (DagradError, TypeError) as error:
-        raise FeedError(f"cannot use {key!r} as a feed key: {error}") from None
+        raise FeedTypeError(f"cannot use {key!r} as a feed key: {error}") from None
     assert isinstance(element, Tensor)
     if not graph.is_feedable(element):
         raise FeedError(f"{element!r} may not be fed")
@@ -98,7 +98,7 @@ def check_shape(tensor: Tensor, value: np.ndarray[Any, Any]) -> None:
 
 def _as_array(tensor: Tensor, value: Any, dtype: DType) -> Any:
     if isinstance(value, (Tensor, Operation)) or hasattr(value, "_as_tensor"):
-        raise FeedError(
+        raise FeedTypeError(
             f"cannot feed {value!r} for {tensor.op.describe()}: a feed must be an "
             "array or number; session.run(tensor) gives a tensor's value",
             tensor.op,

@@ -12,6 +12,7 @@ import numpy as np
 from ..graphlib.errors import (
     DeadlineExceededError,
     FeedError,
+    FeedTypeError,
     FetchError,
     SessionClosedError,
 )
@@ -397,7 +398,7 @@ def get_default_session() -> Session | None:
 
 def _check_feed_dict(feed_dict: Any) -> None:
     if isinstance(feed_dict, _LEAVES) or not isinstance(feed_dict, Mapping):
-        raise FeedError(
+        raise FeedTypeError(
             f"feed_dict must be a dict from tensors to values, not {feed_dict!r}; "
             "to fetch several things at once write session.run([a, b])"
         )
@@ -405,7 +406,7 @@ def _check_feed_dict(feed_dict: Any) -> None:
         try:
             hash(key)
         except TypeError:
-            raise FeedError(f"{key!r} cannot be a feed key") from None
+            raise FeedTypeError(f"{key!r} cannot be a feed key") from None
 
 
 def _structure(item: Any) -> Any:
