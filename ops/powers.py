@@ -135,6 +135,8 @@ def _power_scalar_kernel(xp: Any, x: Any, *, exponent: Any, out: Any = None) -> 
     """x^a; the common exponents without ``power``, which is twenty times as slow."""
     if exponent == 2:
         return xp.square(x, out)
+    if exponent == 1:
+        return xp.positive(x, out)
     if exponent == 3:
         squared = xp.square(x, out)
         return xp.multiply(squared, x, out)
@@ -159,6 +161,8 @@ def _power_scalar_kernel(xp: Any, x: Any, *, exponent: Any, out: Any = None) -> 
 
 def _power_scalar_partial(op: Operation) -> Tensor:
     e = op._attrs["exponent"]
+    if e == 0:
+        return TABLE["zeros_like"](op.inputs[0])  # type: ignore[no-any-return]
     return multiply(_power_scalar(op.inputs[0], e - 1, None), float(e))
 
 
@@ -180,12 +184,10 @@ POWER_SCALAR = pointwise(
 
 def _power_scalar(x: Tensor, exponent: Any, name: str | None) -> Tensor:
     """x^a for a Python number: no logarithm is ever needed for a derivative."""
-    if exponent == 0:
-        return TABLE["ones_like"](x, name=name)  # type: ignore[no-any-return]
-    if exponent == 1:
-        from .core import identity
-
-        return x if name is None else identity(x, name)
+    if name is None and exponent == 0:
+        return TABLE["ones_like"](x)  # type: ignore[no-any-return]
+    if name is None and exponent == 1:
+        return x
     return create(POWER_SCALAR, (x,), {"exponent": exponent}, name)
 
 
