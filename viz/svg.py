@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..graphlib.errors import DagradError
-from .theme import clean, short
+from .theme import FONT_STACK, clean, short
 
 __all__ = ["DrawingError", "draw", "to_svg"]
 
@@ -141,6 +141,8 @@ def _tidy(text: str, title: str) -> str:
                 label.text = (label.text or "").strip()
                 label.set("x", f"{float(label.get('x', '0')) + 3:g}")
     _raise_scope_labels(root)
+    for text_element in root.iter(f"{{{_SVG}}}text"):
+        text_element.set("font-family", FONT_STACK)  # fonts of the layout's widths
     own = ElementTree.Element(f"{{{_SVG}}}title")
     own.text = short(title, 200) or "dagrad graph"
     root.insert(0, own)

@@ -27,7 +27,7 @@ __all__ = [
 #: One of the fonts whose widths the layout program knows.
 FONT = "Helvetica"
 #: The same for SVG that is written here.
-FONT_STACK = "Helvetica, Arial, sans-serif"
+FONT_STACK = "Helvetica, Arial, Liberation Sans, sans-serif"
 
 TEXT = "#1b1f24"
 MUTED = "#59636e"
