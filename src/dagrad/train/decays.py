@@ -10,6 +10,7 @@ from ..graphlib.errors import GraphError, ShapeError
 from ..graphlib.tensor import Tensor, as_tensor
 from ..ops._build import scope
 from ..ops.core import cast
+from ..ops.elementwise import multiply
 from ..ops.gather import gather
 from ..ops.joining import stack
 from ..ops.logical import equal, where
@@ -212,7 +213,8 @@ def cosine_decay(
         rate = as_tensor(learning_rate, name="learning_rate")
         step = _step(global_step, rate, "cosine_decay")
         share = minimum(_share(step, decay_steps), 1.0)
-        return rate * ((1.0 - alpha) * (0.5 * (1.0 + cos(math.pi * share))) + alpha)
+        factor = 0.5 * (1.0 + cos(math.pi * share))
+        return multiply(rate, (1.0 - alpha) * factor + alpha)
 
 
 def cosine_decay_restarts(
@@ -256,7 +258,8 @@ def cosine_decay_restarts(
         count = where(constant, even, grown)
         share = where(constant, share - even, rest)
         height = 0.5 * pow_(cast(m_mul, rate.dtype), count)
-        return rate * ((1.0 - alpha) * (height * (1.0 + cos(math.pi * share))) + alpha)
+        factor = height * (1.0 + cos(math.pi * share))
+        return multiply(rate, (1.0 - alpha) * factor + alpha)
 
 
 def linear_cosine_decay(
@@ -283,7 +286,7 @@ def linear_cosine_decay(
         step = _step(global_step, rate, "linear_cosine_decay")
         share = minimum(_share(step, decay_steps), 1.0)
         wave = 0.5 * (1.0 + cos(2.0 * math.pi * num_periods * share))
-        return rate * ((alpha + (1.0 - share)) * wave + beta)
+        return multiply(rate, (alpha + (1.0 - share)) * wave + beta)
 
 
 def noisy_linear_cosine_decay(
@@ -308,4 +311,4 @@ def noisy_linear_cosine_decay(
         spread = sqrt(cast(initial_variance, rate.dtype) / shrink)
         noise = random_normal([], dtype=rate.dtype) * spread
         wave = 0.5 * (1.0 + cos(2.0 * math.pi * num_periods * share))
-        return rate * ((alpha + (1.0 - share) + noise) * wave + beta)
+        return multiply(rate, (alpha + (1.0 - share) + noise) * wave + beta)

@@ -241,7 +241,7 @@ class Optimizer:
                 else:
                     found = as_tensor(value, dtype, name=name)
             self._scalars[key] = found
-        return found  # type: ignore[no-any-return]
+        return found
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Variable:
         """The slot ``slot_name`` of ``var``, zero at first."""
