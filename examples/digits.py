@@ -191,7 +191,8 @@ def run(
         save(session, weights)
         plan = step_plan(session, net, *train)
         if name == "convnet":
-            net.graph.to_svg(out / "graph.svg", title="A convnet and its training")
+            title = "A convnet and its training"
+            net.graph.to_svg(out / "graph.svg", title=title, max_nodes=45)
             trace = MemoryTrace.of_plan(plan)
             title = "Live bytes of a training step"
             tf.viz.render(trace, out / "memory.svg", title=title)

@@ -23,7 +23,7 @@ from ..graphlib.errors import DTypeError, GraphError, InvalidArgumentError, Shap
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import is_static, size, text
+from ..graphlib.shapes import Dims, as_dims, is_static, size, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, graph_of, scope, shape_tensor, shape_vector
 from .core import broadcast_to, cast
@@ -129,20 +129,27 @@ def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
         return create(FILL, (sizes, scalar), None, name)
 
 
+def _python_sizes(shape: Any) -> Dims:
+    """A shape that no tensor is part of; None for any other."""
+    try:
+        return as_dims(shape)
+    except (TypeError, ShapeError):
+        return None  # a negative size is reported with the op's name
+
+
 def _filled(value: int, shape: Any, dtype: Any, name: str | None, who: str) -> Tensor:
     wanted = as_dtype(dtype)
     element: Any = "" if wanted is string else wanted.dtype.type(value)
     if wanted is string and value:
         raise DTypeError(f"{who}: strings have no number one")
     with scope(name, who, shape) as full:
+        given = _python_sizes(shape)
+        if is_static(given) and 0 < (size(given) or 0) < _SMALL:
+            return constant(element, wanted, given, name=full)
         sizes = shape_vector(shape, name="shape_as_tensor")
         dims = known_dims(sizes)
         if dims is not None and any(d is not None and d < 0 for d in dims):
             raise ShapeError(f"{who}: sizes must be >= 0: {text(dims)}")
-        if sizes.op.type == "Const" and is_static(dims):
-            count = size(dims) or 0
-            if count and count < _SMALL:
-                return constant(element, wanted, dims, name=full, graph=sizes.graph)
         scalar = constant(element, wanted, name="Const", graph=sizes.graph)
         return create(FILL, (sizes, scalar), None, full)
 
