@@ -237,10 +237,10 @@ class Tensor:
         return TABLE["pow"](other, self)  # type: ignore[no-any-return]
 
     def __matmul__(self, other: Any) -> Tensor:
-        return TABLE["matmul"](self, other)  # type: ignore[no-any-return]
+        return TABLE["matmul"](self, other, name="matmul")  # type: ignore[no-any-return]
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return TABLE["matmul"](other, self)  # type: ignore[no-any-return]
+        return TABLE["matmul"](other, self, name="matmul")  # type: ignore[no-any-return]
 
     def __neg__(self) -> Tensor:
         return TABLE["neg"](self)  # type: ignore[no-any-return]

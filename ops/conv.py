@@ -506,8 +506,8 @@ def separable_conv2d(
             f"separable_conv2d: the pointwise filter must be (1, 1, c * m, o), "
             f"not {text(point.dims)}"
         )
-    with scope(name, "separable_conv2d", x):
+    with scope(name, "separable_conv2d", x) as whole:
         y = depthwise_conv2d(
             x, deep, strides, padding, rate, "depthwise", data_format, dilations
         )
-        return conv2d(y, point, 1, "VALID", data_format=data_format)
+        return conv2d(y, point, 1, "VALID", data_format=data_format, name=whole)

@@ -179,7 +179,7 @@ def weighted_cross_entropy_with_logits(
 
     z = targets if labels is None else labels
     mul, sub = TABLE["mul"], TABLE["sub"]
-    with scope(name, "logistic_loss", z, logits):
+    with scope(name, "logistic_loss", z, logits) as whole:
         x, t = operands(logits, z)
         if not compatible(x.dims, t.dims):
             raise ShapeError(
@@ -187,7 +187,8 @@ def weighted_cross_entropy_with_logits(
                 "be the same"
             )
         hit = mul(mul(t, pos_weight), softplus(TABLE["neg"](x)))
-        return TABLE["add"](hit, mul(sub(1.0, t), softplus(x)))  # type: ignore[no-any-return]
+        miss = mul(sub(1.0, t), softplus(x))
+        return TABLE["add"](hit, miss, whole)  # type: ignore[no-any-return]
 
 
 def log_poisson_loss(

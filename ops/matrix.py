@@ -279,12 +279,12 @@ def diag(diagonal: Any, name: str | None = None) -> Tensor:
     Shapes: (d1, ..., dk) -> (d1, ..., dk, d1, ..., dk).
     """
     x = as_tensor(diagonal)
-    with scope(name, "Diag", x):
+    with scope(name, "Diag", x) as whole:
         if x.dims is not None and len(x.dims) == 1:
-            return matrix_diag(x)
+            return matrix_diag(x, whole)
         sizes = shape_of(x)
         matrix = matrix_diag(reshape(x, [-1]))
-        return reshape(matrix, concat([sizes, sizes], 0))
+        return reshape(matrix, concat([sizes, sizes], 0), name=whole)
 
 
 def diag_part(input: Any, name: str | None = None) -> Tensor:
@@ -317,8 +317,8 @@ def trace(x: Any, name: str | None = None) -> Tensor:
         ShapeError: rank below 2.
     """
     x = as_tensor(x)
-    with scope(name, "Trace", x):
-        return reduce_sum(matrix_diag_part(x), -1)
+    with scope(name, "Trace", x) as whole:
+        return reduce_sum(matrix_diag_part(x), -1, name=whole)
 
 
 # -- triangles -------------------------------------------------------------------------

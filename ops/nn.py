@@ -209,16 +209,16 @@ def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Ten
     """x @ weights + biases: (n, i), (i, o), (o,) -> (n, o)."""
     from .linalg import matmul
 
-    with scope(name, "xw_plus_b", x, weights, biases):
-        return bias_add(matmul(x, weights), biases)
+    with scope(name, "xw_plus_b", x, weights, biases) as whole:
+        return bias_add(matmul(x, weights), biases, name=whole)
 
 
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
     """relu(x @ weights + biases): (n, i), (i, o), (o,) -> (n, o)."""
     from .activations import relu
 
-    with scope(name, "relu_layer", x, weights, biases):
-        return relu(xw_plus_b(x, weights, biases))
+    with scope(name, "relu_layer", x, weights, biases) as whole:
+        return relu(xw_plus_b(x, weights, biases), name=whole)
 
 
 # -- dropout -----------------------------------------------------------------

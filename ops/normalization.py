@@ -53,10 +53,11 @@ def l2_normalize(
     from .reduction import reduce_sum
     from .rounding import maximum
 
-    with scope(name, "l2_normalize", x):
+    with scope(name, "l2_normalize", x) as whole:
         t = inexact(x)
         total = reduce_sum(square(t), dim if axis is None else axis, True)
-        return TABLE["mul"](t, rsqrt(maximum(total, epsilon)))  # type: ignore[no-any-return]
+        scale = rsqrt(maximum(total, epsilon))
+        return TABLE["mul"](t, scale, whole)  # type: ignore[no-any-return]
 
 
 def local_response_normalization(
@@ -83,7 +84,7 @@ def local_response_normalization(
     radius = int(depth_radius)
     taps = 2 * radius + 1
     mul = TABLE["mul"]
-    with scope(name, "LRN", input):
+    with scope(name, "LRN", input) as whole:
         x = inexact(input)
         # The sum of a window is its mean, padding counted, times its size.
         attrs = {
@@ -95,7 +96,7 @@ def local_response_normalization(
         }
         mean = create(AVG_POOL, (square(x),), attrs)
         total = TABLE["add"](mul(mean, float(alpha) * taps), float(bias))
-        return mul(x, TABLE["pow"](total, -float(beta)))  # type: ignore[no-any-return]
+        return mul(x, TABLE["pow"](total, -float(beta)), whole)  # type: ignore[no-any-return]
 
 
 lrn = local_response_normalization

@@ -347,7 +347,7 @@ def dynamic_stitch(indices: Any, data: Any, name: str | None = None) -> Tensor:
         )
     where = [integers(i, "dynamic_stitch: indices") for i in alike(indices, "indices")]
     values = alike(data, "dynamic_stitch")
-    with scope(name, "DynamicStitch", *values):
+    with scope(name, "DynamicStitch", *values) as whole:
         rows = []
         rest: list[Any] = []
         for i, d in zip(where, values):
@@ -366,7 +366,7 @@ def dynamic_stitch(indices: Any, data: Any, name: str | None = None) -> Tensor:
         tail = as_vector(rest, at.op.graph)
         shape = concat([create(STITCH_SIZE, (at,)), tail], 0)
         inputs = (expand_dims(at, 1), updates, shape)
-        return create(SCATTER_ND, inputs, {"batch_dims": 0, "last": True})
+        return create(SCATTER_ND, inputs, {"batch_dims": 0, "last": True}, whole)
 
 
 # -- sequences -----------------------------------------------------------------

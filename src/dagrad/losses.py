@@ -159,11 +159,11 @@ def compute_weighted_loss(
             total = reduce_sum(result)
             if reduction == Reduction.MEAN:
                 everywhere = broadcast_to(scale, shape(values))
-                total = div_no_nan(total, reduce_sum(everywhere))
+                total = div_no_nan(total, reduce_sum(everywhere), "value")
             elif reduction == Reduction.SUM_OVER_BATCH_SIZE:
-                total = div_no_nan(total, cast(size(values), values.dtype))
+                total = div_no_nan(total, cast(size(values), values.dtype), "value")
             elif reduction == Reduction.SUM_BY_NONZERO_WEIGHTS:
-                total = div_no_nan(total, _count(scale, values))
+                total = div_no_nan(total, _count(scale, values), "value")
             result = total
         result = cast(result, dtype)
     add_loss(result, loss_collection)
@@ -245,10 +245,10 @@ def mean_squared_error(
     Raises:
         ShapeError: the shapes do not fit.
     """
-    with _scope(scope, "mean_squared_error", predictions, labels, weights):
+    with _scope(scope, "mean_squared_error", predictions, labels, weights) as scope:
         y, p = _both(labels, predictions)
         values = squared_difference(p, y)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def absolute_difference(
@@ -263,10 +263,10 @@ def absolute_difference(
 
     Arguments as in :func:`mean_squared_error`.
     """
-    with _scope(scope, "absolute_difference", predictions, labels, weights):
+    with _scope(scope, "absolute_difference", predictions, labels, weights) as scope:
         y, p = _both(labels, predictions)
         values = abs_(p - y)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def huber_loss(
@@ -285,12 +285,12 @@ def huber_loss(
     Reference:
         Huber, Robust estimation of a location parameter, 1964.
     """
-    with _scope(scope, "huber_loss", predictions, labels, weights):
+    with _scope(scope, "huber_loss", predictions, labels, weights) as scope:
         y, p = _both(labels, predictions)
         error = abs_(p - y)
         near = minimum(error, delta)
         values = 0.5 * square(near) + delta * (error - near)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def cosine_distance(
@@ -314,10 +314,10 @@ def cosine_distance(
     axis = dim if axis is None else axis
     if axis is None:
         raise GraphError("cosine_distance needs an axis")
-    with _scope(scope, "cosine_distance_loss", predictions, labels, weights):
+    with _scope(scope, "cosine_distance_loss", predictions, labels, weights) as scope:
         y, p = _both(labels, predictions)
         values = 1.0 - reduce_sum(p * y, axis=axis, keepdims=True)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 # -- classification ------------------------------------------------------------
@@ -336,10 +336,10 @@ def log_loss(
 
     Other arguments as in :func:`mean_squared_error`; p are probabilities.
     """
-    with _scope(scope, "log_loss", predictions, labels, weights):
+    with _scope(scope, "log_loss", predictions, labels, weights) as scope:
         y, p = _both(labels, predictions)
         values = -y * log(p + epsilon) - (1.0 - y) * log(1.0 - p + epsilon)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def hinge_loss(
@@ -354,10 +354,10 @@ def hinge_loss(
 
     Other arguments as in :func:`mean_squared_error`.
     """
-    with _scope(scope, "hinge_loss", logits, labels, weights):
+    with _scope(scope, "hinge_loss", logits, labels, weights) as scope:
         y, p = _both(labels, logits)
         values = relu(1.0 - (2.0 * y - 1.0) * p)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def sigmoid_cross_entropy(
@@ -383,12 +383,12 @@ def sigmoid_cross_entropy(
     """
     with _scope(
         scope, "sigmoid_cross_entropy_loss", logits, multi_class_labels, weights
-    ):
+    ) as scope:
         y, p = _both(multi_class_labels, logits)
         if label_smoothing > 0:
             y = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
         values = sigmoid_cross_entropy_with_logits(labels=y, logits=p)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def softmax_cross_entropy(
@@ -412,13 +412,15 @@ def softmax_cross_entropy(
     Raises:
         ShapeError: the shapes do not fit.
     """
-    with _scope(scope, "softmax_cross_entropy_loss", logits, onehot_labels, weights):
+    with _scope(
+        scope, "softmax_cross_entropy_loss", logits, onehot_labels, weights
+    ) as scope:
         y, p = _both(onehot_labels, logits)
         if label_smoothing > 0:
             classes = cast(shape(y)[1], p.dtype)
             y = y * (1.0 - label_smoothing) + label_smoothing / classes
         values = softmax_cross_entropy_with_logits_v2(labels=stop_gradient(y), logits=p)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)
 
 
 def sparse_softmax_cross_entropy(
@@ -440,9 +442,11 @@ def sparse_softmax_cross_entropy(
     Raises:
         ShapeError: the shapes do not fit.
     """
-    with _scope(scope, "sparse_softmax_cross_entropy_loss", logits, labels, weights):
+    with _scope(
+        scope, "sparse_softmax_cross_entropy_loss", logits, labels, weights
+    ) as scope:
         p, y = as_tensor(logits), as_tensor(labels)
         if p.dims is not None and y.dims is not None and len(y.dims) == len(p.dims):
             y = squeeze(y, [-1])
         values = sparse_softmax_cross_entropy_with_logits(labels=y, logits=p)
-        return compute_weighted_loss(values, weights, None, loss_collection, reduction)
+        return compute_weighted_loss(values, weights, scope, loss_collection, reduction)

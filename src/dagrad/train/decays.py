@@ -68,11 +68,12 @@ def exponential_decay(
     Raises:
         GraphError: ``global_step`` is None.
     """
-    with scope(name, "ExponentialDecay", learning_rate, global_step):
+    with scope(name, "ExponentialDecay", learning_rate, global_step) as whole:
         rate = as_tensor(learning_rate, name="learning_rate")
         step = _step(global_step, rate, "exponential_decay")
         factor = cast(decay_rate, rate.dtype)
-        return rate * pow_(factor, _share(step, decay_steps, staircase))
+        power = pow_(factor, _share(step, decay_steps, staircase))
+        return multiply(rate, power, name=whole)
 
 
 def natural_exp_decay(
