@@ -22,6 +22,7 @@ from .ops.decompositions import (
     matrix_triangular_solve as triangular_solve,
 )
 from .ops.einsum import einsum, tensordot
+from .ops.exponential import expm
 from .ops.linalg import matmul, matvec
 from .ops.matrix import (
     adjoint,
@@ -53,13 +54,12 @@ from .ops.matrix import (
 )
 from .ops.normalization import l2_normalize
 from .ops.spectral import (
-    expm,
+    matrix_solve_ls as lstsq,
+)
+from .ops.spectral import (
     pinv,
     qr,
     svd,
-)
-from .ops.spectral import (
-    matrix_solve_ls as lstsq,
 )
 from .ops.spectral import (
     self_adjoint_eig as eigh,

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 from oprecord import Arg, Record
 
-from dagrad.ops import decompositions as d
+from dagrad.ops import exponential as d
 from dagrad.ops import linalg, matrix, spectral
 from dagrad.ops.array import expand_dims
 from dagrad.ops.core import cast
@@ -281,14 +281,14 @@ RECORDS = [
     ],
     Record(
         ("MatrixExponential",),
-        spectral.expm,
+        exponential.expm,
         (Arg((2, 3, 3)),),
         scipy.linalg.expm,
         **MORE,
     ),
     Record(
         ("MatrixExponential",),
-        spectral.expm,
+        exponential.expm,
         (Arg((3, 3), -9, 9),),
         scipy.linalg.expm,
         name="scaled",
