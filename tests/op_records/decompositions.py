@@ -7,7 +7,7 @@ import scipy.linalg
 from oprecord import Arg, Record
 
 from dagrad.ops import exponential as d
-from dagrad.ops import linalg, matrix, spectral
+from dagrad.ops import exponential, linalg, matrix, spectral
 from dagrad.ops.array import expand_dims
 from dagrad.ops.core import cast
 from dagrad.ops.transcendental import exp
