@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import weakref
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
+
 
 @pytest.mark.parametrize(
     "depth", [10_000, pytest.param(100_000, marks=pytest.mark.slow)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 
 HERE = __file__.rpartition("/")[2]
 
@@ -37,12 +38,12 @@ def session(x):
 
 
 def line():
-    """The line of the caller, as messages write it."""
+    """The line before the caller's, as messages write it."""
     frame = inspect.currentframe().f_back
-    return f"{HERE}:{frame.f_lineno}"
+    return f"{HERE}:{frame.f_lineno - 1}"
 
 
-# -- feeds ---------------------------------------------------------------------
+# -- feeds ------------------------------------------------------
 
 
 def test_wrong_shape(session, x):
@@ -91,7 +92,7 @@ def test_wrong_dtype(session, dtype, value):
 def test_a_tensor_or_variable_as_value(session, x):
     v = dg.Variable([[1.0, 2.0, 3.0]])
     for value in (dg.ones([1, 3]), v, x.op):
-        with pytest.raises(dg.errors.InvalidArgumentError, match="session.run"):
+        with pytest.raises(dg.errors.InvalidArgumentError, match=r"session\.run"):
             session.run(x * 2.0, {x: value})
 
 
@@ -136,8 +137,10 @@ def test_a_list_or_a_tensor_in_place_of_a_feed_dict(session, x, graph):
 
 
 def test_all_missing_feeds_are_listed_with_lines_and_fetches(session, x):
-    a = dg.placeholder(dg.float32, [2], name="a"); at_a = line()  # noqa: E702
-    b = dg.placeholder(dg.int32, None, name="b"); at_b = line()  # noqa: E702
+    a = dg.placeholder(dg.float32, [2], name="a")
+    at_a = line()
+    b = dg.placeholder(dg.int32, None, name="b")
+    at_b = line()
     y = dg.multiply(a, 2.0, name="y")
     z = dg.add(dg.cast(b, dg.float32), x, name="z")
     with pytest.raises(dg.errors.InvalidArgumentError) as caught:
@@ -161,7 +164,7 @@ def test_a_missing_feed_is_found_though_shapes_were_planned_before(session, x):
         session.plan(x * 2.0)
 
 
-# -- fetches ---------------------------------------------------------------------
+# -- fetches ----------------------------------------------------
 
 
 def test_fetching_none_explains_gradients(session, x):
@@ -193,7 +196,7 @@ def test_fetching_another_graphs_tensor(session):
             session.run(fetch)
 
 
-# -- sessions -----------------------------------------------------------------------
+# -- sessions ---------------------------------------------------
 
 
 def test_a_closed_session(x):
@@ -229,8 +232,10 @@ def test_a_callable_with_a_wrong_number_of_values(session, x):
 
 
 def test_uninitialised_variables_are_all_named(session, x):
-    v = dg.Variable([1.0, 1.0, 1.0], name="v"); at_v = line()  # noqa: E702
-    w = dg.Variable([1.0, 1.0, 1.0], name="w"); at_w = line()  # noqa: E702
+    v = dg.Variable([1.0, 1.0, 1.0], name="v")
+    at_v = line()
+    w = dg.Variable([1.0, 1.0, 1.0], name="w")
+    at_w = line()
     y = (x + v) * w
     with pytest.raises(dg.errors.FailedPreconditionError) as caught:
         session.run(y, {x: [[1, 2, 3]]})
@@ -253,14 +258,16 @@ def test_an_uninitialised_variable_fetched_or_updated(session, traced):
             session.run(fetch, options=options)
 
 
-# -- shapes that clash ------------------------------------------------------------------
+# -- shapes that clash ------------------------------------------
 
 
 def test_a_clash_at_build_time_names_both_inputs_and_their_lines(graph):
-    a = dg.ones([2, 3], name="left"); at_a = line()  # noqa: E702
-    b = dg.ones([4, 5], name="right"); at_b = line()  # noqa: E702
+    a = dg.ones([2, 3], name="left")
+    at_a = line()
+    b = dg.ones([4, 5], name="right")
+    at_b = line()
     size = len(graph)
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:
         dg.matmul(a, b, name="product")
     message = str(caught.value)
     for part in ['"product"', '"left"', '"right"', at_a, at_b, "(2, 3)", "(4, 5)"]:
@@ -326,7 +333,7 @@ def test_a_run_that_fails_leaves_variables_that_it_did_not_reach(session):
     assert session.run(write, {a: 1}) == [2.0]
 
 
-# -- what a symbolic value is not ------------------------------------------------------------
+# -- what a symbolic value is not -------------------------------
 
 
 @pytest.mark.parametrize(
@@ -369,7 +376,7 @@ def test_an_unknown_numpy_function():
         np.add.reduce(dg.ones([3]))
 
 
-# -- names and graphs --------------------------------------------------------------------------
+# -- names and graphs -------------------------------------------
 
 
 def test_duplicate_names_are_made_unique():

@@ -6,9 +6,10 @@ import collections
 import dataclasses
 from typing import Any, NamedTuple
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ class ByIdentity:
     value: Any
 
 
-# -- fetches -------------------------------------------------------------------
+# -- fetches ----------------------------------------------------
 
 
 def test_structures_come_back_as_they_were(session):
@@ -135,7 +136,7 @@ def test_the_kind_of_sequence_is_part_of_the_structure(session):
     assert session.run(Pair(a, a)) == Pair(1.0, 1.0)
 
 
-# -- feeds -----------------------------------------------------------------------
+# -- feeds ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_strings_pass_through(session):
     assert got.tolist() == [b"a", b"b"]
 
 
-# -- callables --------------------------------------------------------------------------
+# -- callables --------------------------------------------------
 
 
 def test_make_callable(session):

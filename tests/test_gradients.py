@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def types(ops):
     return [op.type for op in ops]
 
 
-# -- meaning -------------------------------------------------------------------
+# -- meaning ----------------------------------------------------
 
 
 def test_ys_are_summed():
@@ -139,9 +140,7 @@ def test_an_integer_path_into_an_op_without_a_gradient_is_cut_before_it(graph):
     row = dg.cast(dg.reduce_sum(x), dg.int32)
     written = dg.scatter_add(v, row, 1.0)
     (g,) = dg.gradients(dg.reduce_sum(written * 0.0) + dg.reduce_sum(x * x), x)
-    np.testing.assert_array_equal(
-        dg.Session().run([v.initializer, g])[1], [0.0, 2.0]
-    )
+    np.testing.assert_array_equal(dg.Session().run([v.initializer, g])[1], [0.0, 2.0])
 
 
 def test_only_the_differentiable_output_counts():
@@ -265,7 +264,7 @@ def test_numeric_derivatives_of_a_small_network():
             assert g[i] == pytest.approx((up - down) / 2e-6, rel=1e-6, abs=1e-8)
 
 
-# -- what is built ---------------------------------------------------------------------
+# -- what is built ----------------------------------------------
 
 
 def test_a_fan_in_is_summed_by_one_node(graph):
@@ -328,7 +327,9 @@ def test_scopes_of_repeated_calls(graph):
     with dg.name_scope("outer"):
         dg.gradients(y, x)
         dg.gradients(y, x, name="mine")
-    names = {op.name.rpartition("gradients")[0] + "..." for op in graph.get_operations()}
+    names = {
+        op.name.rpartition("gradients")[0] + "..." for op in graph.get_operations()
+    }
     scopes = {op.name.split("/")[0] for op in graph.get_operations()}
     assert {"gradients", "outer"} <= scopes
     assert "outer/..." in names
@@ -365,7 +366,7 @@ def test_gradients_of_a_plan_with_control_dependencies(graph):
         assert s.run(dg.gradients(y, v)) == [[4.0]]
 
 
-# -- bad arguments ------------------------------------------------------------------------
+# -- bad arguments ----------------------------------------------
 
 
 def test_grad_ys_that_do_not_fit():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -18,12 +19,12 @@ def graph():
         yield g
 
 
-def mlp(batch=256):
+def mlp(batch=256, widths=(100, 200, 150, 1)):
     """A training step of a small network: (fetches, feeds)."""
     rng = np.random.default_rng(0)
-    x = dg.placeholder(dg.float32, [batch, 100])
+    x = dg.placeholder(dg.float32, [batch, widths[0]])
     weights, h = [], x
-    for n, m in [(100, 200), (200, 150), (150, 1)]:
+    for n, m in itertools.pairwise(widths):
         w = dg.Variable(rng.normal(size=(n, m)).astype(np.float32))
         b = dg.Variable(np.zeros(m, np.float32))
         weights += [w, b]
@@ -31,7 +32,7 @@ def mlp(batch=256):
     loss = dg.reduce_mean(dg.square(h))
     grads = dg.gradients(loss, weights)
     step = [w.assign_sub(0.1 * g) for w, g in zip(weights, grads, strict=True)]
-    return [loss, dg.group(*step)], {x: rng.normal(size=(batch, 100))}
+    return [loss, dg.group(*step)], {x: rng.normal(size=(batch, widths[0]))}
 
 
 def views():
@@ -91,7 +92,7 @@ def traced_peak(run):
     return peak
 
 
-# -- predicted and real memory ---------------------------------------------------
+# -- predicted and real memory ----------------------------------
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
@@ -124,7 +125,7 @@ def test_a_callable_allocates_no_arrays_but_its_results():
 
 
 def test_memory_is_flat_over_thousands_of_runs():
-    session, fetches, feeds = started(mlp)
+    session, fetches, feeds = started(lambda: mlp(8, (10, 8, 1)))
     for _ in range(5):
         session.run(fetches, feeds)
     gc.collect()
@@ -181,7 +182,7 @@ def test_ever_new_feed_shapes_keep_a_bounded_number_of_plans():
     assert abs(sizes[1] - sizes[0]) < 0.2 * sizes[0]
 
 
-# -- liveness ----------------------------------------------------------------------
+# -- liveness ---------------------------------------------------
 
 
 def plan_of(fetches, feeds=None):
@@ -327,7 +328,7 @@ def test_the_order_with_the_least_peak_is_kept():
     assert plan.peak_bytes < 4 * 40000 < plan.tried["creation"]
 
 
-# -- rewrites --------------------------------------------------------------------------
+# -- rewrites ---------------------------------------------------
 
 
 def types(plan):

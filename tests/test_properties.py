@@ -3,14 +3,15 @@ no code with either give the same results, whatever is rewritten, fetched or fed
 
 from __future__ import annotations
 
-import dagrad as dg
 import evaluate
 import numpy as np
 import pytest
-from dagrad.runtime import compiler
-from dagrad.runtime.rewrites import PASSES, rewrite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import dagrad as dg
+from dagrad.runtime import compiler
+from dagrad.runtime.rewrites import PASSES, rewrite
 
 SHAPES = [(2, 3), (3,), (1, 3), (2, 1), (), (3, 2), (2, 0)]
 COMMON = settings(
@@ -47,7 +48,9 @@ class Builder:
 
     def source(self):
         shape = self.pick(SHAPES)
-        kind = self.pick(["static", "unknown dims", "unknown rank", "const", "variable"])
+        kind = self.pick(
+            ["static", "unknown dims", "unknown rank", "const", "variable"]
+        )
         if kind == "const":
             self.keep(dg.constant(self.array(shape)), shape)
         elif kind == "variable":
@@ -70,7 +73,14 @@ class Builder:
         getattr(self, kind.replace(" ", "_"))(x, shape)
 
     def unary(self, x, shape):
-        ops = [dg.negative, dg.identity, dg.stop_gradient, dg.sign, dg.abs, dg.ones_like]
+        ops = [
+            dg.negative,
+            dg.identity,
+            dg.stop_gradient,
+            dg.sign,
+            dg.abs,
+            dg.ones_like,
+        ]
         ops += [lambda t: dg.placeholder_with_default(t, None), lambda t: t * 2.0]
         self.keep(self.pick(ops)(x), shape)
 
@@ -105,7 +115,9 @@ class Builder:
     def slice(self, x, shape):
         if not shape or x.shape.ndims is None:
             return
-        key = self.pick([np.s_[::-1], np.s_[1:], np.s_[:1], np.s_[..., ::2], np.s_[None]])
+        key = self.pick(
+            [np.s_[::-1], np.s_[1:], np.s_[:1], np.s_[..., ::2], np.s_[None]]
+        )
         self.keep(x[key], np.zeros(shape)[key].shape)
 
     def expand(self, x, shape):
@@ -135,9 +147,7 @@ class Builder:
 
     def matmul(self, x, shape):
         if len(shape) == 2 and x.shape.ndims == 2:
-            self.keep(
-                dg.sign(dg.matmul(x, x, transpose_b=True)), (shape[0], shape[0])
-            )
+            self.keep(dg.sign(dg.matmul(x, x, transpose_b=True)), (shape[0], shape[0]))
 
     def shape_math(self, x, shape):
         self.keep(dg.ones(dg.shape(x), dg.float64), shape)
@@ -178,8 +188,6 @@ def start(graph, b, session):
         session.run(v.initializer)
         cells[v.op] = evaluate.Cell(np.array(v.initial_value.value))
     return cells
-
-
 
 
 def check(results, expected):
@@ -232,7 +240,7 @@ def test_any_tensor_can_be_fed(program, data):
     graph, b = program
     fetches = draw_fetches(data, b)
     feeds = dict(b.feeds)
-    written = {w for w in b.writes}
+    written = set(b.writes)
     for _ in range(data.draw(st.integers(1, 3))):
         t, shape = b.pick(b.tensors)
         if t not in written:
@@ -255,7 +263,7 @@ def test_results_belong_to_the_caller(program, data):
     for _ in range(2):
         before = {v: session.run(v) for v, _ in b.variables}
         expected = evaluate.evaluate(distinct, b.feeds, cells)
-        held = [x for x in b.feeds.values()] + [
+        held = list(b.feeds.values()) + [
             session._state.cell(v.op).array for v, _ in b.variables
         ]
         results = session.run(distinct, b.feeds)

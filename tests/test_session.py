@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 
 
 @pytest.fixture(autouse=True)

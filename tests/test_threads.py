@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 
 THREADS = 8
 
@@ -78,9 +79,7 @@ def test_results_of_threads_do_not_mix():
                 np.testing.assert_allclose(
                     got, np.tanh(a @ a.T) @ a, rtol=1e-4, atol=1e-4
                 )
-                np.testing.assert_allclose(
-                    sums, np.sin(a).sum(1), rtol=1e-4, atol=1e-4
-                )
+                np.testing.assert_allclose(sums, np.sin(a).sum(1), rtol=1e-4, atol=1e-4)
 
         together(work)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dagrad as dg
 import numpy as np
 import pytest
+
+import dagrad as dg
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +280,15 @@ def test_the_order_of_fetches_does_not_matter(shuffle):
     names = list(np.random.default_rng(shuffle).permutation(list(fetches)))
     session = started()
     got = session.run({n: fetches[n] for n in names})
-    expected = dict(read=2, v_add=3, w_mul=10, v_sub=2.5, w_add=11, v=1, w=2)
+    expected = {
+        "read": 2,
+        "v_add": 3,
+        "w_mul": 10,
+        "v_sub": 2.5,
+        "w_add": 11,
+        "v": 1,
+        "w": 2,
+    }
     assert {n: g[0] for n, g in got.items()} == expected
     assert session.run([v, w]) == [[2.5], [11.0]]
 
