@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 from oprecord import Arg, Record
 
-from dagrad.ops import exponential as d
+from dagrad.ops import decompositions as d
 from dagrad.ops import exponential, linalg, matrix, spectral
 from dagrad.ops.array import expand_dims
 from dagrad.ops.core import cast
