@@ -1,0 +1,25 @@
+"""What TF1 computes, one small program per case, for TensorFlow and for dagrad.
+
+A case is a function ``case(tf, feed)`` of a module that reads as TF1.  It builds a
+graph, may put feeds into ``feed``, and returns a dict of what is compared: tensors
+(their value, dtype and static shape) and plain values (names, lists, None).
+"""
+
+from __future__ import annotations
+
+from . import arrays, dtypes, errors, grads, maths, names, neural, shapes, training
+from ._case import CASES, measure
+
+__all__ = [
+    "CASES",
+    "arrays",
+    "dtypes",
+    "errors",
+    "grads",
+    "maths",
+    "measure",
+    "names",
+    "neural",
+    "shapes",
+    "training",
+]
