@@ -337,7 +337,13 @@ def reduce_logsumexp(
         softmax functions, IMA J. Numer. Anal. 41 (2021).
     """
     axis, keepdims = legacy(axis, reduction_indices, keepdims, keep_dims)
-    return build(LOG_SUM_EXP, inexact(input_tensor), axis, keepdims, name)
+    return build(
+        LOG_SUM_EXP,
+        inexact(input_tensor),
+        axis,
+        keepdims,
+        name or "ReduceLogSumExp",
+    )
 
 
 # -- positions -------------------------------------------------------------------------
