@@ -282,7 +282,7 @@ def test_a_clash_at_build_time_under_broadcasting():
 
 
 def test_mixed_dtypes_at_build_time(graph):
-    with pytest.raises(TypeError, match="float32.*int32"):
+    with pytest.raises(TypeError, match=r"float32.*int32"):
         dg.add_n([dg.ones([2, 2]), dg.ones([2, 2], dg.int32)])
 
 
