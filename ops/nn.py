@@ -274,7 +274,10 @@ def dropout(
             scale = TABLE["truediv"](1.0, TABLE["sub"](1.0, rate))
         draws = random_uniform(_noise(t, noise_shape), 0, 1, t.dtype, seed)
         kept = TABLE["cast"](TABLE["greater_equal"](draws, rate), t.dtype)
-        return TABLE["mul"](t, TABLE["mul"](kept, scale))  # type: ignore[no-any-return]
+        result: Tensor = TABLE["mul"](t, TABLE["mul"](kept, scale))
+        # A rate that is fed may have been declared without a shape.
+        result.set_shape(t.shape)
+        return result
 
 
 def _symbolic(value: Any) -> bool:

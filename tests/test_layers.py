@@ -292,3 +292,14 @@ def test_losses_have_gradients() -> None:
 def test_misuse_of_a_loss_is_refused(call: Callable[[], Any]) -> None:
     with pytest.raises(ValueError):
         call()
+
+
+def test_dropout_keeps_the_shape_where_the_rate_has_none() -> None:
+    """TF1 programs feed placeholders that were made without a shape."""
+    x = tf.placeholder(tf.float32, [None, 8])
+    keep, training = tf.placeholder(tf.float32), tf.placeholder(tf.bool)
+    y = tf.layers.dropout(tf.nn.dropout(x, keep), 0.5, training=training)
+    assert y.shape.as_list() == [None, 8]
+    z = tf.layers.dense(y, 2)
+    feeds = {x: np.ones((3, 8)), keep: 0.5, training: True}
+    assert value(z, feeds).shape == (3, 2)
