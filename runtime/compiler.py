@@ -18,9 +18,9 @@ from .hazards import Accesses, order_accesses
 from .liveness import lifetimes
 from .memory import place
 from .plan import ARENA, CALL, CONST, FEED, FETCH, VARIABLE, VIEW, Plan, Slot, Step
-from .program import Node, Program, Value, build
+from .program import Node, Program, Value, build, wrong_shapes
 from .rewrites import rewrite
-from .schedule import Order, Problem, order, simulate
+from .schedule import CycleError, Order, Problem, order, simulate
 
 __all__ = ["compile_plan"]
 
@@ -69,7 +69,7 @@ def _compile(
 
     try:
         layout, problem, best = prepare(cautious=False)
-    except ValueError:
+    except CycleError:
         # Precise edges between reads and writes of several variables can form
         # a cycle; snapshots then take their place.
         layout, problem, best = prepare(cautious=True)
@@ -207,7 +207,12 @@ class _Layout:
             return "call"
         base = self._array_like(source)
         arrays = [base if v is source else v.value for v in node.inputs]
-        view = opdef.kernel(np, *arrays, **node.attrs)  # type: ignore[operator,misc]
+        try:
+            view = opdef.kernel(  # type: ignore[operator,misc]
+                np, *arrays, **node.attrs
+            )
+        except Exception as error:
+            raise wrong_shapes(node, error) from error
         whole = self._array_like(self.values[owner])
         if view.size and not np.may_share_memory(view, whole):
             # No such view of this layout (a reshape after a transpose): copy.

@@ -268,7 +268,7 @@ def _refine(dims: Dims, known: Dims, inferred: Dims) -> Dims:
     )
 
 
-def wrong_shapes(node: Node, error: DagradError) -> InvalidArgumentError:
+def wrong_shapes(node: Node, error: Exception) -> InvalidArgumentError:
     """The error of an operation that the concrete shapes do not fit."""
     shown = ", ".join(text(v.dims) for v in node.inputs)
     message = node.op.explain(f"{error} (shapes in this run: {shown})")

@@ -16,6 +16,10 @@ import numpy as np
 from .liveness import Flat, Ints, flatten, live_bytes, spans
 
 
+class CycleError(ValueError):
+    """Dependencies that no order satisfies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What the scheduler sees of a program of n nodes and m buffers.
@@ -98,8 +102,8 @@ def order(problem: Problem) -> Order:
     search ends when it meets the lower bound set by the hungriest node. O(E log V).
 
     Raises:
-        ValueError: malformed problem, or the dependencies form a cycle (the
-            message names a node of it).
+        ValueError: malformed problem; CycleError where the dependencies form a
+            cycle (the message names a node of it).
     """
     flat = flatten(problem)
     successors = _Links(flat.edge_from, flat.edge_to, flat.size)
@@ -169,7 +173,7 @@ def _creation(flat: Flat, successors: _Links) -> list[int]:
         while node not in seen:
             seen.add(node)
             node = before[node]
-        raise ValueError(f"the dependencies form a cycle through node {node}")
+        raise CycleError(f"the dependencies form a cycle through node {node}")
     return nodes
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import (
+    CopyError,
     DeadlineExceededError,
     FeedError,
     FeedTypeError,
@@ -343,6 +344,12 @@ class Session:
     def list_devices(self) -> list[Any]:
         """The devices: one CPU."""
         return ["/device:CPU:0"]
+
+    def __reduce__(self) -> Any:
+        raise CopyError(
+            f"{self!r} cannot be pickled or copied: it holds this process's arrays; "
+            "make a new session, and save variables by session.run"
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._runners)} plans"

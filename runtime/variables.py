@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import FailedPreconditionError
 from ..graphlib.operation import Operation
 from .arenas import ArenaPool
 
@@ -112,7 +113,7 @@ class ReadWriteLock:
 
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
-        self._readers = 0
+        self._readers: dict[int, int] = {}  # thread -> depth
         self._writer: int | None = None
         self._depth = 0
 
@@ -125,25 +126,38 @@ class ReadWriteLock:
                 return
             while self._writer is not None:
                 self._condition.wait()
-            self._readers += 1
+            self._readers[me] = self._readers.get(me, 0) + 1
 
     def release_read(self) -> None:
         """Undo :meth:`acquire_read`."""
+        me = threading.get_ident()
         with self._condition:
-            if self._writer == threading.get_ident():
+            if self._writer == me:
                 self._depth -= 1
                 return
-            self._readers -= 1
-            if not self._readers:
-                self._condition.notify_all()
+            self._readers[me] -= 1
+            if not self._readers[me]:
+                del self._readers[me]
+                if not self._readers:
+                    self._condition.notify_all()
 
     def acquire_write(self) -> None:
-        """Wait until nobody reads or writes."""
+        """Wait until nobody reads or writes.
+
+        Raises:
+            FailedPreconditionError: this thread is reading: it would wait for
+                itself.
+        """
         me = threading.get_ident()
         with self._condition:
             if self._writer == me:
                 self._depth += 1
                 return
+            if me in self._readers:
+                raise FailedPreconditionError(
+                    "a run that changes variables was started inside a run of the "
+                    "same session that reads them: fetch the change in the outer run"
+                )
             while self._writer is not None or self._readers:
                 self._condition.wait()
             self._writer = me

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import dagrad as dg
+from dagrad.graphlib.errors import FailedPreconditionError
+from dagrad.runtime.variables import ReadWriteLock
 
 THREADS = 8
 
@@ -212,3 +214,15 @@ def test_a_variable_that_changes_shape_under_readers():
                         np.testing.assert_array_equal(got, 2.0 * got.size)
 
         together(work)
+
+
+def test_a_write_inside_a_read_of_one_thread_is_refused_not_awaited():
+    lock = ReadWriteLock()
+    lock.acquire_read()
+    with pytest.raises(FailedPreconditionError, match="inside a run"):
+        lock.acquire_write()
+    lock.release_read()
+    lock.acquire_write()
+    lock.acquire_read()  # a writer may read
+    lock.release_read()
+    lock.release_write()
