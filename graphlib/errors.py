@@ -53,6 +53,10 @@ class GradientError(DagradError, LookupError):
     """A derivative that does not exist or whose rule broke its contract."""
 
 
+class CopyError(DagradError, TypeError):
+    """Something was pickled or copied that lives in one graph or process."""
+
+
 class OpError(DagradError, RuntimeError):
     """Base of the errors of a run (``tf.errors.OpError``)."""
 

@@ -14,7 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DagradError, FinalizedError, GraphError, MissingNameError
+from .errors import (
+    CopyError,
+    DagradError,
+    FinalizedError,
+    GraphError,
+    MissingNameError,
+)
 from .opdef import OpDef
 from .operation import Operation, explain
 from .operators import TABLE
@@ -192,6 +198,12 @@ class Graph:
     def __bool__(self) -> bool:
         return True
 
+    def __reduce__(self) -> Any:
+        raise CopyError(
+            f"{self!r} cannot be pickled or copied: write it with graph.save(path) "
+            "and read it with Graph.load(path)"
+        )
+
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation called ``name``; raises MissingNameError."""
         op = self._by_name.get(name)
@@ -261,7 +273,12 @@ class Graph:
         if isinstance(found, Operation) and not allow_operation:
             raise GraphError(f"{found!r} is an operation: a tensor is needed here")
         if found.graph is not self:
-            raise GraphError(f"{found!r} belongs to another graph")
+            maker = found.op if isinstance(found, Tensor) else found
+            raise GraphError(
+                f"{maker.describe()} ({maker.defined_at()}) belongs to another graph: "
+                "was reset_default_graph() called after it was made, or is it made "
+                "outside `with graph.as_default()`?"
+            )
         return found
 
     # -- names and scopes ----------------------------------------------------

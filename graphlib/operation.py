@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .errors import GraphError
+from .errors import CopyError, GraphError
 from .opdef import OpDef
 from .shapes import text
 from .source import Mark, Source, resolve
@@ -146,6 +146,19 @@ class Operation:
         """``problem`` with this operation, its inputs and their lines."""
         return explain(
             self.describe(), problem, self.defined_at(), self.opdef, self.inputs
+        )
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Operation:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise CopyError(
+            f"{self!r} is a node of a graph and cannot be pickled: save the graph "
+            "with graph.save(path)",
+            self,
         )
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
 from .errors import ShapeError
+from .source import entry
 
 __all__ = ["Dimension", "Dims", "TensorShape", "as_dims", "broadcast", "merge"]
 
@@ -121,7 +122,7 @@ def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
         ShapeError: ``axis`` is outside ``[-rank, rank)``.
     """
     if not -rank <= axis < rank:
-        raise ShapeError(f"{what} {axis} is out of range for rank {rank}")
+        raise ShapeError(f"{entry()}{what} {axis} is out of range for rank {rank}")
     return axis + rank if axis < 0 else axis
 
 

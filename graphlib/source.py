@@ -12,7 +12,7 @@ import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-__all__ = ["Mark", "Source", "caller"]
+__all__ = ["Mark", "Source", "caller", "entry"]
 
 #: What is kept per operation: a code object and the offset of the instruction,
 #: or (after loading a file) the place as text; None where there is none.
@@ -49,6 +49,26 @@ def caller() -> Mark:
         last = frame
         frame = frame.f_back
     return last.f_code, last.f_lasti
+
+
+def entry() -> str:
+    """What the program called and where, to begin a builder's error with:
+    ``reduce_sum at user.py:12: ``.
+
+    Empty inside ``create_op``, which names the operation and its line itself.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    name = ""
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        if not module.startswith(_PREFIX) and module != _ROOT:
+            code = frame.f_code
+            return f"{name} at {code.co_filename}:{frame.f_lineno}: " if name else ""
+        name = frame.f_code.co_name
+        if name == "create_op":
+            return ""
+        frame = frame.f_back
+    return ""
 
 
 def resolve(mark: Mark) -> Source | None:

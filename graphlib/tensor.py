@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .dtypes import DType, as_dtype
-from .errors import DagradError, ShapeError
+from .errors import CopyError, DagradError, ShapeError
 from .operators import NUMPY, TABLE
 from .shapes import Dims, TensorShape, as_dims, merge, text
 
@@ -141,6 +141,19 @@ class Tensor:
         raise DagradTypeError(
             f"{self!r} is symbolic and has no array: use session.run(tensor), "
             "or a dagrad function in place of the NumPy one",
+            self.op,
+        )
+
+    def __copy__(self) -> Tensor:
+        return self  # like a string: it never changes, and its identity is its key
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise CopyError(
+            f"{self!r} is a place in a graph and cannot be pickled: pickle "
+            "session.run(tensor), or save the graph with graph.save(path)",
             self.op,
         )
 

@@ -28,6 +28,7 @@ from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, as_dims, is_static, text
+from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor, as_tensor
 
 __all__ = [
@@ -129,7 +130,12 @@ def numeric_array(value: Any, dtype: DType | None, who: str = "constant") -> Any
             array = np.asarray(value, dtype=object)
         except (ValueError, TypeError) as error:
             raise DTypeError(f"{who}: {error}") from None
-        if array.dtype == object and value is not None:
+        if array.dtype == object:
+            if value is None:
+                raise DTypeError(
+                    f"{entry()}None is no value; a gradient that is None means that "
+                    "no differentiable path leads from its x to the ys"
+                )
             return _string_array(value, array, dtype, who)
         if dtype is None and array.dtype.kind in "iuf" and array.dtype.itemsize == 8:
             if array.dtype.kind == "f":

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..graphlib.errors import ShapeError
+from ..graphlib.source import entry
 
 __all__ = [
     "Axis",
@@ -158,10 +159,12 @@ def normal_padding(padding: Any, rank: int, data_format: str) -> Padding:
     if isinstance(padding, str):
         name = padding.upper()
         if name not in ("SAME", "VALID"):
-            raise ShapeError(f"padding {padding!r} must be 'SAME', 'VALID' or pairs")
+            raise ShapeError(
+                f"{entry()}padding must be 'SAME', 'VALID' or pairs, not {padding!r}"
+            )
         return name
     if padding is None:
-        raise ShapeError("padding must be 'SAME', 'VALID' or pairs")
+        raise ShapeError(f"{entry()}padding must be 'SAME', 'VALID' or pairs")
     pairs = [(int(a), int(b)) for a, b in padding]
     if len(pairs) == rank + 2:
         channel = data_format.index("C")

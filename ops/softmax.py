@@ -13,6 +13,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, compatible, merge, normalize_axis, text
+from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, create_many, inexact
 from ._kinds import require
@@ -534,7 +535,10 @@ def softmax_cross_entropy_with_logits(
 
 def no_positional(sentinel: Any, labels: Any, logits: Any, who: str) -> None:
     if sentinel is not None or labels is None or logits is None:
-        raise InvalidArgumentError(f"{who}: call it with labels=..., logits=...")
+        raise InvalidArgumentError(
+            f"{entry() or who + ': '}name the arguments, labels=..., logits=...: both "
+            "orders of them were in use, so neither is taken, as in TF1"
+        )
 
 
 def sparse_softmax_cross_entropy_with_logits(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..graphlib.dtypes import as_dtype
-from ..graphlib.errors import GraphError, ShapeError
+from ..graphlib.errors import CopyError, GraphError, ShapeError
 from ..graphlib.graph import Graph, default_session, get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
@@ -339,6 +339,23 @@ class Variable:
         return self._scatter("scatter_nd_sub", indices, updates, name)
 
     # -- as Python sees it -----------------------------------------------------
+
+    def __copy__(self) -> Variable:
+        raise CopyError(
+            f"{self!r} cannot be copied: a copy would be the same variable of the "
+            "same graph; make a new one from variable.initialized_value()",
+            self.op,
+        )
+
+    def __deepcopy__(self, memo: Any) -> Variable:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        raise CopyError(
+            f"{self!r} is a place in a graph and cannot be pickled: pickle "
+            "session.run(variable), and load it with variable.load(value, session)",
+            self.op,
+        )
 
     def __iter__(self) -> Any:
         raise TypeError(
