@@ -7,7 +7,18 @@ graph, may put feeds into ``feed``, and returns a dict of what is compared: tens
 
 from __future__ import annotations
 
-from . import arrays, dtypes, errors, grads, maths, names, neural, shapes, training
+from . import (
+    arrays,
+    dtypes,
+    errors,
+    grads,
+    maths,
+    more,
+    names,
+    neural,
+    shapes,
+    training,
+)
 from ._case import CASES, measure
 
 __all__ = [
@@ -18,6 +29,7 @@ __all__ = [
     "grads",
     "maths",
     "measure",
+    "more",
     "names",
     "neural",
     "shapes",

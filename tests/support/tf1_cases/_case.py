@@ -43,13 +43,18 @@ def _plain(array: Any) -> Any:
     return flat.tolist()
 
 
+def _array(value: Any) -> dict[str, Any]:
+    array = np.asarray(value)
+    kind = array.dtype.name
+    return {"dtype": kind, "value": _plain(array), "shape": list(array.shape)}
+
+
 def _tensor(tensor: Any, value: Any) -> dict[str, Any]:
     shape = tensor.get_shape()
     static = shape.as_list() if shape.ndims is not None else None
-    row = {"dtype": tensor.dtype.base_dtype.name, "value": _plain(value)}
-    dims = list(np.shape(value))
-    row["shape"] = dims
-    if static != dims:
+    row = _array(value)
+    row["dtype"] = tensor.dtype.base_dtype.name
+    if static != row["shape"]:
         row["static"] = static
     return row
 
@@ -59,9 +64,9 @@ def catches(tf: Any, error: BaseException) -> list[str]:
     found = [c.__name__ for c in BUILTINS if isinstance(error, c)]
     for name in sorted(dir(tf.errors)):
         kind = getattr(tf.errors, name)
-        if isinstance(kind, type) and issubclass(kind, tf.errors.OpError):
-            if isinstance(error, kind):
-                found.append(f"errors.{name}")
+        named = isinstance(kind, type) and issubclass(kind, tf.errors.OpError)
+        if named and isinstance(error, kind):
+            found.append(f"errors.{name}")
     return found
 
 
@@ -82,8 +87,10 @@ def measure(name: str, tf: Any) -> dict[str, Any]:
         for key, value in results.items():
             if value is None or isinstance(value, (bool, int, float, str, dict)):
                 rows[key] = value
-            elif isinstance(value, (list, np.ndarray)):
-                rows[key] = _plain(value) if isinstance(value, np.ndarray) else value
+            elif isinstance(value, list):
+                rows[key] = value
+            elif isinstance(value, (np.ndarray, np.generic)):
+                rows[key] = _array(value)
             else:
                 tensors[key] = tf.convert_to_tensor(value)
         start = tf.global_variables_initializer()

@@ -41,7 +41,7 @@ def scalars_follow_the_tensor(tf: Any, feed: Any) -> Any:
         "f_rint": 1 - f,
         "f_np64": f * np.float64(2),
         "f_array64": f * np.array([2.0, 3.0]),
-        "f_list": [*f, 1, 2],
+        "f_list": f - [1, 2],
         "d_float": d * 2.5,
         "d_int": 3 * d,
         "i_int": i + 2,
