@@ -29,11 +29,13 @@ _TILE = 32768
 Step = Callable[..., None]
 
 
-def _infer(states: int, grad: int) -> Any:
+def _infer(states: int, grad: int, real: bool) -> Any:
     def infer(inputs: Sequence[Any], attrs: Any) -> Any:
         var = inputs[0]
         if not var.dtype.is_inexact:
             raise DTypeError(f"a {var.dtype.name} variable cannot be trained")
+        if real and var.dtype.is_complex:
+            raise DTypeError(f"takes a floating variable, not {var.dtype.name}")
         dims = var.dims
         for i, t in enumerate(inputs):
             if t.dtype is not var.dtype:
@@ -68,6 +70,7 @@ def optimizer_op(
     flops: int,
     doc: str,
     grad: str = "grad",
+    real: bool = False,
 ) -> OpDef:
     """An update op.
 
@@ -82,6 +85,7 @@ def optimizer_op(
         flops: per element.
         doc: the formula.
         grad: the name of the gradient among the inputs.
+        real: whether the method has no meaning for complex variables.
     """
     at = inputs.index(grad)
 
@@ -129,7 +133,7 @@ def optimizer_op(
 
     return OpDef(
         type,
-        infer=_infer(states, at),
+        infer=_infer(states, at, real),
         kernel=kernel,
         inputs=inputs,
         no_gradient="it writes variables; differentiate the loss itself",

@@ -19,6 +19,7 @@ __all__ = [
     "integers",
     "known_int",
     "known_ints",
+    "merged",
     "normal_axes",
     "normal_axis",
     "same_dims",
@@ -194,6 +195,19 @@ def sizes(x: Tensor, who: str = "") -> list[Any]:
         return list(x.dims)
     vector = shape(x)
     return [getitem(vector, i) if d is None else d for i, d in enumerate(x.dims)]
+
+
+def merged(axes: Sequence[Any], rest: Sequence[Any]) -> Any:
+    """The size of one axis in place of ``axes``, beside ``rest``, in a reshape.
+
+    It is -1 where none of ``rest`` can be 0: then the reshape finds it.
+    """
+    if all(isinstance(d, int) and d > 0 for d in rest):
+        return -1
+    n: Any = 1
+    for d in axes:
+        n = d * n
+    return n
 
 
 def as_vector(values: Sequence[Any], graph: Graph) -> Tensor:

@@ -16,7 +16,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, create_op, graph_of, scope, shape_tensor
-from ._kinds import infer_same
+from ._kinds import infer_same, require
 
 __all__ = [
     "add_n",
@@ -470,9 +470,8 @@ def ones_like(
 def _infer_add_n(inputs: Sequence[Any], attrs: Any) -> Any:
     first = inputs[0]
     dims = first.dims
+    require(inputs, "ifc")
     for t in inputs[1:]:
-        if t.dtype is not first.dtype:
-            raise DTypeError(f"inputs have dtypes {first.dtype.name}, {t.dtype.name}")
         dims = dims if dims == t.dims else merge(dims, t.dims)
     return ((first.dtype, dims),)
 

@@ -17,7 +17,7 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.gradients import IndexedSlices
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
-from ..graphlib.shapes import merge, text
+from ..graphlib.shapes import is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import (
     create,
@@ -28,6 +28,7 @@ from ._static import (
     count,
     integers,
     known_int,
+    merged,
     normal_axis,
     sizes,
 )
@@ -144,6 +145,13 @@ def _gather_kernel(
     return out
 
 
+def _count(t: Tensor) -> Any:
+    """The number of elements: an int where it is known."""
+    from .core import size
+
+    return count(t.dims) if is_static(t.dims) else size(t)
+
+
 def _gather_rule(op: Operation, g: Tensor) -> Any:
     params, indices = op.inputs
     axis, batch = op.attrs["axis"], op.attrs["batch_dims"]
@@ -151,8 +159,10 @@ def _gather_rule(op: Operation, g: Tensor) -> Any:
         if indices.dims is not None and len(indices.dims) == 1:
             return IndexedSlices(g, indices, params)
         if params.dims is not None:
-            with_rows = as_vector([-1, *sizes(params)[1:]], g.op.graph)
-            values = reshape(g, with_rows)
+            rest = sizes(params)[1:]
+            axes = [] if indices.dims == () else [_count(indices)]
+            height = merged(axes, rest)
+            values = reshape(g, as_vector([height, *rest], g.op.graph))
             if values.dims is not None:
                 values.set_shape((None, *params.dims[1:]))
             return IndexedSlices(values, reshape(indices, [-1]), params)
@@ -275,6 +285,8 @@ def batch_gather(params: Any, indices: Any, name: str | None = None) -> Tensor:
 
 def _infer_scatter_rows(inputs: Sequence[Any], attrs: Any) -> Any:
     values, _, shape = inputs
+    if values.dtype.kind < 0:
+        raise DTypeError("rows of numbers or bool can be added, not of strings")
     return ((values.dtype, known_dims(shape)),)
 
 

@@ -15,7 +15,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import create, pair, scope, shape_vector
-from ._kinds import unbroadcast
+from ._kinds import require, unbroadcast
 from .array import reshape
 from .core import shape as shape_of
 from .joining import concat
@@ -496,6 +496,7 @@ def eye(
 
 def _infer_cross(inputs: Sequence[Any], attrs: Any) -> Any:
     a, b = inputs
+    require(inputs, "ifc")
     dims = broadcast(a.dims, b.dims)
     if dims is not None and (not dims or dims[-1] not in (3, None)):
         raise ShapeError(
@@ -552,6 +553,7 @@ def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
 
     Raises:
         ShapeError: a last axis that has not 3 elements.
+        DTypeError: bool or strings.
     """
     a, b = pair(a, b)
     return create(CROSS, (a, b), None, name)

@@ -30,6 +30,7 @@ from ._static import (
     integers,
     is_symbolic,
     known_int,
+    merged,
     normal_axis,
     try_ints,
 )
@@ -247,7 +248,8 @@ def boolean_mask(
         where = create(MASK_INDICES, inputs, {"axis": at})
         if k > 1:
             shape = sizes_of(x, "boolean_mask")
-            target = [*shape[:at], -1, *shape[at + k :]]
+            lead, tail = shape[:at], shape[at + k :]
+            target = [*lead, merged(shape[at : at + k], [*lead, *tail]), *tail]
             x = reshape(x, as_vector(target, x.op.graph))
         return gather(x, where, axis=at)
 
@@ -311,7 +313,8 @@ def dynamic_partition(
     with scope(name, "DynamicPartition", x, p):
         indices = create_many(PARTITION_INDICES, (p,), {"num": num})
         if k != 1:
-            target = [-1, *sizes_of(x, "dynamic_partition")[k:]]
+            shape = sizes_of(x, "dynamic_partition")
+            target = [merged(shape[:k], shape[k:]), *shape[k:]]
             x = reshape(x, as_vector(target, x.op.graph))
         return [gather(x, i) for i in indices]
 
@@ -354,12 +357,12 @@ def dynamic_stitch(indices: Any, data: Any, name: str | None = None) -> Tensor:
             if i.dims is None or d.dims is None:
                 raise ShapeError("dynamic_stitch: all ranks must be known")
             merge(d.dims[: len(i.dims)], i.dims)
-            rest = sizes_of(d, "dynamic_stitch")[len(i.dims) :]
-            rows.append(
-                d
-                if len(i.dims) == 1
-                else reshape(d, as_vector([-1, *rest], d.op.graph))
-            )
+            sizes = sizes_of(d, "dynamic_stitch")
+            rest = sizes[len(i.dims) :]
+            if len(i.dims) != 1:
+                height = merged(sizes[: len(i.dims)], rest)
+                d = reshape(d, as_vector([height, *rest], d.op.graph))
+            rows.append(d)
         flat = [i if i.dims and len(i.dims) == 1 else reshape(i, [-1]) for i in where]
         at = flat[0] if len(flat) == 1 else concat(flat, 0)
         updates = rows[0] if len(rows) == 1 else concat(rows, 0)

@@ -166,6 +166,8 @@ def _infer_scatter_nd(inputs: Sequence[Any], attrs: Any) -> Any:
     i, u, shape = inputs
     if not i.dtype.is_integer:
         raise DTypeError(f"indices must be integers, not {i.dtype.name}")
+    if u.dtype.kind < 0 and not attrs["last"]:
+        raise DTypeError("updates to add must be numbers or bool, not strings")
     dims = known_dims(shape)
     _check_updates(i.dims, u.dims, dims, attrs["batch_dims"])
     return ((u.dtype, dims),)

@@ -20,6 +20,7 @@ from ..graphlib.shapes import compatible, merge, size, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import constant, create, create_many, inexact, scope, shape_tensor
 from ._kinds import require
+from ._static import as_vector, merged, sizes
 from .array import reshape
 from .core import cast
 from .elementwise import div_no_nan
@@ -211,11 +212,9 @@ def _other_factors(op: Operation) -> Tensor:
 
 def _flat_rows(x: Tensor, nested: int) -> Tensor:
     """The axes that the ids label, as one."""
-    rest = (x.dims or ())[nested:]
-    if None not in rest:
-        return reshape(x, [-1, *rest])
-    sizes = TABLE["getitem"](shape_tensor(x), slice(nested, None))
-    return reshape(x, concat([constant([-1], graph=x.op.graph), sizes], 0))
+    shape = sizes(x)
+    rest = shape[nested:]
+    return reshape(x, as_vector([merged(shape[:nested], rest), *rest], x.op.graph))
 
 
 def _order_kernel(xp: Any, ids: Any, out: Any = None) -> Any:

@@ -501,6 +501,7 @@ FTRL = optimizer_op(
     _ftrl,
     18,
     "follow the regularised leader, with l1, l2 and shrinkage",
+    real=True,
 )
 
 
