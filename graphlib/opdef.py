@@ -78,7 +78,8 @@ class OpDef:
             error (shown to the user), for ops that have a derivative in
             mathematics but no rule here.
         alias: index of the input of which output 0 is a view (the kernel
-            returns the view and is called without ``out``).
+            returns the view and is called without ``out``, except with
+            ``writes_out`` where the input's layout has no such view).
         inplace: inputs whose memory output 0 may take over when they die here
             (same shape and dtype checked by the planner; the kernel must allow
             ``out is input``).

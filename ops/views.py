@@ -98,8 +98,16 @@ def _infer_reshape(inputs: Sequence[Any], attrs: Any) -> Any:
 
 def _reshape_kernel(xp: Any, x: Any, sizes: Any, out: Any = None) -> Any:
     target = tuple(sizes.tolist())
+    if out is not None and out.flags.c_contiguous and out.size == x.size:
+        # The same elements in the same order: no copy in between.
+        np.copyto(out.reshape(x.shape), x)
+        return out
     try:
-        return x.reshape(target)
+        result = x.reshape(target)
+        if out is None:
+            return result
+        np.copyto(out, result)
+        return out
     except ValueError:
         raise InvalidArgumentError(
             f"an array of shape {x.shape} cannot be reshaped to {target}"
@@ -126,6 +134,7 @@ RESHAPE: OpDef = OpDef(
     vjp=(lambda op, g: like_shape(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(RESHAPE, (t, op.inputs[1])),
     alias=0,
+    writes_out=True,
     bind=_bind_reshape,
     shape_math=True,
     value=_reshape_value,

@@ -270,6 +270,8 @@ class Frame:
         """A view op that must copy: its kernel's result, written to the output."""
         kernel = self._kernel(step)
         self._argument(step.outputs[0], args)
+        if step.opdef.writes_out:
+            return lambda *arrays: kernel(*arrays[:-1], out=arrays[-1])
 
         def copy(*arrays: Any) -> None:
             np.copyto(arrays[-1], kernel(*arrays[:-1]))
