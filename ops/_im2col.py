@@ -270,6 +270,8 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
     if out is None:
         counts = [a.outputs for a in axes]
         out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
+    if not out.size:
+        return out
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
     _correlate(src, matrix, axes, last(out, geometry.first), result, work or NO_WORK)

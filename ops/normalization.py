@@ -280,8 +280,12 @@ def _spread(p: Tensor, attrs: Attrs) -> Tensor:
 def _per_channel(x: Tensor, vector: Tensor) -> Tensor:
     """The number of elements of x in each channel, as a scalar tensor."""
     from .core import size
+    from .rounding import maximum
 
-    count = TABLE["floordiv"](size(x), size(vector))
+    channels = size(vector)
+    if vector.dims is None or vector.dims[0] in (None, 0):
+        channels = maximum(channels, 1)
+    count = TABLE["floordiv"](size(x), channels)
     return TABLE["cast"](count, x.dtype)  # type: ignore[no-any-return]
 
 
