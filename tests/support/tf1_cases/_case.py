@@ -10,6 +10,8 @@ import numpy as np
 CASES: dict[str, Callable[..., Any]] = {}
 # What an ``except`` clause may name.
 BUILTINS = (ValueError, TypeError, KeyError, IndexError, RuntimeError, LookupError)
+# What a case may return beside tensors and arrays.
+PLAIN = (bool, int, float, str, dict, list)
 
 
 def case(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,9 +87,7 @@ def measure(name: str, tf: Any) -> dict[str, Any]:
         rows: dict[str, Any] = {}
         tensors = {}
         for key, value in results.items():
-            if value is None or isinstance(value, (bool, int, float, str, dict)):
-                rows[key] = value
-            elif isinstance(value, list):
+            if value is None or isinstance(value, PLAIN):
                 rows[key] = value
             elif isinstance(value, (np.ndarray, np.generic)):
                 rows[key] = _array(value)

@@ -304,7 +304,7 @@ def operators_on_the_right(tf: Any, feed: Any) -> Any:
         "array_pow": a**x,
         "list": [1.0, 2.0] - x,
         "matmul": np.eye(2, dtype=np.float32) @ tf.reshape(x, [2, 1]),
-        "less": 3 < x,
+        "less": 3 - x < x,
         "array_less": (a > x),
     }
 
