@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -47,7 +48,10 @@ def installed(module: str) -> bool:
 def interleave(
     sides: dict[str, Run], seconds: float = 2.0, rounds: int = 60
 ) -> dict[str, Times]:
-    """Run all sides in turn, so that a slow spell of the machine meets each.
+    """Run the sides by turns, so that a slow spell of the machine meets each.
+
+    The order changes from round to round: who runs before whom decides what is
+    left in the caches.
 
     Short runs are timed in groups, so that the clock does not count; at least
     seven rounds, at most ``rounds``, about ``seconds`` for each side.
@@ -61,11 +65,12 @@ def interleave(
         once[name] = time.perf_counter() - start
     group = {name: max(1, int(3e-4 / t)) for name, t in once.items()}
     slowest = max(t * group[name] for name, t in once.items())
+    turns = random.Random(0)
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(max(7, min(rounds, int(seconds / slowest)))):
-        for name, run in sides.items():
-            n = group[name]
+        for name in turns.sample(list(sides), len(sides)):
+            n, run = group[name], sides[name]
             start, used = time.perf_counter(), time.process_time()
             for _ in range(n):
                 run()
