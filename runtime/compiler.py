@@ -155,7 +155,8 @@ class _Layout:
         write = opdef.effect in _WRITES
         for v in node.outputs[1:]:
             self._add(v, CALL)
-        if variable in self.accesses.assigned:
+        known = variable.static and out.static
+        if variable in self.accesses.assigned or not known:
             self._add(out, CALL, owner)
             return "write" if write else "call"
         if write:
