@@ -498,7 +498,20 @@ class Executable:
         self._frames[:] = [f for f in self._frames if f.arena is not arena]
 
     def _run(self, feeds: Sequence[Any]) -> list[Any]:
-        frame = self._take()
+        try:
+            frame: Frame | None = self._frames.pop()
+        except IndexError:
+            frame = None
+        # The usual case is one idle frame in an arena that nobody is using.
+        if (
+            frame is None
+            or frame.epoch != self.state.epoch
+            or not frame.arena.lock.acquire(False)
+        ):
+            frame = self._take(frame)
+        elif frame.arena.retired:
+            frame.arena.lock.release()
+            frame = self._take(None)
         try:
             with np.errstate(all="ignore"):
                 results = frame.run(feeds)
@@ -509,11 +522,12 @@ class Executable:
             frame.arena.lock.release()
         return results
 
-    def _take(self) -> Frame:
-        """A frame whose arena is locked for this run."""
+    def _take(self, passed: Frame | None) -> Frame:
+        """A frame whose arena is locked for this run; not ``passed``, which is
+        stale or whose arena is busy."""
         frames = self._frames
         epoch = self.state.epoch
-        busy = []
+        busy = [] if passed is None or passed.epoch != epoch else [passed]
         found = None
         while frames and found is None:
             try:

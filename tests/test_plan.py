@@ -425,7 +425,7 @@ def test_a_run_inside_a_run_has_an_arena_of_its_own():
     feed = {x: np.zeros(1000, np.float32)}
     expected = session.run(inner, feed)
     executable = session._runner(inner, feed).executable([feed[x]])
-    frame = executable._take()  # as if this run were still under way
+    frame = executable._take(None)  # as if this run were still under way
     try:
         assert session.run(inner, feed) == expected
     finally:
