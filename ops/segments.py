@@ -23,7 +23,7 @@ from ._kinds import require
 from ._static import as_vector, merged, sizes
 from .array import reshape
 from .core import cast
-from .elementwise import div_no_nan
+from .elementwise import div_no_nan, truncatediv
 from .joining import concat
 from .logical import equal
 from .powers import sqrt
@@ -332,12 +332,13 @@ def segment_min(data: Any, segment_ids: Any, name: str | None = None) -> Tensor:
 def segment_mean(data: Any, segment_ids: Any, name: str | None = None) -> Tensor:
     """y[s] = mean of the rows of segment s; no rows: 0.  See segment_sum.
 
-    Integers become float32.
+    The mean of integers is rounded towards 0, as in TF1.
     """
-    x, ids = inexact(data), as_tensor(segment_ids)
+    x, ids = as_tensor(data), as_tensor(segment_ids)
     with scope(name, "SegmentMean", x):
         total = segment_sum(x, ids)
-        return TABLE["truediv"](total, _counts(total, ids, x))  # type: ignore[no-any-return]
+        divide = truncatediv if x.dtype.is_integer else TABLE["truediv"]
+        return divide(total, _counts(total, ids, x))  # type: ignore[no-any-return]
 
 
 def _counts(total: Tensor, ids: Tensor, x: Tensor) -> Tensor:
