@@ -320,7 +320,7 @@ def _indexing() -> list[Case]:
         *_each(
             "segment_prod of two axes",
             lambda x: dg.unsorted_segment_prod(x, [[0, 0]], 1),
-            lambda x: (x[:, 0] * x[:, 1]),
+            lambda x: x[:, 0] * x[:, 1],
             (1, 2),
             (1, 2, 0),
         ),
@@ -401,3 +401,33 @@ def test_nothing_has_no_extreme_position() -> None:
         with pytest.raises(dg.errors.ShapeError, match="empty"):
             dg.argmax(np.zeros((2, 0)), 1)
         assert dg.argmax(np.zeros((0, 2)), 1).shape == (0,)
+
+
+def test_a_convolution_into_no_channels() -> None:
+    with dg.Graph().as_default(), dg.Session() as session:
+        x = dg.constant(np.ones((2, 4, 4, 3)))
+        w = dg.constant(np.ones((3, 3, 3, 0)))
+        y = dg.nn.conv2d(x, w, strides=[1, 1, 1, 1], padding="SAME")
+        dx, dw = dg.gradients(y, [x, w])
+        y, dx, dw = session.run([y, dx, dw])
+        assert y.shape == (2, 4, 4, 0)
+        assert dw.shape == (3, 3, 3, 0)
+        np.testing.assert_array_equal(dx, np.zeros((2, 4, 4, 3)))
+
+
+def test_normalizing_no_channels() -> None:
+    with dg.Graph().as_default(), dg.Session() as session:
+        x = dg.placeholder(dg.float32, (2, 3, 3, 0))
+        none = dg.constant(np.zeros(0, np.float32))
+        y, _, variance = dg.nn.fused_batch_norm(x, none, none)
+        (dx,) = dg.gradients(y, [x])
+        feeds = {x: np.zeros((2, 3, 3, 0), np.float32)}
+        for got in session.run([y, dx], feeds):
+            assert got.shape == (2, 3, 3, 0)
+        assert session.run(variance, feeds).shape == (0,)
+
+
+def test_no_class_is_among_the_best() -> None:
+    with dg.Graph().as_default(), dg.Session() as session:
+        best = dg.nn.in_top_k(np.zeros((2, 0), np.float32), [0, 1], 1)
+        np.testing.assert_array_equal(session.run(best), [False, False])
