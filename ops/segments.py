@@ -338,7 +338,7 @@ def segment_mean(data: Any, segment_ids: Any, name: str | None = None) -> Tensor
     with scope(name, "SegmentMean", x):
         total = segment_sum(x, ids)
         divide = truncatediv if x.dtype.is_integer else TABLE["truediv"]
-        return divide(total, _counts(total, ids, x))  # type: ignore[no-any-return]
+        return divide(total, _counts(total, ids, x))
 
 
 def _counts(total: Tensor, ids: Tensor, x: Tensor) -> Tensor:
