@@ -295,6 +295,17 @@ def test_the_mean_of_integers_is_an_integer():
         np.testing.assert_allclose(sess.run(half), [7 / 3, -1.5], rtol=1e-6)
 
 
+def test_modules_that_programs_import_from_inside():
+    from dagrad.python.framework import ops
+    from dagrad.python.platform import gfile, tf_logging
+    from dagrad.python.util import compat
+
+    assert ops.get_default_graph() is tf.get_default_graph()
+    assert gfile.Exists(__file__)
+    assert tf_logging.INFO == 20
+    assert compat.as_bytes("a") == b"a"
+
+
 # -- what newcomers trip over -------------------------------------------------
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import framework, util
+from . import framework, platform, util
 
-__all__ = ["framework", "util"]
+__all__ = ["framework", "platform", "util"]
