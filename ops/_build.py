@@ -29,7 +29,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, as_dims, is_static, text
 from ..graphlib.source import entry
-from ..graphlib.tensor import Tensor, as_tensor
+from ..graphlib.tensor import Tensor, _holds_tensor, as_tensor
 
 __all__ = [
     "as_tensor",
@@ -322,15 +322,34 @@ def common_dtype(values: Sequence[Any]) -> DType:
         if isinstance(v, Tensor) or hasattr(v, "_as_tensor"):
             strong = v.dtype if strong is None else promote(strong, v.dtype)
     if strong is None:
-        result: DType | None = None
-        for v in values:
-            own = as_dtype(numeric_array(v, None).dtype)
-            result = own if result is None else promote(result, own)
-        return result or float32
+        return _plain_dtype(values)
     for v in values:
         if not (isinstance(v, Tensor) or hasattr(v, "_as_tensor")):
             strong = _weak_dtype(strong, v)
     return strong
+
+
+def _plain_dtype(values: Sequence[Any]) -> DType:
+    """The common dtype of values of which none is a tensor.
+
+    Arrays promote as NumPy does; Python numbers, also in lists, follow them, and
+    among themselves are int32 or float32: [1] and [2.5] make float32.
+    """
+    result: DType | None = None
+    literals = []
+    for v in values:
+        own = as_dtype(numeric_array(v, None).dtype)
+        if own.kind >= 0 and not _numpy_leaf(v):
+            literals.append((own, v))
+        else:
+            result = own if result is None else promote(result, own)
+    firm = result is not None
+    for own, v in literals:
+        if result is None or (own.kind == result.kind and not firm):
+            result = own if result is None else promote(result, own)
+        else:
+            result = _weak_dtype(result, v)
+    return result or float32
 
 
 def _operand(value: Any, dtype: DType, name: str | None, graph: Graph) -> Tensor:
@@ -356,6 +375,13 @@ def _operand(value: Any, dtype: DType, name: str | None, graph: Graph) -> Tensor
     return tensor
 
 
+def _packed(value: Any) -> Any:
+    """``value``, stacked where it is a list that holds tensors."""
+    if isinstance(value, (list, tuple)) and _holds_tensor(value):
+        return as_tensor(value)
+    return value
+
+
 def pair(
     x: Any, y: Any, graph: Graph | None = None, name: str | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -366,6 +392,7 @@ def pair(
     """
     if type(x) is Tensor and type(y) is Tensor and x.dtype is y.dtype:
         return x, y
+    x, y = _packed(x), _packed(y)
     graph = graph or graph_of(x, y)
     dtype = common_dtype((x, y))
     prefix = f"{name}/" if name else ""
