@@ -155,6 +155,10 @@ class Dimension:
         other = Dimension(other)
         return self._value is None or other._value in (None, self._value)
 
+    def assert_is_compatible_with(self, other: Any) -> None:
+        """Raises ShapeError unless both may be the same size."""
+        self.merge_with(other)
+
     def merge_with(self, other: Any) -> Dimension:
         """What is known when both hold; raises ShapeError where they differ."""
         other = Dimension(other)
@@ -318,6 +322,12 @@ class TensorShape:
     def merge_with(self, other: Any) -> TensorShape:
         """What is known when both hold; raises ShapeError where they clash."""
         return TensorShape(merge(self._dims, as_dims(other)))
+
+    def assert_same_rank(self, other: Any) -> None:
+        """Raises ShapeError unless the ranks may be the same."""
+        dims = as_dims(other)
+        if dims is not None:
+            self.with_rank(len(dims))
 
     def with_rank(self, rank: int) -> TensorShape:
         """This shape with its rank known; raises ShapeError for another rank."""
