@@ -235,3 +235,38 @@ def dtype_objects(tf: Any, feed: Any) -> Any:
         tf.as_dtype(bool).name,
     ]
     return found
+
+
+@case
+def literals_and_lists_with_tensors(tf: Any, feed: Any) -> Any:
+    x, v = tf.constant(1.5), tf.constant([1.0, 2.0])
+    return {
+        "stack": tf.stack([1, 2.5]),
+        "ones": tf.ones_like([1, 2]),
+        "times": v * [x, 2.0],
+        "reversed": [x, 2.0] - v,
+        "maximum": tf.maximum([x, 3.0], x),
+        "packed": tf.reduce_sum([[x, 1.0], [x * 2, 0.5]], 0),
+        "sizes": tf.zeros([tf.size(v), 2]),
+        "fill": tf.fill([tf.size(v), 1], x),
+    }
+
+
+@case
+def shapes_that_must_agree(tf: Any, feed: Any) -> Any:
+    found = []
+    for check in (
+        lambda: tf.Dimension(3).assert_is_compatible_with(4),
+        lambda: tf.TensorShape([1]).assert_same_rank([1, 2]),
+        lambda: tf.TensorShape([1]).assert_is_compatible_with([2]),
+        lambda: tf.TensorShape([None]).assert_is_fully_defined(),
+        lambda: tf.TensorShape([None, 2]).with_rank(3),
+        lambda: tf.TensorShape([2]).merge_with([3]),
+        lambda: tf.Dimension(3).assert_is_compatible_with(None),
+    ):
+        try:
+            check()
+            found.append("fine")
+        except ValueError:
+            found.append("ValueError")
+    return {"found": found}
