@@ -92,6 +92,9 @@ class OpDef:
         bind: ``f(attrs, inputs, outputs) -> callable(*arrays, out) | None``:
             a faster kernel for static shapes (specs are fully known); takes
             the out array(s) as last positional argument(s).
+        settle: ``f(arrays, out, work, attrs) -> callable() | None``: a call that
+            is ready to run, for arrays whose memory (not content) is the same
+            in every run; None where these arrays do not allow it.
         effect: None for pure ops; else "input" (placeholder), "default" (its
             input, unless its output is fed), "constant",
             "variable", "assign" (kernel gets cells for ``updates``), "update"
@@ -125,6 +128,7 @@ class OpDef:
     identity: Callable[..., bool] | None = None
     workspace: Callable[..., Any] | None = None
     bind: Callable[..., Any] | None = None
+    settle: Callable[..., Any] | None = None
     effect: str | None = None
     updates: tuple[int, ...] = ()
     elementwise: bool = False

@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["choose", "choose_workspace", "keep_positive", "positive_workspace"]
+__all__ = [
+    "choose",
+    "choose_workspace",
+    "keep_positive",
+    "positive_workspace",
+    "settle_positive",
+]
 
 # Below this the four passes cost more than the branches.
 _LEAST = 2048
@@ -96,15 +102,53 @@ def keep_positive(xp: Any, y: Any, g: Any, out: Any = None, work: Any = None) ->
         every = xp.negative(xp.greater(y, 0).view(np.int8), dtype=word)
         xp.bitwise_and(every, g.view(word), out=out.view(word))
         return out
-    n = out.size
     if not work:
-        work = np.empty(min(n, _TILE), np.bool_), np.empty(min(n, _TILE), word)
+        n = min(out.size, _TILE)
+        work = np.empty(n, np.bool_), np.empty(n, word)
+    for sign, positive, flags, mask, bits, result in _positive_tiles(y, g, out, work):
+        xp.greater(sign, 0, positive)
+        xp.negative(flags, mask, dtype=word)  # all bits, or none
+        xp.bitwise_and(mask, bits, result)
+    return out
+
+
+def _positive_tiles(y: Any, g: Any, out: Any, work: Any) -> list[tuple[Any, ...]]:
+    """Views of the arrays of :func:`keep_positive`, tile by tile."""
+    word = _INTEGERS[out.itemsize]
     positive, mask = work
     sign, bits, result = y.reshape(-1), g.reshape(-1).view(word), out.reshape(-1)
-    for start in range(0, n, _TILE):
-        stop = min(start + _TILE, n)
-        c, k = positive[: stop - start], mask[: stop - start]
-        xp.greater(sign[start:stop], 0, c)
-        xp.negative(c.view(np.int8), out=k, dtype=word)  # all bits, or none
-        xp.bitwise_and(k, bits[start:stop], out=result[start:stop].view(word))
-    return out
+    tiles = []
+    for start in range(0, out.size, _TILE):
+        cut = slice(start, min(start + _TILE, out.size))
+        n = cut.stop - start
+        c = positive[:n]
+        tiles.append(
+            (
+                sign[cut],
+                c,
+                c.view(np.int8),
+                mask[:n],
+                bits[cut],
+                result[cut].view(word),
+            )
+        )
+    return tiles
+
+
+def settle_positive(arrays: Any, out: Any, work: Any, attrs: Any) -> Any:
+    """:func:`keep_positive` on arrays whose memory stays: the views made once."""
+    y, g = arrays
+    if not (y.flags.c_contiguous and g.flags.c_contiguous and work):
+        return None
+    tiles = _positive_tiles(y, g, out, work)
+    word = _INTEGERS[out.itemsize]
+    greater, negative, both = np.greater, np.negative, np.bitwise_and
+    zero = np.zeros((), y.dtype)
+
+    def run() -> None:
+        for sign, positive, flags, mask, bits, result in tiles:
+            greater(sign, zero, positive)
+            negative(flags, mask, dtype=word)
+            both(mask, bits, result)
+
+    return run

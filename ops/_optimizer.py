@@ -126,6 +126,39 @@ def optimizer_op(
             )
         return var
 
+    def settle(
+        arrays: Sequence[Any], out: Any, work: Any, attrs: Any
+    ) -> Callable[[], None] | None:
+        state, g = arrays[:states], arrays[at]
+        if any(a.shape != g.shape for a in state):
+            return None
+        if not all(a.flags.c_contiguous for a in (*state, g)):
+            return None
+        if any(np.may_share_memory(g, s) for s in state):
+            return None
+        flat = [a.reshape(-1) for a in (*state, g)]
+        cuts = [slice(i, i + _TILE) for i in range(0, g.size, _TILE)]
+        tiles = [
+            (
+                [a[cut] for a in flat[:-1]],
+                flat[-1][cut],
+                [w[: flat[-1][cut].size] for w in work],
+            )
+            for cut in cuts
+        ]
+        scalars = [*arrays[states:at], *arrays[at + 1 :]]
+        dtype = g.dtype
+
+        def update() -> None:
+            prepared = [
+                np.asarray(c, dtype) if isinstance(c, np.generic) else c
+                for c in prepare(*scalars, **attrs)
+            ]
+            for parts, gradient, scratch in tiles:
+                step(parts, gradient, scratch, *prepared)
+
+        return update
+
     def workspace(ins: Sequence[Any], outs: Sequence[Any], attrs: Any) -> Any:
         dims = outs[0].dims
         size = _TILE if dims is None or None in dims else min(math.prod(dims), _TILE)
@@ -141,6 +174,7 @@ def optimizer_op(
         effect="update",
         updates=tuple(range(states)),
         workspace=workspace if scratch else None,
+        settle=settle,
         flops=lambda ins, outs, attrs: (
             flops * math.prod(d or 0 for d in outs[0].dims or ())
         ),

@@ -94,6 +94,7 @@ def pointwise(
     jvp: Any = None,
     flops: int = 1,
     workspace: Callable[..., Any] | None = None,
+    settle: Callable[..., Any] | None = None,
     commutative: bool = False,
     shape_math: bool = False,
     infer: Any = None,
@@ -117,6 +118,7 @@ def pointwise(
         inplace=inplace,
         writes_out=True,
         workspace=workspace,
+        settle=settle,
         elementwise=True,
         commutative=commutative,
         shape_math=shape_math,
@@ -133,6 +135,7 @@ def backward(
     inplace: tuple[int, ...] = (0,),
     flops: int = 3,
     workspace: Callable[..., Any] | None = None,
+    settle: Callable[..., Any] | None = None,
     doc: str = "",
 ) -> OpDef:
     """The fused backward op of a real function: F(a, g) = g f(a).
@@ -168,6 +171,7 @@ def backward(
         jvp=jvp,
         flops=flops,
         workspace=workspace,
+        settle=settle,
         doc=doc,
     )
     return opdef

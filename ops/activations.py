@@ -15,7 +15,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
 from . import _special
 from ._build import create, inexact, scope
-from ._choose import keep_positive, positive_workspace
+from ._choose import keep_positive, positive_workspace, settle_positive
 from ._kinds import elementwise
 from ._pointwise import backward, chunked, floating, fused, pointwise, scratch, unary
 from .elementwise import add, multiply, negative, square, subtract
@@ -195,6 +195,7 @@ RELU_GRAD = backward(
     None,
     inplace=(0, 1),
     workspace=positive_workspace,
+    settle=settle_positive,
     flops=1,
     doc="g where y > 0, else 0",
 )

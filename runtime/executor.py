@@ -185,7 +185,10 @@ class Frame:
                 args.append(self._cell_of(s))
             else:
                 self._argument(s, args)
-        if step.mode == "out":
+        settled = self._settled(step, args)
+        if settled is not None:
+            function, args = settled, []
+        elif step.mode == "out":
             function = self._into_out(step, args)
         elif step.mode == "write" and not self._out_sites(step):
             function = self._kernel(step)
@@ -225,6 +228,21 @@ class Frame:
         if opdef.effect == "random":
             return partial(kernel, np, self.state.stream(step.op), **keywords)
         return partial(kernel, np, **keywords)
+
+    def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
+        """A call without arguments, where every array has its place for good."""
+        settle = step.opdef.settle
+        if settle is None or step.copy_view or any(a is None for a in args):
+            return None
+        out = None
+        if step.mode == "out":
+            out = self._fixed(step.outputs[0])
+            if out is None or len(step.outputs) > 1:
+                return None
+        elif step.mode != "write" or self._out_sites(step):
+            return None
+        work = self._work(step).get("work", ())
+        return settle(args, out, work, step.attrs)  # type: ignore[no-any-return]
 
     def _into_out(self, step: Step, args: list[Any]) -> Callable[..., Any]:
         """A call that writes into planned memory; appends the outputs to ``args``."""

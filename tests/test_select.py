@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dagrad.ops._choose import choose, keep_positive
+from dagrad.ops._choose import choose, keep_positive, settle_positive
 
 SIZES = [0, 1, 7, 2047, 2048, 16384, 16385, 50_001]
 
@@ -59,3 +59,16 @@ def test_only_what_belongs_to_positive_numbers_is_kept(n: int, dtype: str) -> No
         mine = taken.copy()
         a, b = (mine, g) if taken is y else (y, mine)
         assert keep_positive(np, a, b, mine).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_the_settled_form_reads_its_arrays_anew_in_every_run(n: int) -> None:
+    rng = np.random.default_rng(n)
+    y, g, out = (np.empty(n, np.float32) for _ in range(3))
+    tile = min(n, 16384)
+    run = settle_positive([y, g], out, (np.empty(tile, bool), np.empty(tile, "i4")), {})
+    for _ in range(2):
+        y[:] = rng.standard_normal(n)
+        g[:] = rng.standard_normal(n)
+        run()
+        assert out.tobytes() == np.where(y > 0, g, np.float32(0)).tobytes()

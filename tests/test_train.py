@@ -415,3 +415,28 @@ def test_noise_on_a_decay_has_its_mean() -> None:
         draws = [session.run(noisy, {step: 3}) for _ in range(200)]
         assert np.mean(draws) == pytest.approx(session.run(plain, {step: 3}), abs=3e-3)
         assert np.std(draws) > 1e-4
+
+
+@pytest.mark.parametrize("shape", [(100_001,), (300, 250), (), (0, 3)])
+def test_large_and_odd_variables_are_updated_whole(shape):
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal(shape)
+    target = rng.standard_normal(shape)
+    with tf.Graph().as_default(), tf.Session() as session:
+        v = tf.Variable(start)
+        loss = tf.reduce_sum(tf.square(v - target)) / 2
+        steps = [
+            tf.train.GradientDescentOptimizer(0.1).minimize(loss),
+            tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss),
+        ]
+        session.run(tf.global_variables_initializer())
+        for _ in range(2):
+            session.run(steps[0])
+        expected = target + (start - target) * 0.9**2
+        np.testing.assert_allclose(session.run(v), expected, rtol=1e-12, atol=1e-12)
+        accum = 0.0
+        for _ in range(2):
+            session.run(steps[1])
+            accum = 0.9 * accum + (expected - target)
+            expected = expected - 0.1 * accum
+        np.testing.assert_allclose(session.run(v), expected, rtol=1e-12, atol=1e-12)
