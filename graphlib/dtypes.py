@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import DTypeError
 
-__all__ = ["DTYPES", "DType", "as_dtype", "promote"]
+__all__ = ["DTYPES", "DType", "as_dtype", "convert_exactly", "promote"]
 
 # bool < integer < floating < complex; strings promote with nothing.
 _KIND = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3, "O": -1}
@@ -239,3 +239,37 @@ def promote_weak(strong: DType, python_type: type) -> DType:
     if kind == 3:
         return complex64 if strong in (float32, float16) else complex128
     return _BY_PYTHON[python_type]
+
+
+def convert_exactly(array: Any, dtype: DType) -> Any:
+    """``array`` as ``dtype``, where that loses nothing but float precision.
+
+    Numbers out of a float's range become infinities.
+
+    Raises:
+        DTypeError: fractions or values out of range for an integer dtype,
+            complex for a real one, numbers for bool, strings.
+    """
+    target = dtype.dtype
+    if array.dtype == target:
+        return array
+    kind = array.dtype.kind
+    if kind not in "biufc" or target.kind == "O":
+        raise DTypeError(f"{array.dtype} cannot become {dtype.name}")
+    if kind == "c" and target.kind != "c":
+        raise DTypeError(f"complex values cannot become {dtype.name}")
+    if target.kind == "b" and array.size:
+        raise DTypeError(f"{array.dtype} values cannot become bool; compare them")
+    with np.errstate(all="ignore"):
+        out = array.astype(target)
+    if target.kind in "iu" and array.size:
+        same = out.astype(array.dtype) == array
+        if "u" in (kind, target.kind):
+            same &= (array < 0) == (out < 0)
+        if not bool(np.all(same)):
+            first = array[~same].reshape(-1)[0] if array.ndim else array[()]
+            raise DTypeError(
+                f"values of {array.dtype} do not fit {dtype.name} exactly "
+                f"(such as {first})"
+            )
+    return out

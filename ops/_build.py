@@ -16,6 +16,7 @@ import numpy as np
 from ..graphlib.dtypes import (
     DType,
     as_dtype,
+    convert_exactly,
     float32,
     int32,
     int64,
@@ -154,33 +155,11 @@ def numeric_array(value: Any, dtype: DType | None, who: str = "constant") -> Any
 
 
 def cast_checked(array: Any, dtype: DType, who: str) -> Any:
-    """``array`` as ``dtype`` where that loses no more than float precision.
-
-    Raises:
-        DTypeError: float to integer with fractions, numbers out of range,
-            complex to real, strings.
-    """
-    target = dtype.dtype
-    if array.dtype == target:
-        return array
-    kind = array.dtype.kind
-    if kind == "O" or target.kind == "O":
-        raise DTypeError(f"{who}: {array.dtype} cannot become {dtype.name}")
-    if kind == "c" and target.kind != "c":
-        raise DTypeError(f"{who}: complex values cannot become {dtype.name}")
-    if target.kind == "b" and array.size:
-        raise DTypeError(f"{who}: {array.dtype} values cannot become bool; compare")
-    with np.errstate(all="ignore"):
-        out = array.astype(target)
-    if target.kind in "iu" and array.size:
-        if not np.array_equal(out.astype(array.dtype), array) or (
-            target.kind == "u" and bool(np.any(array < 0))
-        ):
-            raise DTypeError(
-                f"{who}: values of {array.dtype} do not fit {dtype.name} exactly "
-                f"(first: {array.reshape(-1)[:1]})"
-            )
-    return out
+    """:func:`convert_exactly`, with ``who`` in the message."""
+    try:
+        return convert_exactly(array, dtype)
+    except DTypeError as error:
+        raise DTypeError(f"{who}: {error}") from None
 
 
 def _numpy_leaf(value: Any) -> bool:

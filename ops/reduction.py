@@ -115,9 +115,7 @@ def input_flops(inputs: Any, outputs: Any, attrs: Any) -> int:
     return n
 
 
-def build(
-    opdef: OpDef, x: Any, axis: Any, keepdims: bool, name: str | None
-) -> Tensor:
+def build(opdef: OpDef, x: Any, axis: Any, keepdims: bool, name: str | None) -> Tensor:
     t = as_tensor(x)
     attrs = {"axis": fixed_axes(axis, t.dims, opdef.type), "keepdims": keepdims}
     return create(opdef, (t,), attrs, name)
@@ -178,9 +176,7 @@ def spread_as(op: Operation, y: Tensor) -> Tensor:
 # -- sum -------------------------------------------------------------------------------
 
 
-def _sum_kernel(
-    xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None
-) -> Any:
+def _sum_kernel(xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None) -> Any:
     return xp.add.reduce(x, axis, x.dtype, out, keepdims)
 
 
@@ -262,9 +258,7 @@ def _count(x_shape: Sequence[int], axis: Any) -> int:
     return n
 
 
-def _mean_kernel(
-    xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None
-) -> Any:
+def _mean_kernel(xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None) -> Any:
     n = _count(x.shape, axis)
     kind = x.dtype.kind
     if kind in "iu":
@@ -288,9 +282,7 @@ def _mean_kernel(
     return out
 
 
-def _integer_mean(
-    xp: Any, x: Any, n: int, axis: Any, keepdims: bool, out: Any
-) -> Any:
+def _integer_mean(xp: Any, x: Any, n: int, axis: Any, keepdims: bool, out: Any) -> Any:
     """Sum over count, truncated toward zero as C and TF1 divide."""
     if n == 0:
         raise InvalidArgumentError("the mean of no integers is not a number")
@@ -409,9 +401,7 @@ def reduce_mean(
 # -- product ---------------------------------------------------------------------------
 
 
-def _prod_kernel(
-    xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None
-) -> Any:
+def _prod_kernel(xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None) -> Any:
     return xp.multiply.reduce(x, axis, x.dtype, out, keepdims)
 
 

@@ -393,9 +393,7 @@ def accumulate_n(
     tensors = [as_tensor(t, tensor_dtype) for t in inputs]
     for t in tensors:
         if not compatible(t.dims, wanted):
-            raise ShapeError(
-                f"accumulate_n: {t!r} does not have shape {text(wanted)}"
-            )
+            raise ShapeError(f"accumulate_n: {t!r} does not have shape {text(wanted)}")
     total = add_n(tensors, name)
     if wanted is not None and total.dims is None:
         total.set_shape(wanted)

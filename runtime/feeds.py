@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import DType
-from ..graphlib.errors import DagradError, FeedError, FeedTypeError
+from ..graphlib.dtypes import DType, convert_exactly
+from ..graphlib.errors import DagradError, DTypeError, FeedError, FeedTypeError
 from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import compatible, text
@@ -112,26 +112,14 @@ def _as_array(tensor: Tensor, value: Any, dtype: DType) -> Any:
         return _strings(tensor, value, array)
     if array.dtype == target:
         return array
-    kind = array.dtype.kind
-    if kind not in "biufc":
-        raise _refused(tensor, value, f"it has dtype {array.dtype}")
-    if kind == "c" and target.kind != "c":
-        raise _refused(tensor, value, "complex values would lose their imaginary part")
-    if target.kind == "b" and kind != "b":
+    if target.kind == "b" and array.dtype.kind in "iuf":
         if not bool(np.all((array == 0) | (array == 1))):
             raise _refused(tensor, value, "only 0 and 1 are booleans")
         return array.astype(target)
-    with np.errstate(all="ignore"):
-        out = array.astype(target)
-    if target.kind in "iu" and kind in "iuf":
-        same = out == array
-        if target.kind == "u" or kind == "u":
-            same &= (array >= 0) == (out >= 0)
-        if not bool(np.all(same)):
-            raise _refused(
-                tensor, value, f"some {array.dtype} values are no {dtype.name}"
-            )
-    return out
+    try:
+        return convert_exactly(array, dtype)
+    except DTypeError as error:
+        raise _refused(tensor, value, str(error)) from None
 
 
 def _strings(tensor: Tensor, value: Any, array: Any) -> Any:

@@ -300,7 +300,7 @@ def test_a_constraint_cannot_be_saved(tmp_path: Path) -> None:
     graph = Graph()
     with graph.as_default():
         state.Variable(1.0, name="v", constraint=core.identity)
-    with pytest.raises(GraphError, match="'v:0'.*constraint"):
+    with pytest.raises(GraphError, match=r"'v:0'.*constraint"):
         save(graph, tmp_path / "graph.json")
 
 

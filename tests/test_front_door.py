@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,9 +19,6 @@ import dagrad as tf
 HERE = Path(__file__).resolve().parent
 # The names that programs written for TF1 use, from public repositories.
 CORE = (HERE / "fixtures" / "tf1_core_symbols.txt").read_text("utf-8").split()
-SIGNATURES: dict[str, Any] = json.loads(
-    (HERE / "fixtures" / "signatures.json").read_text("utf-8")
-)
 
 # Not here yet, and why: a name, or a prefix that ends in a dot.
 LATER = {
@@ -62,93 +57,6 @@ LATER = {
     "train.shuffle_batch": "queues",
     "train.start_queue_runners": "queues",
     "train.string_input_producer": "queues",
-}
-
-# Arguments that TensorFlow added after TF1, most of them at the end.
-NEWER = {
-    "AdamOptimizer": {"use_own_namescope_for_non_slot_vars"},
-    "FtrlOptimizer": {"beta"},
-    "Optimizer": {"use_own_namescope_for_non_slot_vars"},
-    "apply_gradients": {"skip_gradients_aggregation"},
-    "avg_pool2d": {"input"},
-    "diag": {"align"},
-    "diag_part": {"align"},
-    "fill": {"layout"},
-    "fused_batch_norm": {"exponential_avg_factor"},
-    "gather_nd": {"bad_indices_policy"},
-    "lin_space": {"axis"},
-    "linspace": {"axis"},
-    "matmul": {"output_type", "grad_a", "grad_b"},
-    "matrix_diag": {"align"},
-    "matrix_diag_part": {"align"},
-    "matrix_set_diag": {"align"},
-    "ones": {"layout"},
-    "scatter_nd": {"bad_indices_policy"},
-    "set_diag": {"align"},
-    "silu": {"beta"},
-    "swish": {"beta"},
-    "tensor_scatter_add": {"bad_indices_policy"},
-    "tensor_scatter_sub": {"bad_indices_policy"},
-    "top_k": {"index_type"},
-    "zeros": {"layout"},
-}
-# Arguments that TF1 had and TensorFlow dropped, or that are dagrad's own.
-OLDER = {
-    "bincount": {"name"},
-    "constant": {"graph"},
-    "sigmoid_cross_entropy_with_logits": {"_sentinel"},
-    "silu": {"name"},
-    "softmax_cross_entropy_with_logits": {"_sentinel"},
-    "sparse_softmax_cross_entropy_with_logits": {"_sentinel"},
-    "swish": {"name"},
-}
-# Signatures that differ, and why.
-DIFFERENT = {
-    "DType": "programs take dtypes, they do not make them",
-    "Graph.create_op": "operations are made from an OpDef, not from a type's name",
-    "IndexedSlices": "the third argument is the tensor whose shape it has",
-    "Operation": "made by the graph",
-    "OpError": "TF1's order is accepted too",
-    "Tensor": "made by the graph",
-    "Variable": "TensorFlow hides it behind *args",
-    "as_dtype": "one argument",
-    "avg_pool2d": "TF1.15 had `input`",
-    "get_local_variable": "passes its arguments on to get_variable",
-    "is_variable_initialized": "one argument that matters",
-}
-# Defaults that say the same in other words.
-SAME_DEFAULT = {"dilations", "synchronization", "aggregation"}
-# Required in TF1, optional here because another name of the argument is accepted.
-MAY_BE_LEFT_OUT = {
-    "avg_pool",
-    "batch_to_space",
-    "convolution",
-    "max_pool",
-    "variable_scope",
-}
-# Methods of TF1's classes that belong to protos, servers, or inner workings.
-NO_METHOD = {
-    "Graph": {
-        "as_graph_def",
-        "container",
-        "get",
-        "gradient_override_map",
-        "op_def_for_type",
-        "prevent_fetching",
-        "switch_to_thread_local",
-    },
-    "Operation": {"colocation_groups", "experimental_set_type", "from_node_def"},
-    "Session": {"partial_run", "partial_run_setup", "reset"},
-    "Tensor": {"experimental_ref", "ref"},
-    "Variable": {
-        "SaveSliceInfo",
-        "batch_scatter_update",
-        "count_up_to",
-        "experimental_ref",
-        "from_proto",
-        "ref",
-        "to_proto",
-    },
 }
 
 
@@ -196,63 +104,6 @@ def test_the_list_of_later_names_is_about_names_in_use() -> None:
         )
 
     assert [key for key in LATER if not used(key)] == []
-
-
-# -- signatures ----------------------------------------------------------------
-
-
-def default_text(value: str) -> Any:
-    """A default in a form that can be compared: numbers by value, dtypes by name."""
-    text = value.replace("tf.", "").replace("dagrad.", "")
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text.split(":")[0].strip("<>")
-    return tuple(found) if isinstance(found, list) else found
-
-
-def rows_of(value: Any) -> list[tuple[str, str]]:
-    """(name, default) of each parameter."""
-    rows = []
-    for p in inspect.signature(value).parameters.values():
-        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
-        default = "" if p.default is p.empty else repr(p.default)
-        rows.append((star + p.name, default))
-    return rows
-
-
-def comparable() -> Iterator[str]:
-    """The names whose signatures are TF1's."""
-    for name in SIGNATURES:
-        owner, _, last = name.rpartition(".")
-        if name in DIFFERENT or last in DIFFERENT:
-            continue
-        if last in NO_METHOD.get(owner, ()):
-            continue
-        yield name
-
-
-@pytest.mark.parametrize("name", list(comparable()))
-def test_arguments_are_tf1s(name: str) -> None:
-    last = name.rpartition(".")[2]
-    wanted = [r for r in SIGNATURES[name] if r[0] not in NEWER.get(last, ())]
-    found = [r for r in rows_of(find(name)) if r[0] not in OLDER.get(last, ())]
-    assert [n for n, _ in found] == [n for n, _ in wanted]
-    for (argument, ours), (_, theirs) in zip(found, wanted):
-        if argument in SAME_DEFAULT and ours == "None":
-            continue
-        if theirs == "" and ours == "None" and last in MAY_BE_LEFT_OUT:
-            continue
-        if argument == "out_type" and theirs == "None":
-            theirs = "int32"
-        assert default_text(ours) == default_text(theirs), argument
-
-
-@pytest.mark.parametrize("owner", NO_METHOD)
-def test_methods_that_are_left_out_are_tf1s_and_missing(owner: str) -> None:
-    known = {n.rpartition(".")[2] for n in SIGNATURES if n.rpartition(".")[0] == owner}
-    assert NO_METHOD[owner] <= known
-    assert [m for m in NO_METHOD[owner] if hasattr(find(owner), m)] == []
 
 
 # -- what every name has -------------------------------------------------------
