@@ -86,10 +86,8 @@ class _Layout:
         self.index: dict[Value, int] = {}
         self.kind: list[str] = []
         self.owner: list[int] = []
-        # (offset, strides) of views whose place is known; the array they are
-        # computed on is never touched.
+        # (offset, strides) in the owner's memory of views whose place is known.
         self.place: dict[int, tuple[int, tuple[int, ...]]] = {}
-        self._shadow: dict[int, Any] = {}
         self.mode: list[str] = []
         # Per node, the slots that it reads and makes.
         self.ins: list[tuple[int, ...]] = []
@@ -161,24 +159,28 @@ class _Layout:
             return "write" if write else "call"
         if write:
             i = self._add(out, VIEW, owner)
-            self.place[i] = self._whole(variable)
+            self.place[i] = 0, _c_strides(variable)
             return "write"
         return self._view(node)
 
-    def _whole(self, v: Value) -> tuple[int, tuple[int, ...]]:
-        return 0, self._array_like(v).strides
+    def _shadows(self, i: int) -> tuple[Any, Any]:
+        """Arrays laid out as slot ``i`` and its owner will be.
 
-    def _array_like(self, v: Value) -> Any:
-        """An array laid out as ``v`` will be; its content is never read."""
-        i = self.index[v]
-        shadow = self._shadow.get(i)
-        if shadow is None:
-            if v.kind == "const":
-                shadow = v.value
-            else:
-                shadow = np.empty(v.dims or (), v.dtype.dtype)
-            self._shadow[i] = shadow
-        return shadow
+        Nothing is read or written in them, so they take no physical memory.
+        """
+        owner = self.owner[i]
+        v = self.values[owner]
+        whole = v.value if v.kind == "const" else np.empty(v.dims or (), v.dtype.dtype)
+        if i == owner:
+            return whole, whole
+        offset, strides = self.place[i]
+        mine = self.values[i]
+        if not mine.nbytes:
+            return np.empty(mine.dims or (), mine.dtype.dtype), whole
+        view = np.ndarray(
+            _dims(mine), mine.dtype.dtype, buffer=whole, offset=offset, strides=strides
+        )
+        return view, whole
 
     def _view(self, node: Node) -> str:
         """An output that is a view of an input, found out before the run if it
@@ -206,7 +208,7 @@ class _Layout:
         if not known:
             self._add(out, CALL, owner)
             return "call"
-        base = self._array_like(source)
+        base, whole = self._shadows(i)
         arrays = [base if v is source else v.value for v in node.inputs]
         try:
             view = opdef.kernel(  # type: ignore[operator,misc]
@@ -214,7 +216,6 @@ class _Layout:
             )
         except Exception as error:
             raise wrong_shapes(node, error) from error
-        whole = self._array_like(self.values[owner])
         if view.size and not np.may_share_memory(view, whole):
             # No such view of this layout (a reshape after a transpose): copy.
             self.copies.add(node)
@@ -224,7 +225,6 @@ class _Layout:
         start = view.__array_interface__["data"][0]
         offset = start - whole.__array_interface__["data"][0] if view.size else 0
         self.place[k] = offset, view.strides
-        self._shadow[k] = view
         return "view"
 
     # -- the scheduler's problem ---------------------------------------------
@@ -308,10 +308,8 @@ class _Layout:
         known = self.place.get(i)
         if known is None or known[0] != 0:
             return False
-        shadow = self._shadow[i]
-        return bool(
-            shadow.flags.c_contiguous and shadow.nbytes == self.values[own].nbytes
-        )
+        v = self.values[i]
+        return known[1] == _c_strides(v) and v.nbytes == self.values[own].nbytes
 
     def _same_layout(self, i: int, j: int) -> bool:
         a, b = self.values[i], self.values[j]
@@ -359,7 +357,6 @@ class _Layout:
                     g,
                 )
             )
-        self._shadow.clear()
         steps: list[Step] = []
         index = self.index
         ends = self._ends(best.nodes)
@@ -446,6 +443,21 @@ class _Layout:
         for i, step in last.items():
             ends[step] = (*ends.get(step, ()), i)
         return ends
+
+
+def _dims(v: Value) -> tuple[int, ...]:
+    """The shape of a value whose every dimension is known."""
+    return v.dims or ()  # type: ignore[return-value]
+
+
+def _c_strides(v: Value) -> tuple[int, ...]:
+    """Strides, in bytes, of a contiguous array of the value's shape."""
+    strides = []
+    step = v.dtype.size
+    for d in reversed(_dims(v)):
+        strides.append(step)
+        step *= max(d, 1)
+    return tuple(reversed(strides))
 
 
 def _size(dtype: Any, dims: tuple[int, ...]) -> int:
