@@ -170,13 +170,13 @@ class _Layout:
         """
         owner = self.owner[i]
         v = self.values[owner]
-        whole = v.value if v.kind == "const" else np.empty(v.dims or (), v.dtype.dtype)
+        whole = v.value if v.kind == "const" else np.empty(_dims(v), v.dtype.dtype)
         if i == owner:
             return whole, whole
         offset, strides = self.place[i]
         mine = self.values[i]
         if not mine.nbytes:
-            return np.empty(mine.dims or (), mine.dtype.dtype), whole
+            return np.empty(_dims(mine), mine.dtype.dtype), whole
         view = np.ndarray(
             _dims(mine), mine.dtype.dtype, buffer=whole, offset=offset, strides=strides
         )
