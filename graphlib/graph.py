@@ -25,7 +25,7 @@ from .opdef import OpDef
 from .operation import Operation, explain
 from .operators import TABLE
 from .source import Mark, caller, resolve
-from .tensor import Tensor
+from .tensor import Tensor, as_name
 
 __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
 
@@ -206,7 +206,7 @@ class Graph:
 
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation called ``name``; raises MissingNameError."""
-        op = self._by_name.get(name)
+        op = self._by_name.get(as_name(name))
         if op is None:
             raise MissingNameError(
                 f"the graph has no operation {name!r}{self._nearest(name)}"
@@ -220,7 +220,7 @@ class Graph:
             GraphError: ``name`` is not of the form ``op:index``.
             MissingNameError: there is no such operation or output.
         """
-        stem, colon, index = name.rpartition(":")
+        stem, colon, index = as_name(name).rpartition(":")
         if not colon or not index.isdigit():
             raise GraphError(
                 f"{name!r} is an operation's name, not a tensor's: a tensor is "

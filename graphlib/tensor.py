@@ -114,8 +114,8 @@ class Tensor:
     def __bool__(self) -> bool:
         raise DagradTypeError(
             f"the truth value of {self!r} is not known while the graph is built: "
-            "use dagrad.cond or dagrad.where, `is not None` to test for None, "
-            "or session.run(tensor) for the value",
+            "use dagrad.where, `is not None` to test for None, or "
+            "session.run(tensor) for the value",
             self.op,
         )
 
@@ -123,7 +123,7 @@ class Tensor:
         if self.dims is None or not self.dims or self.dims[0] is None:
             raise DagradTypeError(
                 f"cannot iterate over {self!r}: its first dimension is not known; "
-                "use dagrad.unstack(t, num=n), dagrad.map_fn, or t[i]",
+                "use dagrad.unstack(t, num=n), or t[i]",
                 self.op,
             )
         return iter(TABLE["unstack"](self))
@@ -311,7 +311,14 @@ class Tensor:
 
 
 class DagradTypeError(DagradError, TypeError):
-    """A symbolic tensor was used where Python needs a value."""
+    """A symbolic tensor was used where Python needs a value, or no name as one."""
+
+
+def as_name(name: Any) -> str:
+    """``name``; raises DagradTypeError where it is no string."""
+    if not isinstance(name, str):
+        raise DagradTypeError(f"a name is a string, not {name!r}")
+    return name
 
 
 def as_tensor(value: Any, dtype: Any = None, name: str | None = None) -> Tensor:

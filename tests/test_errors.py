@@ -339,7 +339,7 @@ def test_a_run_that_fails_leaves_variables_that_it_did_not_reach(session):
 @pytest.mark.parametrize(
     ("use", "remedy"),
     [
-        (bool, "dagrad.cond"),
+        (bool, "dagrad.where"),
         (float, "session.run"),
         (int, "session.run"),
         (np.asarray, "session.run"),

@@ -87,6 +87,10 @@ def test_looking_up_by_name(graph):
         graph.as_graph_element(x, allow_tensor=False)
     with pytest.raises(TypeError, match="neither"):
         graph.as_graph_element(3)
+    with pytest.raises(TypeError, match="a name is a string, not 3"):
+        graph.get_tensor_by_name(3)
+    with pytest.raises(TypeError, match="a name is a string, not None"):
+        graph.get_operation_by_name(None)
 
 
 # -- structure ---------------------------------------------------------------------
