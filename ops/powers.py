@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
@@ -215,9 +216,15 @@ def _pow_by_y(op: Operation, g: Tensor) -> Tensor:
     return multiply(g, conj(where_v2(ok, multiply(z, log(safe)), 0)))
 
 
+def _pow_kernel(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
+    if x.dtype.kind in "iu" and y.dtype.kind == "i" and (y < 0).any():
+        raise InvalidArgumentError("integers to negative integer powers are not allowed")
+    return xp.power(x, y, out)
+
+
 POW = elementwise(
     "Pow",
-    "power",
+    _pow_kernel,
     2,
     kinds="ifc",
     vjp=(
@@ -239,7 +246,7 @@ def pow_(x: Any, y: Any, name: str | None = None) -> Tensor:
 
     Raises:
         ShapeError, DTypeError: as :func:`add`.
-        ValueError: an integer to a negative integer power, when run.
+        InvalidArgumentError: an integer to a negative integer power, when run.
     """
     if isinstance(y, (int, float, np.integer, np.floating)) and isinstance(x, Tensor):
         kind = x.dtype.kind

@@ -204,7 +204,7 @@ def test_reciprocals_of_signed_zeros() -> None:
 
 
 def test_integers_to_negative_powers_are_refused() -> None:
-    with pytest.raises(ValueError, match="negative integer power"):
+    with pytest.raises(InvalidArgumentError, match="negative integer power"):
         value(powers.pow_, np.array([2], np.int32), np.array([-1], np.int32))
 
 
