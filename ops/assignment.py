@@ -174,7 +174,7 @@ def assign(
         ref: a variable.
         value: a tensor, or what becomes one, of the variable's dtype.
         validate_shape: whether the shapes must fit (default True); with False
-            the variable takes the value's shape.
+            a variable that was created so takes the value's shape.
         use_locking: accepted for TF1 programs; runs never see half a write.
         name: the name of the operation.
 

@@ -78,13 +78,13 @@ COMPLEX = pointwise(
 
 
 def complex_(real: Any, imag: Any, name: str | None = None) -> Tensor:
-    """a + ib, with broadcasting: float32 gives complex64, float64 complex128.
+    """a + ib, with broadcasting: float32 gives complex64, else complex128.
 
     Gradient: Re g to the real part, Im g to the imaginary part.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: parts that are not both float32 or both float64.
+        DTypeError: a part that is neither float32 nor float64.
     """
     real, imag = pair(real, imag)
     return create(COMPLEX, (real, imag), None, name or "Complex")
