@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+from .dtypes import int64
 from .errors import DTypeError, GradientError, ShapeError
 from .graph import Graph
 from .operation import Operation
 from .operators import TABLE
-from .shapes import compatible, text
+from .shapes import TensorShape, compatible, text
 from .source import caller
 from .tensor import Tensor, as_tensor
 from .traversal import between
@@ -37,7 +38,9 @@ class IndexedSlices:
     """Rows of a cotangent: ``values[i]`` belongs to row ``indices[i]``.
 
     A gather's vjp returns this instead of a dense array of the parameter's
-    size; all contributions to one parameter become one scatter-add.
+    size; all contributions to one parameter become one scatter-add, and an
+    optimizer changes no other rows of a variable.  Where a tensor is asked for,
+    it becomes the dense one.
 
     Attributes:
         values: (n, ...) rows.
@@ -45,17 +48,61 @@ class IndexedSlices:
         like: the tensor whose shape the dense cotangent has.
     """
 
-    __slots__ = ("indices", "like", "values")
+    __slots__ = ("_dense", "_sliced", "indices", "like", "values")
 
     def __init__(self, values: Tensor, indices: Tensor, like: Tensor) -> None:
         self.values = values
         self.indices = indices
         self.like = like
+        self._dense: Tensor | None = None
+        self._sliced = False
+
+    def __repr__(self) -> str:
+        return f"IndexedSlices(values={self.values!r}, indices={self.indices!r})"
 
     @property
     def dtype(self) -> Any:
         """The dtype of the rows."""
         return self.values.dtype
+
+    @property
+    def name(self) -> str:
+        """The name of the rows."""
+        return self.values.name
+
+    @property
+    def op(self) -> Operation:
+        """The operation that makes the rows."""
+        return self.values.op
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the rows."""
+        return self.values.graph
+
+    @property
+    def device(self) -> str:
+        """The device recorded for the rows."""
+        return self.values.op.device
+
+    @property
+    def shape(self) -> TensorShape:
+        """The static shape of the dense cotangent."""
+        return self.like.shape
+
+    def get_shape(self) -> TensorShape:
+        """The static shape of the dense cotangent (TF1's spelling)."""
+        return self.like.shape
+
+    def _as_tensor(self) -> Tensor:
+        """The dense tensor: one node, however often it is asked for."""
+        if self._dense is None:
+            with self.graph.as_default():
+                self._dense = densify([self])
+        return self._dense
+
+    def _as_graph_element(self) -> Tensor:
+        return self._as_tensor()
 
 
 def gradients(
@@ -97,6 +144,26 @@ def gradients(
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
     policy = UnconnectedGradients(unconnected_gradients)
+    return _gradients(ys, xs, grad_ys, name, stop_gradients, policy, rows=False)
+
+
+def gradients_or_rows(
+    ys: Any, xs: Any, grad_ys: Any = None
+) -> list[Tensor | IndexedSlices | None]:
+    """:func:`gradients`, with the rows of an x that is read by gathers only."""
+    none = UnconnectedGradients.NONE
+    return _gradients(ys, xs, grad_ys, "gradients", None, none, rows=True)
+
+
+def _gradients(
+    ys: Any,
+    xs: Any,
+    grad_ys: Any,
+    name: str | None,
+    stop_gradients: Any,
+    policy: UnconnectedGradients,
+    rows: bool,
+) -> list[Any]:
     y_list = _tensors(ys)
     x_list = _tensors(xs)
     stops = set(_tensors(stop_gradients)) if stop_gradients is not None else set()
@@ -117,7 +184,7 @@ def gradients(
             results = []
             context.scope = scope
             for x in x_list:
-                g = _total(grads, x)
+                g = (_rows(grads, x) if rows else None) or _total(grads, x)
                 if g is None and policy is UnconnectedGradients.ZERO:
                     g = TABLE["zeros_like"](x)
                 elif g is None and policy is UnconnectedGradients.RAISE:
@@ -200,6 +267,8 @@ def _walk(
         op = path.pop()
         opdef = op.opdef
         context.scope = scope
+        if _pass_rows(op, grads, targets):
+            continue
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):
             continue
@@ -231,7 +300,9 @@ def _walk(
         for t, g in zip(op.inputs, results):
             if g is None:
                 continue
-            if type(g) is Tensor and (
+            if type(g) is IndexedSlices:
+                g._sliced = op.type == "StridedSlice"
+            elif type(g) is Tensor and (
                 g.dtype is not t.dtype
                 or (g.dims != t.dims and not compatible(g.dims, t.dims))
             ):
@@ -247,6 +318,38 @@ def _walk(
                 grads[t] = [g]
             else:
                 have.append(g)
+
+
+def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> bool:
+    """Hand rows from the output of an Identity (a variable's ``read``) to its input.
+
+    So they stay rows, and all reads of one variable end in one scatter-add.
+    """
+    if op.type != "Identity":
+        return False
+    y, x = op.outputs[0], op.inputs[0]
+    parts = grads.get(y)
+    if y in targets or not parts or not all(type(p) is IndexedSlices for p in parts):
+        return False
+    del grads[y]
+    moved = grads.setdefault(x, [])
+    for p in parts:
+        rows = IndexedSlices(p.values, p.indices, x)
+        rows._sliced = p._sliced
+        moved.append(rows)
+    return True
+
+
+def _rows(grads: Contributions, t: Tensor) -> IndexedSlices | None:
+    """All contributions to ``t`` as rows; None where one of them is dense.
+
+    The row of a slice ``t[i]`` counts as dense, as in TF1: it travels as a row
+    only so that many slices end in one scatter-add.
+    """
+    parts = grads.get(t)
+    if not parts or any(type(p) is not IndexedSlices or p._sliced for p in parts):
+        return None
+    return IndexedSlices(*_joined(parts), t)
 
 
 def _total(grads: Contributions, t: Tensor) -> Tensor | None:
@@ -267,17 +370,24 @@ def _total(grads: Contributions, t: Tensor) -> Tensor | None:
 
 def densify(rows: Sequence[IndexedSlices]) -> Tensor:
     """Several row contributions to one tensor as one scatter-add."""
-    if len(rows) == 1:
-        values, indices = rows[0].values, rows[0].indices
-    else:
-        values = TABLE["concat"]([r.values for r in rows], 0)
-        indices = TABLE["concat"]([r.indices for r in rows], 0)
+    values, indices = _joined(rows)
     return TABLE["scatter_rows"](rows[0].like, indices, values)  # type: ignore[no-any-return]
+
+
+def _joined(rows: Sequence[IndexedSlices]) -> tuple[Tensor, Tensor]:
+    """The values and the indices of several row contributions, one after another."""
+    if len(rows) == 1:
+        return rows[0].values, rows[0].indices
+    indices = [r.indices for r in rows]
+    if len({i.dtype for i in indices}) > 1:
+        indices = [TABLE["cast"](i, int64) for i in indices]
+    values = TABLE["concat"]([r.values for r in rows], 0)
+    return values, TABLE["concat"](indices, 0)
 
 
 def as_dense(value: Tensor | IndexedSlices) -> Tensor:
     """A cotangent as a tensor."""
-    return densify([value]) if isinstance(value, IndexedSlices) else value
+    return value._as_tensor() if isinstance(value, IndexedSlices) else value
 
 
 def cotangents_of(

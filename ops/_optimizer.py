@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,30 @@ from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
 from .assignment import variable_tensor
 from .core import cast
+from .gather import add_rows, check_range
 
-__all__ = ["apply_op", "optimizer_op"]
+__all__ = ["apply_op", "optimizer_op", "rows_op"]
 
 # Elements per tile: seven float32 arrays fit a second-level cache of 1 MB.
 _TILE = 32768
 
 Step = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class _Method:
+    """What an update of rows shares with the update of the whole variable."""
+
+    states: int
+    at: int
+    scratch: int
+    prepare: Callable[..., tuple[Any, ...]]
+    step: Step
+    flops: int
+    real: bool
+
+
+_METHODS: dict[str, _Method] = {}
 
 
 def _infer(states: int, grad: int, real: bool) -> Any:
@@ -88,6 +106,7 @@ def optimizer_op(
         real: whether the method has no meaning for complex variables.
     """
     at = inputs.index(grad)
+    _METHODS[type] = _Method(states, at, scratch, prepare, step, flops, real)
 
     def kernel(
         xp: Any, *arrays: Any, out: Any = None, work: Any = None, **attrs: Any
@@ -182,6 +201,116 @@ def optimizer_op(
     )
 
 
+# -- rows ----------------------------------------------------------------------
+
+
+def _infer_rows(method: _Method) -> Any:
+    dense = _infer(method.states, method.at, method.real)
+
+    def infer(inputs: Sequence[Any], attrs: Any) -> Any:
+        at = method.at
+        var, g, indices = inputs[0], inputs[at], inputs[at + 1]
+        if not indices.dtype.is_integer:
+            raise DTypeError(f"indices must be integers, not {indices.dtype.name}")
+        if not compatible(indices.dims, (None,)):
+            raise ShapeError(f"indices must be a vector, not {text(indices.dims)}")
+        # The rest is the dense update's, with the variable in the gradient's place.
+        whole = dense((*inputs[:at], var, *inputs[at + 2 :]), attrs)
+        dims = whole[0][1]
+        if g.dtype is not var.dtype:
+            raise DTypeError(
+                f"the variable has dtype {var.dtype.name}, its rows {g.dtype.name}"
+            )
+        if dims == ():
+            raise ShapeError("a scalar variable has no rows")
+        if dims is not None:
+            n = None if indices.dims is None else indices.dims[0]
+            _check_rows(g.dims, (n, *dims[1:]))
+        return whole
+
+    return infer
+
+
+def _check_rows(dims: Any, wanted: Any) -> None:
+    if not compatible(dims, wanted):
+        raise ShapeError(
+            f"the gradient's rows have shape {text(dims)} where {text(wanted)} is "
+            "needed: that of the indices, then that of one row"
+        )
+
+
+def rows_op(type: str, dense: OpDef) -> OpDef:
+    """The update of some rows by the method of ``dense``.
+
+    The inputs are those of ``dense`` with ``indices`` after the gradient, which
+    has one row for each.  Repeated rows are added up first, so that every row
+    makes one step; rows that no index names stay as they are, in the slots too.
+    """
+    method = _METHODS[dense.type]
+    states, at = method.states, method.at
+
+    def kernel(xp: Any, *arrays: Any, out: Any = None, **attrs: Any) -> Any:
+        state, g, indices = arrays[:states], arrays[at], arrays[at + 1]
+        var = state[0]
+        for a in state[1:]:
+            if a.shape != var.shape:
+                raise ShapeError(
+                    f"the variable has shape {text(var.shape)}, a slot {text(a.shape)}"
+                )
+        _check_rows(g.shape, (*indices.shape, *var.shape[1:]))
+        check_range(indices, var.shape[0], type)
+        if not g.size:
+            return var
+        scalars = arrays[states:at] + arrays[at + 2 :]
+        prepared = tuple(
+            np.asarray(c, var.dtype) if isinstance(c, np.generic) else c
+            for c in method.prepare(*scalars, **attrs)
+        )
+        q = math.prod(var.shape[1:])
+        g = g.reshape(indices.size, q)
+        touched, place = np.unique(indices, return_inverse=True)
+        if touched.size < indices.size:
+            total = np.zeros((touched.size, q), var.dtype)
+            add_rows(xp, total, place.reshape(-1), g)
+            g = total
+        else:
+            touched = indices
+        # A gradient may be a view of what is about to change.
+        if any(np.may_share_memory(g, s) for s in state):
+            g = g.copy()
+        tables = [s.reshape(var.shape[0], q) for s in state]
+        height = min(max(1, _TILE // q), touched.size)
+        work = [np.empty(height * q, var.dtype) for _ in range(method.scratch)]
+        for start in range(0, touched.size, height):
+            at_rows = touched[start : start + height]
+            parts = [np.take(t, at_rows, 0) for t in tables]
+            n = at_rows.size * q
+            method.step(
+                [part.reshape(-1) for part in parts],
+                g[start : start + height].reshape(-1),
+                [w[:n] for w in work],
+                *prepared,
+            )
+            for table, part in zip(tables, parts):
+                table[at_rows] = part
+        return var
+
+    return OpDef(
+        type,
+        infer=_infer_rows(method),
+        kernel=kernel,
+        inputs=(*dense.inputs[: at + 1], "indices", *dense.inputs[at + 1 :]),
+        no_gradient="it writes variables; differentiate the loss itself",
+        alias=0,
+        effect="update",
+        updates=tuple(range(states)),
+        flops=lambda ins, outs, attrs: (
+            method.flops * math.prod(d or 0 for d in ins[at].dims or ())
+        ),
+        doc=f"{dense.doc}, in the rows that indices name",
+    )
+
+
 def _scalar(value: Any, dtype: DType) -> Tensor:
     if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
         return cast(value, dtype)
@@ -195,7 +324,7 @@ def apply_op(
     name: str | None,
     attrs: dict[str, Any] | None = None,
 ) -> Tensor:
-    """``rest``: scalars, and the gradient as a 1-tuple."""
+    """``rest``: scalars; the gradient and its indices as 1-tuples."""
     refs = [variable_tensor(s, opdef.type) for s in states]
     var = refs[0]
     with var.op.graph.as_default():

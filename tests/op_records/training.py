@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from oprecord import Arg, Record
 
+from dagrad.ops import sparse_training as st
 from dagrad.ops import state
 from dagrad.ops import training as t
 from dagrad.ops.core import identity
@@ -113,6 +114,44 @@ def ftrl(power: float, shrinkage: float) -> Callable[..., Any]:
     return reference
 
 
+def rows_record(
+    type: str,
+    slots: int,
+    build: Callable[..., Any],
+    reference: Callable[..., Any],
+    name: str = "",
+) -> Record:
+    """``build(variables, rows, indices)``, against ``reference`` row by row."""
+
+    def run(*arrays: Any) -> Any:
+        *rest, indices = arrays
+        return step(lambda v, g: build(v, g, indices), slots)(*rest)
+
+    def expected(*arrays: Any) -> Any:
+        *states, g, indices = arrays
+        states = [a.copy() for a in states]
+        for i in sorted(set(indices.tolist())):
+            new = reference(*[a[i] for a in states], g[indices == i].sum(0))
+            for a, row in zip(states, new):
+                a[i] = row
+        return states
+
+    return Record(
+        (type,),
+        run,
+        (
+            Arg((4, 5)),
+            *[Arg((4, 5), 0.5, 2.0)] * slots,
+            Arg((6, 5)),
+            Arg((6,), 0, 3, dtype="int32"),
+        ),
+        expected,
+        name=name,
+        order=0,
+        rtol=3e-6,
+    )
+
+
 RECORDS = [
     record(
         "ApplyGradientDescent",
@@ -167,6 +206,54 @@ RECORDS = [
             2,
             lambda v, g, p=p, s=s: t.apply_ftrl(
                 *v, g, 0.1, 0.9, 0.2, -p, l2_shrinkage=s
+            ),
+            ftrl(p, s),
+            f"{p}-{s}",
+        )
+        for p, s in ((0.5, 0.0), (0.7, 0.05))
+    ),
+    *(
+        rows_record(
+            "SparseApplyMomentum",
+            1,
+            lambda v, g, i, n=n: st.sparse_apply_momentum(
+                *v, 0.1, g, i, 0.9, use_nesterov=n
+            ),
+            nesterov if n else momentum,
+            "nesterov" if n else "",
+        )
+        for n in (False, True)
+    ),
+    rows_record(
+        "SparseApplyRMSProp",
+        2,
+        lambda v, g, i: st.sparse_apply_rms_prop(*v, 0.1, 0.9, 0.5, 1e-3, g, i),
+        rms_prop,
+    ),
+    rows_record(
+        "SparseApplyCenteredRMSProp",
+        3,
+        lambda v, g, i: st.sparse_apply_centered_rms_prop(*v, 0.1, 0.9, 0.5, 9.0, g, i),
+        centered,
+    ),
+    rows_record(
+        "SparseApplyAdagrad",
+        1,
+        lambda v, g, i: st.sparse_apply_adagrad(*v, 0.1, g, i),
+        adagrad,
+    ),
+    rows_record(
+        "SparseApplyAdadelta",
+        2,
+        lambda v, g, i: st.sparse_apply_adadelta(*v, 0.5, 0.9, 1e-3, g, i),
+        adadelta,
+    ),
+    *(
+        rows_record(
+            "SparseApplyFtrlV2",
+            2,
+            lambda v, g, i, p=p, s=s: st.sparse_apply_ftrl(
+                *v, g, i, 0.1, 0.9, 0.2, -p, l2_shrinkage=s
             ),
             ftrl(p, s),
             f"{p}-{s}",

@@ -1,7 +1,8 @@
 """The methods of gradient descent, with TF1's arguments, defaults and slots.
 
-A sparse gradient (of a gather) arrives as a dense one: rows that were not read
-get a zero gradient, and moving averages go on decaying there.
+The gradient of a variable that is read by gathers only arrives as rows: rows that
+a step did not read stay as they are, and so do their slots.  Adam alone treats
+them as rows with a zero gradient, as TF1 does: its averages go on decaying.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import GraphError
+from ..graphlib.gradients import IndexedSlices
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
-from ..ops import training
+from ..ops import sparse_training, training
 from ..ops.core import group
+from ..ops.elementwise import multiply
+from ..ops.scatter_state import scatter_sub
 from ..ops.state import assign
 from .optimizer import Optimizer
 
@@ -39,6 +43,8 @@ class GradientDescentOptimizer(Optimizer):
         name: the scope of the updates.
     """
 
+    _adds_repeated_rows = True
+
     def __init__(
         self,
         learning_rate: Any,
@@ -51,6 +57,10 @@ class GradientDescentOptimizer(Optimizer):
     def _apply_dense(self, grad: Tensor, var: Any) -> Any:
         lr = self._scalar("learning_rate", self._learning_rate, var.dtype)
         return training.apply_gradient_descent(var, lr, grad)
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        lr = self._scalar("learning_rate", self._learning_rate, var.dtype)
+        return scatter_sub(var, grad.indices, multiply(grad.values, lr))
 
 
 class MomentumOptimizer(Optimizer):
@@ -70,6 +80,8 @@ class MomentumOptimizer(Optimizer):
         Sutskever et al., On the importance of initialization and momentum in
         deep learning, ICML 2013.
     """
+
+    _adds_repeated_rows = True
 
     def __init__(
         self,
@@ -94,6 +106,17 @@ class MomentumOptimizer(Optimizer):
             self.get_slot(var, "momentum"),
             self._scalar("learning_rate", self._learning_rate, var.dtype),
             grad,
+            self._scalar("momentum", self._momentum, var.dtype),
+            use_nesterov=self._use_nesterov,
+        )
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        return sparse_training.sparse_apply_momentum(
+            var,
+            self.get_slot(var, "momentum"),
+            self._scalar("learning_rate", self._learning_rate, var.dtype),
+            grad.values,
+            grad.indices,
             self._scalar("momentum", self._momentum, var.dtype),
             use_nesterov=self._use_nesterov,
         )
@@ -196,6 +219,8 @@ class RMSPropOptimizer(Optimizer):
         arXiv:1308.0850.
     """
 
+    _adds_repeated_rows = True
+
     def __init__(
         self,
         learning_rate: Any,
@@ -220,18 +245,29 @@ class RMSPropOptimizer(Optimizer):
                 self._zeros_slot(v, "mg", self._name)
             self._zeros_slot(v, "momentum", self._name)
 
-    def _apply_dense(self, grad: Tensor, var: Any) -> Any:
-        scalars = (
+    def _arguments(self, var: Any) -> tuple[Any, ...]:
+        """What the update takes before the gradient."""
+        slots = ("mg", "rms", "momentum") if self._centered else ("rms", "momentum")
+        return (
+            var,
+            *[self.get_slot(var, name) for name in slots],
             self._scalar("learning_rate", self._learning_rate, var.dtype),
             self._scalar("decay", self._decay, var.dtype),
             self._scalar("momentum", self._momentum, var.dtype),
             self._scalar("epsilon", self._epsilon, var.dtype),
         )
-        rms, mom = self.get_slot(var, "rms"), self.get_slot(var, "momentum")
+
+    def _apply_dense(self, grad: Tensor, var: Any) -> Any:
+        arguments = (*self._arguments(var), grad)
         if self._centered:
-            mg = self.get_slot(var, "mg")
-            return training.apply_centered_rms_prop(var, mg, rms, mom, *scalars, grad)
-        return training.apply_rms_prop(var, rms, mom, *scalars, grad)
+            return training.apply_centered_rms_prop(*arguments)
+        return training.apply_rms_prop(*arguments)
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        arguments = (*self._arguments(var), grad.values, grad.indices)
+        if self._centered:
+            return sparse_training.sparse_apply_centered_rms_prop(*arguments)
+        return sparse_training.sparse_apply_rms_prop(*arguments)
 
 
 class AdagradOptimizer(Optimizer):
@@ -251,6 +287,8 @@ class AdagradOptimizer(Optimizer):
     Reference:
         Duchi, Hazan & Singer, Adaptive subgradient methods, JMLR 12, 2011.
     """
+
+    _adds_repeated_rows = True
 
     def __init__(
         self,
@@ -278,6 +316,12 @@ class AdagradOptimizer(Optimizer):
         accum = self.get_slot(var, "accumulator")
         return training.apply_adagrad(var, accum, lr, grad)
 
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        lr = self._scalar("learning_rate", self._learning_rate, var.dtype)
+        return sparse_training.sparse_apply_adagrad(
+            var, self.get_slot(var, "accumulator"), lr, grad.values, grad.indices
+        )
+
 
 class AdadeltaOptimizer(Optimizer):
     """accum, accum_update: moving averages of grad**2 and of the squared steps
@@ -297,6 +341,8 @@ class AdadeltaOptimizer(Optimizer):
     Reference:
         Zeiler, ADADELTA, arXiv:1212.5701, algorithm 1.
     """
+
+    _adds_repeated_rows = True
 
     def __init__(
         self,
@@ -327,6 +373,18 @@ class AdadeltaOptimizer(Optimizer):
             grad,
         )
 
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        return sparse_training.sparse_apply_adadelta(
+            var,
+            self.get_slot(var, "accum"),
+            self.get_slot(var, "accum_update"),
+            self._scalar("lr", self._lr, var.dtype),
+            self._scalar("rho", self._rho, var.dtype),
+            self._scalar("epsilon", self._epsilon, var.dtype),
+            grad.values,
+            grad.indices,
+        )
+
 
 class FtrlOptimizer(Optimizer):
     """Follow the regularised leader: sparse weights through an l1 penalty.
@@ -353,6 +411,8 @@ class FtrlOptimizer(Optimizer):
     Reference:
         McMahan et al., Ad click prediction: a view from the trenches, KDD 2013.
     """
+
+    _adds_repeated_rows = True
 
     def __init__(
         self,
@@ -399,13 +459,20 @@ class FtrlOptimizer(Optimizer):
             self._zeros_slot(v, "linear", self._linear_name or self._name)
 
     def _apply_dense(self, grad: Tensor, var: Any) -> Any:
+        return self._apply(training.apply_ftrl, (grad,), var)
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        rows = (grad.values, grad.indices)
+        return self._apply(sparse_training.sparse_apply_ftrl, rows, var)
+
+    def _apply(self, build: Any, grad: tuple[Tensor, ...], var: Any) -> Any:
         dtype = var.dtype
         power = self._learning_rate_power
-        return training.apply_ftrl(
+        return build(
             var,
             self.get_slot(var, "accum"),
             self.get_slot(var, "linear"),
-            grad,
+            *grad,
             self._scalar("learning_rate", self._learning_rate, dtype),
             self._scalar("l1_regularization_strength", self._l1, dtype),
             self._scalar("l2_regularization_strength", self._l2, dtype),

@@ -9,14 +9,16 @@ import numpy as np
 
 from ..graphlib.dtypes import DType, float16, float32, float64
 from ..graphlib.errors import DTypeError, GraphError
-from ..graphlib.gradients import IndexedSlices, as_dense, gradients
+from ..graphlib.gradients import IndexedSlices, as_dense, gradients_or_rows
 from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor, as_tensor
-from ..ops.core import cast, group, zeros_like
+from ..ops.core import cast, group, size, zeros_like
 from ..ops.creation import fill
 from ..ops.initialization import trainable_variables
+from ..ops.segments import unsorted_segment_sum
+from ..ops.sorting import unique
 from ..ops.state import Variable, assign_add
 
 __all__ = ["Optimizer"]
@@ -29,6 +31,9 @@ class Optimizer:
 
     A method of one's own defines ``_apply_dense(grad, var)``, which returns the
     update of one variable, and, where it keeps state, ``_create_slots(var_list)``.
+    Where it should leave rows alone that a step did not read, it defines
+    ``_apply_sparse(grad, var)`` too, with ``grad.values`` for the rows
+    ``grad.indices``.
 
     Args:
         use_locking: accepted for TF1 programs; runs never see half a write.
@@ -41,6 +46,9 @@ class Optimizer:
     GATE_NONE = 0
     GATE_OP = 1
     GATE_GRAPH = 2
+
+    # Whether _apply_sparse itself adds up the values of one row.
+    _adds_repeated_rows = False
 
     def __init__(self, use_locking: bool, name: str) -> None:
         if not name:
@@ -111,6 +119,8 @@ class Optimizer:
     ) -> GradsAndVars:
         """Pairs (gradient, variable); the gradient is None where there is none.
 
+        The gradient of a variable that is read by gathers only is an
+        :class:`dagrad.IndexedSlices`, the rows that were read.
         Arguments as in :meth:`minimize`.
 
         Raises:
@@ -128,14 +138,7 @@ class Optimizer:
             for v in variables:
                 _check_variable(v)
             self._check_dtypes(variables)
-            found = gradients(
-                loss,
-                variables,
-                grad_loss,
-                gate_gradients=gate_gradients == self.GATE_OP,
-                aggregation_method=aggregation_method,
-                colocate_gradients_with_ops=colocate_gradients_with_ops,
-            )
+            found = gradients_or_rows(loss, variables, grad_loss)
         return list(zip(found, variables))
 
     def apply_gradients(
@@ -165,14 +168,14 @@ class Optimizer:
             raise GraphError(f"there are no gradients for the variables {names}")
         graph: Graph = used[0][1].graph
         with graph.as_default():
-            dense = [_gradient(g, v) for g, v in used]
-            self._check_dtypes(dense)
+            grads = [_gradient(g, v) for g, v in used]
+            self._check_dtypes(grads)
             with graph.control_dependencies(None):
                 self._create_slots([v for _, v in used])
             with graph.name_scope(name or self._name) as scope:
                 self._scope, self._scalars = scope, {}
                 self._prepare()
-                updates = [self._update(g, v) for g, (_, v) in zip(dense, used)]
+                updates = [self._update(g, v) for g, (_, v) in zip(grads, used)]
                 if global_step is None:
                     done = self._finish(updates, scope)
                 else:
@@ -208,6 +211,18 @@ class Optimizer:
     def _apply_dense(self, grad: Tensor, var: Any) -> Any:
         """The operation that updates ``var``: each method defines it."""
         raise GraphError(f"{type(self).__name__} defines no _apply_dense")
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        """The operation that updates rows of ``var``, each named once; by default
+        the whole variable makes a step, with zeros for the other rows."""
+        return self._apply_dense(as_dense(grad), var)
+
+    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Any) -> Any:
+        """:meth:`_apply_sparse` for rows of which some may be named repeatedly."""
+        own = type(self)._apply_sparse is not Optimizer._apply_sparse
+        if own and not self._adds_repeated_rows:
+            grad = _summed(grad)
+        return self._apply_sparse(grad, var)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Operation:
         """What runs after all updates; by default it only waits for them."""
@@ -288,11 +303,14 @@ class Optimizer:
     def _get_non_slot_variable(self, name: str, graph: Any = None) -> Variable | None:
         return self._non_slots.get((name, graph or get_default_graph()))
 
-    def _update(self, grad: Tensor, var: Any) -> Any:
+    def _update(self, grad: Tensor | IndexedSlices, var: Any) -> Any:
         """The update of one variable, followed by its constraint."""
         graph = get_default_graph()
         with graph.name_scope(f"update_{var.op.name}"), graph.colocate_with(var):
-            update = self._apply_dense(grad, var)
+            if isinstance(grad, IndexedSlices):
+                update = self._apply_sparse_duplicate_indices(grad, var)
+            else:
+                update = self._apply_dense(grad, var)
             constraint: Callable[[Any], Any] | None = var.constraint
             if constraint is None:
                 return update
@@ -350,8 +368,16 @@ def _check_variable(v: Any) -> None:
         raise DTypeError(f"{v!r} is not a variable: an optimizer cannot change it")
 
 
-def _gradient(g: Any, v: Any) -> Tensor:
-    """A gradient as a tensor: rows become a dense array."""
+def _gradient(g: Any, v: Any) -> Tensor | IndexedSlices:
+    """A gradient as a tensor, or as rows of the variable."""
     if isinstance(g, IndexedSlices):
-        return as_dense(g)
+        values, indices = as_tensor(g.values), as_tensor(g.indices)
+        return IndexedSlices(values, indices, v._as_graph_element())
     return as_tensor(g, None if isinstance(g, Tensor) else v.dtype)
+
+
+def _summed(grad: IndexedSlices) -> IndexedSlices:
+    """The same rows, each named once."""
+    rows = unique(grad.indices)
+    values = unsorted_segment_sum(grad.values, rows.idx, size(rows.y))
+    return IndexedSlices(values, rows.y, grad.like)
