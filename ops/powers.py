@@ -218,7 +218,7 @@ def _pow_by_y(op: Operation, g: Tensor) -> Tensor:
 
 def _pow_kernel(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     if x.dtype.kind in "iu" and y.dtype.kind == "i" and (y < 0).any():
-        raise InvalidArgumentError("integers to negative integer powers are not allowed")
+        raise InvalidArgumentError("negative integer powers of integers")
     return xp.power(x, y, out)
 
 
