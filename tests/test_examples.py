@@ -67,7 +67,9 @@ def test_fashion_mnist(tmp_path: Path) -> None:
     if done.returncode == 77:
         pytest.skip("the data are not on this machine")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert is_svg(tmp_path / "fashion_mnist.svg")
+    assert is_svg(tmp_path / "fashion_graph.svg")
+    assert is_svg(tmp_path / "fashion_memory.svg")
+    assert (tmp_path / "fashion.npz").stat().st_size > 100_000
 
 
 def test_fashion_mnist_says_how_to_get_the_data(tmp_path: Path) -> None:
