@@ -99,6 +99,12 @@ def keep_positive(xp: Any, y: Any, g: Any, out: Any = None, work: Any = None) ->
         out = xp.empty(y.shape, y.dtype)
     word = _INTEGERS[out.itemsize]
     if not (y.flags.c_contiguous and g.flags.c_contiguous):
+        if not np.may_share_memory(out, g):
+            whole = out.view(word)
+            xp.greater(y, 0, out=whole)
+            xp.negative(whole, whole)
+            xp.bitwise_and(whole, g.view(word), whole)
+            return out
         every = xp.negative(xp.greater(y, 0).view(np.int8), dtype=word)
         xp.bitwise_and(every, g.view(word), out=out.view(word))
         return out

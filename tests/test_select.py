@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,20 @@ def test_only_what_belongs_to_positive_numbers_is_kept(n: int, dtype: str) -> No
         mine = taken.copy()
         a, b = (mine, g) if taken is y else (y, mine)
         assert keep_positive(np, a, b, mine).tobytes() == expected.tobytes()
+
+
+def test_a_repeated_cotangent_is_not_copied() -> None:
+    y = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)
+    g = np.broadcast_to(np.float32(3), y.shape)
+    expected = np.where(y > 0, g, np.float32(0))
+    out = np.empty_like(y)
+    tracemalloc.start()
+    keep_positive(np, y, g, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert out.tobytes() == expected.tobytes()
+    assert peak < 2**16
+    assert keep_positive(np, y, g, y).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("n", SIZES)
