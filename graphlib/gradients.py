@@ -359,11 +359,14 @@ def _total(grads: Contributions, t: Tensor) -> Tensor | None:
         return None
     if len(parts) == 1 and type(parts[0]) is Tensor:
         return parts[0]
+    context = t.graph._local.context
+    saved, context.forward_op = context.forward_op, t.op
     dense = [p for p in parts if not isinstance(p, IndexedSlices)]
     rows = [p for p in parts if isinstance(p, IndexedSlices)]
     if rows:
         dense.append(densify(rows))
     total: Tensor = dense[0] if len(dense) == 1 else TABLE["add_n"](dense)
+    context.forward_op = saved
     grads[t] = [total]
     return total
 

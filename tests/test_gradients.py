@@ -276,6 +276,7 @@ def test_a_fan_in_is_summed_by_one_node(graph):
     (total,) = [op for op in made if op.type == "AddN"]
     assert total is g.op
     assert len(total.inputs) == 5
+    assert total.forward_op is x.op
 
 
 def test_the_same_cotangent_many_times_is_summed_right():
