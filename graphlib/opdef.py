@@ -105,6 +105,8 @@ class OpDef:
         elementwise: output element i depends on the inputs' elements i only
             (after broadcasting).
         commutative: the order of two inputs does not matter (for CSE).
+        chainable: f(a, b, c) is f(f(a, b), c) to the bit, for any number of
+            inputs, so that a plan may add each term when it arrives.
         shape_math: run at build time on small known integer inputs, so that
             sizes computed in the graph stay known.
         value: ``f(inputs, attrs) -> ndarray | tuple | None``: what is known of
@@ -133,6 +135,7 @@ class OpDef:
     updates: tuple[int, ...] = ()
     elementwise: bool = False
     commutative: bool = False
+    chainable: bool = False
     shape_math: bool = False
     value: Callable[..., Any] | None = None
     flops: Callable[..., int] | None = None

@@ -505,6 +505,7 @@ ADD_N = OpDef(
     inplace=(0, 1),
     writes_out=True,
     elementwise=True,
+    chainable=True,
     flops=lambda ins, outs, attrs: (
         (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
     ),

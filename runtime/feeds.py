@@ -31,11 +31,6 @@ def feed_key(graph: Graph, key: Any) -> Tensor:
     assert isinstance(element, Tensor)
     if not graph.is_feedable(element):
         raise FeedError(f"{element!r} may not be fed")
-    if element.op.opdef.effect == "variable":
-        raise FeedError(
-            f"{element!r} is a variable's memory and cannot be fed: use "
-            "variable.load(value, session), or feed the tensor that reads it"
-        )
     return element
 
 
@@ -51,7 +46,13 @@ def expand(feed_dict: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
     while stack:
         key, value = stack.pop()
         if isinstance(key, (tuple, list)):
-            values = list(value)
+            try:
+                values = list(value)
+            except TypeError:
+                raise FeedError(
+                    f"the feed key {key!r} has {len(key)} parts, its value "
+                    f"{value!r} none"
+                ) from None
             if len(key) != len(values):
                 raise FeedError(
                     f"the feed key {key!r} has {len(key)} parts, its value "

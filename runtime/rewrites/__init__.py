@@ -12,6 +12,7 @@ from .common import merge_common
 from .dead import remove_dead
 from .fold import fold_constants
 from .identity import remove_identities
+from .sums import split_sums
 
 __all__ = ["PASSES", "rewrite"]
 
@@ -21,6 +22,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "dead": remove_dead,
+    "sums": split_sums,
 }
 
 
