@@ -89,6 +89,9 @@ class OpDef:
         workspace: ``f(inputs, outputs, attrs) -> [(numpy dtype, dims), ...]``:
             scratch arrays that the kernel takes as ``work=(...)``; planned in
             the arena.  A kernel called without ``work`` allocates its own.
+        transient: ``f(inputs, outputs, attrs) -> bytes`` that the kernel allocates
+            for itself while it runs, where that is worth counting; a kernel may
+            carry it as an attribute.
         bind: ``f(attrs, inputs, outputs) -> callable(*arrays, out) | None``:
             a faster kernel for static shapes (specs are fully known); takes
             the out array(s) as last positional argument(s).
@@ -129,6 +132,7 @@ class OpDef:
     writes_out: bool = False
     identity: Callable[..., bool] | None = None
     workspace: Callable[..., Any] | None = None
+    transient: Callable[..., int] | None = None
     bind: Callable[..., Any] | None = None
     settle: Callable[..., Any] | None = None
     effect: str | None = None
@@ -150,6 +154,9 @@ class OpDef:
                 f"{resolve(first.declared)}"
             )
         object.__setattr__(self, "declared", _declared_at())
+        if self.transient is None:
+            carried = getattr(self.kernel, "transient", None)
+            object.__setattr__(self, "transient", carried)
         _REGISTRY[self.type] = self
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -209,11 +210,15 @@ def scratch(shape_of: int, dtype: Any = np.bool_) -> Callable[..., Any]:
     return workspace
 
 
-def chunked(f: Callable[..., Any]) -> Any:
+def chunked(f: Callable[..., Any], temporaries: float) -> Any:
     """A kernel from a function of float64 vectors that makes temporaries.
 
     It works through the arrays piece by piece, so that temporaries stay small;
     narrower floats are computed in float64 and rounded once.
+
+    Args:
+        f: the function.
+        temporaries: how many vectors it has at once, as measured.
     """
 
     def kernel(xp: Any, *arrays: Any, out: Any = None, **attrs: Any) -> Any:
@@ -229,4 +234,11 @@ def chunked(f: Callable[..., Any]) -> Any:
             flat[i : i + _CHUNK] = f(*piece, **attrs)
         return out
 
+    def transient(inputs: Any, outputs: Any, attrs: Any) -> int:
+        out = outputs[0]
+        converted = len(inputs) if out.dtype.size < 8 else 0
+        vector = 8 * min(math.prod(out.dims), _CHUNK)
+        return int((temporaries + converted) * vector)
+
+    kernel.transient = transient  # type: ignore[attr-defined]
     return kernel

@@ -455,7 +455,7 @@ def _gelu_partial(op: Operation) -> Tensor:
 
 GELU = elementwise(
     "Gelu",
-    chunked(_gelu),
+    chunked(_gelu, 7.9),
     1,
     (_gelu_partial,),
     kinds="f",

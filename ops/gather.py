@@ -42,7 +42,7 @@ __all__ = [
 
 # Rows at least this wide are added one by one; blocks of narrower ones at once.
 _WIDE = 256
-_BLOCK = 1 << 16
+_BLOCK = 1 << 13
 
 
 def check_range(index: Any, n: int, what: str) -> None:
@@ -52,6 +52,14 @@ def check_range(index: Any, n: int, what: str) -> None:
         at = tuple(int(i) for i in bad)
         where = f"indices{list(at)} = {index[at]}" if at else f"index {index}"
         raise InvalidArgumentError(f"{what}: {where} is not in [0, {n})")
+
+
+def added_bytes(m: int, q: int) -> int:
+    """What :func:`add_rows` allocates for m rows of q elements, as measured."""
+    if q == 1 or q >= _WIDE:
+        return 0
+    block = min(m * q, max(1, _BLOCK // max(q, 1)) * q)
+    return (32 if m * q > block else 24) * block
 
 
 def add_rows(xp: Any, out: Any, index: Any, rows: Any) -> None:
@@ -310,6 +318,9 @@ SCATTER_ROWS: OpDef = OpDef(
     vjp=(lambda op, g: gather(g, op.inputs[1], axis=0), None, None),
     jvp=lambda op, t, *_: create(SCATTER_ROWS, (t, *op.inputs[1:])),
     writes_out=True,
+    transient=lambda ins, outs, attrs: added_bytes(
+        ins[1].dims[0], count(ins[0].dims[1:])
+    ),
     doc="zeros with values[i] added to row indices[i]",
 )
 

@@ -28,7 +28,7 @@ def _bell(op: Operation, value: Tensor, factor: float) -> Tensor:
 
 ERF = elementwise(
     "Erf",
-    chunked(_special.erf),
+    chunked(_special.erf, 6.9),
     1,
     (lambda op: _bell(op, op.inputs[0], 2.0 / math.sqrt(math.pi)),),
     kinds="f",
@@ -37,7 +37,7 @@ ERF = elementwise(
 )
 ERFC = elementwise(
     "Erfc",
-    chunked(_special.erfc),
+    chunked(_special.erfc, 6.9),
     1,
     (lambda op: _bell(op, op.inputs[0], -2.0 / math.sqrt(math.pi)),),
     kinds="f",
@@ -73,7 +73,7 @@ def _inverse_density(op: Operation) -> Tensor:
 
 ERFINV = elementwise(
     "Erfinv",
-    chunked(_special.erfinv),
+    chunked(_special.erfinv, 10.3),
     1,
     (_inverse_bell,),
     kinds="f",
@@ -82,7 +82,7 @@ ERFINV = elementwise(
 )
 NDTRI = elementwise(
     "Ndtri",
-    chunked(_special.ndtri),
+    chunked(_special.ndtri, 10.3),
     1,
     (_inverse_density,),
     kinds="f",
@@ -109,7 +109,7 @@ def ndtri(x: Any, name: str | None = None) -> Tensor:
 
 LGAMMA = elementwise(
     "Lgamma",
-    chunked(_special.lgamma),
+    chunked(_special.lgamma, 5.7),
     1,
     (lambda op: digamma(op.inputs[0]),),
     kinds="f",
@@ -118,7 +118,7 @@ LGAMMA = elementwise(
 )
 DIGAMMA = elementwise(
     "Digamma",
-    chunked(_special.digamma),
+    chunked(_special.digamma, 7.7),
     1,
     (lambda op: polygamma(1.0, op.inputs[0]),),
     kinds="f",
@@ -145,7 +145,7 @@ def digamma(x: Any, name: str | None = None) -> Tensor:
 
 POLYGAMMA = elementwise(
     "Polygamma",
-    chunked(_special.polygamma),
+    chunked(_special.polygamma, 13.2),
     2,
     (None, lambda op: polygamma(TABLE["add"](op.inputs[0], 1.0), op.inputs[1])),
     kinds="f",
@@ -155,7 +155,7 @@ POLYGAMMA = elementwise(
 )
 ZETA = elementwise(
     "Zeta",
-    chunked(_special.zeta),
+    chunked(_special.zeta, 9.2),
     2,
     (
         None,

@@ -390,6 +390,7 @@ class _Layout:
             )
         live = simulate(problem, best.nodes)
         fetched = self._fetch_bytes()
+        transient = self._transient_bytes()
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
         return Plan(
@@ -398,7 +399,8 @@ class _Layout:
             feeds=tuple(index[v] for v in self.program.feeds),
             fetches=tuple(index[v] for v in self.program.fetches),
             live_bytes=tuple([n + fetched for n in live.bytes]),
-            peak_bytes=live.peak + fetched,
+            peak_bytes=live.peak + fetched + transient,
+            transient_bytes=transient,
             arena_bytes=placed.total,
             fetch_bytes=fetched,
             exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind)),
@@ -417,6 +419,15 @@ class _Layout:
             writes=bool(accesses.writes),
             seconds=seconds,
         )
+
+    def _transient_bytes(self) -> int:
+        """The most that one kernel allocates for itself, beside the arena."""
+        most = 0
+        for node in self.program.nodes:
+            own = node.opdef.transient
+            if own is not None and all(v.static for v in node.inputs):
+                most = max(most, own(node.inputs, node.outputs, node.attrs))
+        return most
 
     def _fetch_bytes(self) -> int:
         """Bytes of the arrays that a run hands out, made at its start or its end."""

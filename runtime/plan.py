@@ -124,7 +124,8 @@ class Plan:
         live_bytes: bytes alive at each step: the plan's own memory (what lives
             in the arena, and fetched arrays, which count for the whole run);
             not feeds, constants or variables.
-        peak_bytes: the most of ``live_bytes``.
+        peak_bytes: the most of ``live_bytes``, and ``transient_bytes``.
+        transient_bytes: the most that one kernel allocates for itself.
         arena_bytes: size of the arena.
         fetch_bytes: size of the fetched arrays.
         exact: whether every shape is known, so that the peak is exact.
@@ -144,6 +145,7 @@ class Plan:
     fetches: tuple[int, ...]
     live_bytes: tuple[int, ...]
     peak_bytes: int
+    transient_bytes: int
     arena_bytes: int
     fetch_bytes: int
     exact: bool
@@ -172,7 +174,7 @@ class Plan:
         """The first step at the peak, -1 for an empty plan."""
         if not self.live_bytes:
             return -1
-        return self.live_bytes.index(self.peak_bytes)
+        return self.live_bytes.index(max(self.live_bytes))
 
     def __str__(self) -> str:
         lines = [

@@ -115,6 +115,41 @@ def test_a_steady_run_allocates_no_arrays_but_its_results(program):
     assert peak <= plan.fetch_bytes + 4096 + 8192 * 4
 
 
+@pytest.mark.parametrize("name", ["erf", "erfc", "lgamma", "digamma"])
+def test_what_kernels_allocate_for_themselves_is_predicted(name):
+    x = dg.placeholder(dg.float32, [512, 256])
+    y = getattr(dg, name)(x)
+    feeds = {x: np.random.default_rng(0).random((512, 256), np.float32)}
+    assert dg.Session().plan(y, feeds).transient_bytes > 0
+    for fetches in (y, dg.gradients(y, x)):
+        plan = dg.Session().plan(fetches, feeds)
+        first = traced_first_run(fetches, feeds)
+        assert abs(first - plan.peak_bytes) <= 0.02 * plan.peak_bytes + 64 * 1024
+
+
+def test_rows_that_are_added_up_are_predicted():
+    table = dg.placeholder(dg.float32, [2000, 64])
+    ids = dg.placeholder(dg.int32, [1500])
+    (g,) = dg.gradients(dg.reduce_sum(dg.square(dg.gather(table, ids))), table)
+    rng = np.random.default_rng(0)
+    feeds = {
+        table: np.zeros((2000, 64), np.float32),
+        ids: rng.integers(0, 2000, 1500).astype(np.int32),
+    }
+    plan = dg.Session().plan(g, feeds)
+    first = traced_first_run(g, feeds)
+    assert abs(first - plan.peak_bytes) <= 0.02 * plan.peak_bytes + 64 * 1024
+
+
+def traced_first_run(fetches, feeds):
+    """Bytes that the first run of a plan that is ready allocates at most."""
+    session = dg.Session()
+    runner = session._runner(fetches, feeds)
+    arrays = runner.convert(feeds.values())
+    executable = runner.executable(arrays)
+    return traced_peak(lambda: executable(arrays))
+
+
 def test_a_callable_allocates_no_arrays_but_its_results():
     session, fetches, feeds = started(backwards)
     call = session.make_callable(fetches, list(feeds))
@@ -431,3 +466,23 @@ def test_a_run_inside_a_run_has_an_arena_of_its_own():
     finally:
         frame.arena.lock.release()
     assert session.run(inner, feed) == expected
+
+
+def test_a_sum_of_many_terms_keeps_one_partial_sum():
+    x = dg.placeholder(dg.float32, [100, 100])
+    terms = [dg.matmul(x, x) * float(k) for k in range(2, 14)]
+    plan = plan_of(dg.reduce_sum(dg.add_n(terms)), [x])
+    assert plan.peak_bytes <= 4 * x.shape.num_elements() * 4
+
+
+def test_a_sum_on_arrival_adds_in_the_order_of_the_terms():
+    x = dg.placeholder(dg.float32, [1000])
+    terms = [dg.exp(x * float(k)) for k in range(-8, 9)]
+    total = dg.add_n(terms[::-1])
+    value = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    with dg.Session() as session:
+        *parts, found = session.run([*terms[::-1], total], {x: value})
+    expected = parts[0]
+    for part in parts[1:]:
+        expected = expected + part
+    assert found.tobytes() == expected.tobytes()
