@@ -95,6 +95,7 @@ class OpDef:
         bind: ``f(attrs, inputs, outputs) -> callable(*arrays, out) | None``:
             a faster kernel for static shapes (specs are fully known); takes
             the out array(s) as last positional argument(s).
+        blas: inputs that the kernel hands to BLAS, which reads no broadcast view.
         settle: ``f(arrays, out, work, attrs) -> callable() | None``: a call that
             is ready to run, for arrays whose memory (not content) is the same
             in every run; None where these arrays do not allow it.
@@ -134,6 +135,7 @@ class OpDef:
     workspace: Callable[..., Any] | None = None
     transient: Callable[..., int] | None = None
     bind: Callable[..., Any] | None = None
+    blas: tuple[int, ...] = ()
     settle: Callable[..., Any] | None = None
     effect: str | None = None
     updates: tuple[int, ...] = ()

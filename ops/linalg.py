@@ -256,6 +256,7 @@ MATMUL = OpDef(
     jvp=_matmul_jvp,
     writes_out=True,
     bind=_bind_matmul,
+    blas=(0, 1),
     flops=_matmul_flops,
     doc="y = a @ b, for the last two axes",
 )

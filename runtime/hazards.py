@@ -12,31 +12,12 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..graphlib.errors import InvalidArgumentError
-from ..graphlib.opdef import OpDef
-from .program import NODE, VARIABLE, Node, Program, Value
+from .program import COPY, NODE, VARIABLE, Node, Program, Value
 
 __all__ = ["Accesses", "order_accesses"]
 
-
-def _copy(xp: Any, x: Any, out: Any = None) -> Any:
-    if out is None:
-        return xp.array(x)
-    xp.copyto(out, x)
-    return out
-
-
-SNAPSHOT = OpDef(
-    "_Snapshot",
-    infer=lambda inputs, attrs: ((inputs[0].dtype, inputs[0].dims),),
-    kernel=_copy,
-    inputs=("x",),
-    no_gradient="it exists in plans only",
-    writes_out=True,
-    doc="a copy of a variable's value, taken before it is overwritten",
-)
 
 _WRITES = ("assign", "update")
 
@@ -265,7 +246,7 @@ def _snapshot(reader: Node | None, v: Value, writes: list[Node], version: int) -
     if tensor is not None:
         op = tensor.op
     after = [writes[version - 1]] if version else []
-    node = Node(op, SNAPSHOT, {}, [v], after)
+    node = Node(op, COPY, {}, [v], after)
     node.outputs = (Value(NODE, v.dtype, v.dims, tensor, node, 0),)
     return node
 

@@ -24,6 +24,25 @@ from ..graphlib.tensor import Tensor
 
 __all__ = ["Node", "Program", "Value", "build", "needed_operations"]
 
+
+def _copy(xp: Any, x: Any, out: Any = None) -> Any:
+    if out is None:
+        return xp.array(x)
+    xp.copyto(out, x)
+    return out
+
+
+COPY = OpDef(
+    "_Copy",
+    infer=lambda inputs, attrs: ((inputs[0].dtype, inputs[0].dims),),
+    kernel=_copy,
+    inputs=("x",),
+    no_gradient="it exists in plans only",
+    writes_out=True,
+    doc="a copy, where a plan needs the value in memory of its own",
+)
+
+
 NODE, CONST, FEED, VARIABLE = "node", "const", "feed", "variable"
 
 

@@ -486,3 +486,17 @@ def test_a_sum_on_arrival_adds_in_the_order_of_the_terms():
     for part in parts[1:]:
         expected = expected + part
     assert found.tobytes() == expected.tobytes()
+
+
+def test_the_copy_of_a_broadcast_operand_is_planned():
+    x = dg.placeholder(dg.float32, [256, 256])
+    product = dg.reduce_sum(dg.matmul(x, x, transpose_b=True))
+    (g,) = dg.gradients(product, x)
+    value = np.random.default_rng(0).random((256, 256), np.float32)
+    plan = dg.Session().plan(g, {x: value})
+    assert [s.op.type for s in plan.steps].count("MatMul") == 2
+    first = traced_first_run(g, {x: value})
+    assert abs(first - plan.peak_bytes) <= 0.02 * plan.peak_bytes + 16 * 1024
+    with dg.Session() as session:
+        expected = np.broadcast_to(2 * value.sum(0), (256, 256))
+        np.testing.assert_allclose(session.run(g, {x: value}), expected, rtol=1e-4)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ..program import Program
 from .common import merge_common
 from .dead import remove_dead
+from .dense import plan_copies
 from .fold import fold_constants
 from .identity import remove_identities
 from .sums import split_sums
@@ -23,6 +24,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "common": merge_common,
     "dead": remove_dead,
     "sums": split_sums,
+    "dense": plan_copies,
 }
 
 
