@@ -17,7 +17,7 @@ from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from . import _depthwise, _im2col
 from ._build import create, shape_tensor
-from ._kinds import require
+from ._kinds import iterator_buffers, require
 from ._windows import output_size
 from .core import add_n
 
@@ -251,6 +251,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
             tg is not None and build_input(op.inputs[0], op.inputs[1], tg, op),
         ),
         writes_out=True,
+        transient=iterator_buffers(2),
         workspace=input_workspace,
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
         doc="the transpose of the convolution in its input",

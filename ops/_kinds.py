@@ -23,6 +23,7 @@ __all__ = [
     "elementwise",
     "infer_elementwise",
     "infer_same",
+    "iterator_buffers",
     "require",
     "unbroadcast",
 ]
@@ -56,6 +57,20 @@ def require(inputs: Sequence[Any], kinds: str, names: str = "") -> None:
     for t in inputs[1:]:
         if t.dtype is not first:
             raise DTypeError(f"inputs have dtypes {first.name} and {t.dtype.name}")
+
+
+def iterator_buffers(count: int) -> Callable[..., int]:
+    """The ``transient`` of a kernel whose ufuncs NumPy runs through buffers.
+
+    Over arrays that no single stride describes, NumPy's iterator copies up to
+    8192 elements of ``count`` operands at a time.
+    """
+
+    def transient(inputs: Any, outputs: Any, attrs: Any) -> int:
+        out = outputs[0]
+        return count * min(8192, _count(out.dims)) * int(out.dtype.size)
+
+    return transient
 
 
 def infer_same(inputs: Sequence[Any], attrs: Any) -> Any:

@@ -20,7 +20,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from ._build import create, shape_tensor
-from ._kinds import require
+from ._kinds import iterator_buffers, require
 from ._windows import Axis, make_axes, output_size, tap_counts, tap_views
 
 __all__ = ["AVG_POOL", "AVG_POOL_GRAD", "MAX_POOL", "MAX_POOL_GRAD"]
@@ -451,6 +451,7 @@ AVG_POOL: OpDef = OpDef(
     ),
     jvp=lambda op, t: create(AVG_POOL, (t,), dict(op.attrs)),
     writes_out=True,
+    transient=iterator_buffers(3),
     flops=_work_flops,
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
 )
@@ -463,6 +464,7 @@ AVG_POOL_GRAD: OpDef = OpDef(
     vjp=(None, lambda op, h: create(AVG_POOL, (h,), dict(op.attrs))),
     jvp=lambda op, _, t: create(AVG_POOL_GRAD, (op.inputs[0], t), dict(op.attrs)),
     writes_out=True,
+    transient=iterator_buffers(3),
     workspace=_avg_scratch,
     flops=_work_flops,
     doc="the transpose of AvgPool",
