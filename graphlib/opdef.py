@@ -164,11 +164,6 @@ class OpDef:
     def __repr__(self) -> str:
         return f"<OpDef {self.type}>"
 
-    @property
-    def differentiable(self) -> bool:
-        """Whether a gradient can flow through the op at all."""
-        return self.vjp is not None
-
     def pull_back(
         self,
         op: Operation,

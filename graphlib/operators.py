@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["TABLE", "call"]
+__all__ = ["NUMPY", "TABLE"]
 
 #: Name -> builder.  Filled by ``dagrad/__init__.py`` (see ``ops.OPERATORS``).
 TABLE: dict[str, Callable[..., Any]] = {}
 
 #: NumPy ufunc or function -> builder, for ``np.exp(tensor)``.
 NUMPY: dict[Any, Callable[..., Any]] = {}
-
-
-def call(name: str, *args: Any, **kwargs: Any) -> Any:
-    """Call the builder registered under ``name``."""
-    return TABLE[name](*args, **kwargs)

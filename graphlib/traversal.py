@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from .operation import Operation
 from .tensor import Tensor
 
-__all__ = ["ancestors", "between", "descendants"]
+__all__ = ["ancestors", "between"]
 
 
 def ancestors(
@@ -36,20 +36,6 @@ def ancestors(
                 stack.append(t.op)
         if control:
             stack.extend(op.control_inputs)
-    return sorted(seen, key=_id)
-
-
-def descendants(tensors: Iterable[Tensor]) -> list[Operation]:
-    """Every operation that reads one of ``tensors``, directly or not, in order."""
-    seen: set[Operation] = set()
-    stack = [op for t in tensors for op in t.consumers()]
-    while stack:
-        op = stack.pop()
-        if op in seen:
-            continue
-        seen.add(op)
-        for t in op.outputs:
-            stack.extend(t.consumers())
     return sorted(seen, key=_id)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,23 @@ _WRITES = ("assign", "update")
 _UNPLACED: tuple[int, None] = (0, None)
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile.
+
+    Planning makes many objects that live on and no garbage: collecting while
+    they pile up would take most of the time of a large plan.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@_collector_paused()
 def compile_plan(
     operations: Sequence[Operation],
     fetches: Sequence[Tensor],
@@ -40,24 +58,6 @@ def compile_plan(
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation.
     """
-    # Planning makes many objects that live on and no garbage: collecting while
-    # they pile up would take most of the time of a large plan.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return _compile(operations, fetches, targets, feeds, feed_dims)
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _compile(
-    operations: Sequence[Operation],
-    fetches: Sequence[Tensor],
-    targets: Sequence[Operation],
-    feeds: Sequence[Tensor],
-    feed_dims: Sequence[tuple[int, ...]],
-) -> Plan:
     started = time.perf_counter()
 
     def prepare(cautious: bool) -> tuple[_Layout, Problem, Order]:

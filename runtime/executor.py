@@ -28,7 +28,7 @@ from .arenas import Arena
 from .plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
-__all__ = ["Executable", "Frame", "run_error"]
+__all__ = ["Executable", "Frame", "leave", "run_error"]
 
 # Where a run writes an array: (argument list, position).
 Site = tuple[list[Any], int]
@@ -36,17 +36,6 @@ Site = tuple[list[Any], int]
 _KEYWORD_OUT = ("maximum", "minimum")
 # How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
 _GIVE, _SCALAR, _COPY, _FOUND = range(4)
-
-
-class Spec:
-    """A slot as kernels' ``bind`` and workspaces see it."""
-
-    __slots__ = ("dims", "dtype", "value")
-
-    def __init__(self, slot: Slot) -> None:
-        self.dtype = slot.dtype
-        self.dims = slot.dims
-        self.value = slot.value
 
 
 def _known(slot: Slot) -> tuple[int, ...]:
@@ -253,8 +242,8 @@ class Frame:
         if opdef.bind is not None:
             bound = opdef.bind(
                 step.attrs,
-                [Spec(slots[s]) for s in step.inputs],
-                [Spec(slots[s]) for s in step.outputs],
+                [slots[s] for s in step.inputs],
+                [slots[s] for s in step.outputs],
             )
             if bound is not None:
                 for s in step.outputs:
@@ -401,7 +390,7 @@ class Frame:
             elif how == _SCALAR:
                 results.append(array[()])
             elif how == _COPY:
-                results.append(_leave(self.outs[k] if array is None else array))
+                results.append(leave(self.outs[k] if array is None else array))
             else:
                 results.append(_found(self.outs[k]))
         self._forget()
@@ -454,7 +443,7 @@ def require_variables(plan: Plan, state: State) -> None:
         )
 
 
-def _leave(array: Any) -> Any:
+def leave(array: Any) -> Any:
     """A copy that the caller may keep; 0-d becomes a scalar."""
     if array.ndim == 0:
         return array[()]

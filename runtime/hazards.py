@@ -65,8 +65,7 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
                 rank += 1
     before = _writes_before(program, ranks)
     _versions(program, found, ranks, before)
-    snapshots: dict[tuple[Value, int], Value] = {}
-    inserted: dict[int, list[Node]] = defaultdict(list)
+    snapshots = _Snapshots(position)
     for node in program.nodes:
         for i, v in enumerate(node.inputs):
             variable = found.root.get(v)
@@ -97,27 +96,13 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
                 continue
             if view:
                 found.root.pop(node.outputs[0])
-            key = (v, version)
-            if key not in snapshots:
-                snapshot = _snapshot(node, v, writes, version)
-                following.after = [*following.after, snapshot]
-                snapshots[key] = snapshot.outputs[0]
-                where = -1 if v.node is None else position[v.node]
-                if version:
-                    where = max(where, position[writes[version - 1]])
-                inserted[where].append(snapshot)
-            node.inputs[i] = snapshots[key]
-    _fetched(program, found, snapshots, inserted, position)
+            node.inputs[i] = snapshots.take(v, writes, version)
+    _fetched(program, found, snapshots)
     for variable, writes in found.writes.items():
         if writes[0].opdef.effect == "update":
             found.required.setdefault(variable, writes[0])
     found.assigned = {v for v in found.assigned if _may_move(v, found)}
-    if inserted:
-        nodes = list(inserted.get(-1, ()))
-        for i, node in enumerate(program.nodes):
-            nodes.append(node)
-            nodes.extend(inserted.get(i, ()))
-        program.nodes = nodes
+    program.insert(snapshots.inserted)
     return found
 
 
@@ -139,8 +124,6 @@ def _writes(program: Program) -> Accesses:
     """Roots of all values that are a variable's memory, and its writes in order."""
     found = Accesses()
     root = found.root
-    for v in program.feeds:
-        root.pop(v, None)
     for node in program.nodes:
         for v in node.inputs:
             if v.kind == VARIABLE:
@@ -240,24 +223,38 @@ def _seen(
     return seen
 
 
-def _snapshot(reader: Node | None, v: Value, writes: list[Node], version: int) -> Node:
-    tensor = v.tensor
-    op = reader.op if reader is not None else tensor.op  # type: ignore[union-attr]
-    if tensor is not None:
-        op = tensor.op
-    after = [writes[version - 1]] if version else []
-    node = Node(op, COPY, {}, [v], after)
-    node.outputs = (Value(NODE, v.dtype, v.dims, tensor, node, 0),)
-    return node
+class _Snapshots:
+    """Copies of variables' values, each taken before the write that overwrites it.
+
+    Attributes:
+        inserted: the copies, by the position of the node that each stands behind.
+    """
+
+    def __init__(self, position: dict[Node, int]) -> None:
+        self._position = position
+        self._taken: dict[tuple[Value, int], Value] = {}
+        self.inserted: dict[int, list[Node]] = defaultdict(list)
+
+    def take(self, v: Value, writes: list[Node], version: int) -> Value:
+        """What ``v`` holds after ``version`` of the writes."""
+        taken = self._taken.get((v, version))
+        if taken is not None:
+            return taken
+        assert v.tensor is not None
+        node = Node(v.tensor.op, COPY, {}, [v], [])
+        taken = self._taken[v, version] = Value(NODE, v.dtype, v.dims, v.tensor, node)
+        node.outputs = (taken,)
+        following = writes[version]
+        following.after = [*following.after, node]
+        where = -1 if v.node is None else self._position[v.node]
+        if version:
+            node.after = [writes[version - 1]]
+            where = max(where, self._position[writes[version - 1]])
+        self.inserted[where].append(node)
+        return taken
 
 
-def _fetched(
-    program: Program,
-    found: Accesses,
-    snapshots: dict[tuple[Value, int], Value],
-    inserted: dict[int, list[Node]],
-    position: dict[Node, int],
-) -> None:
+def _fetched(program: Program, found: Accesses, snapshots: _Snapshots) -> None:
     """Fetched values that a later write of the run would overwrite."""
     for k, v in enumerate(program.fetches):
         variable = found.root.get(v)
@@ -269,14 +266,4 @@ def _fetched(
         writes = found.writes.get(variable, [])
         if version >= len(writes):
             continue
-        key = (v, version)
-        if key not in snapshots:
-            snapshot = _snapshot(None, v, writes, version)
-            following = writes[version]
-            following.after = [*following.after, snapshot]
-            snapshots[key] = snapshot.outputs[0]
-            where = -1 if v.node is None else position[v.node]
-            if version:
-                where = max(where, position[writes[version - 1]])
-            inserted[where].append(snapshot)
-        program.fetches[k] = snapshots[key]
+        program.fetches[k] = snapshots.take(v, writes, version)

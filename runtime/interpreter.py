@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .executor import run_error
+from .executor import leave, run_error
 from .plan import CONST, VARIABLE, Plan, Step
 from .report import RunReport, StepReport
 from .variables import State
@@ -79,7 +79,7 @@ def interpret(
     if report is not None:
         report.seconds = time.perf_counter() - started
         _note_peak(plan, report, births, dying)
-    return [_leave(values[s]) for s in plan.fetches]
+    return [leave(values[s]) for s in plan.fetches]
 
 
 def _note_peak(
@@ -147,7 +147,3 @@ def _last_uses(plan: Plan) -> list[list[int]]:
         if s not in keep and plan.slots[s].kind not in (CONST, VARIABLE):
             dying[number].append(s)
     return dying
-
-
-def _leave(array: Any) -> Any:
-    return array[()] if array.ndim == 0 else np.array(array)

@@ -126,6 +126,15 @@ class Node:
         self.after = after
         self.outputs: tuple[Value, ...] = ()
 
+    def redirect(self, subst: Mapping[Value, Value]) -> None:
+        """Read what has taken the place of an input."""
+        if not subst:
+            return
+        for i, v in enumerate(self.inputs):
+            new = subst.get(v)
+            if new is not None:
+                self.inputs[i] = new
+
     def __repr__(self) -> str:
         return f"<Node {self.op.describe()}>"
 
@@ -154,9 +163,48 @@ class Program:
         self.feeds = feeds
         self.log: list[tuple[str, int]] = []
 
-    def substitute(self, mapping: Mapping[Value, Value]) -> None:
-        """Replace fetched values (node inputs are replaced by the passes)."""
-        self.fetches = [mapping.get(v, v) for v in self.fetches]
+    def keep(self, kept: list[Node], subst: Mapping[Value, Value]) -> int:
+        """Drop all nodes but ``kept``; returns how many.
+
+        ``subst`` says what is fetched in the place of dropped values.  Targets
+        and control edges may name a dropped node: it has no effect, but what it
+        reads must still run.
+        """
+        dropped = len(self.nodes) - len(kept)
+        if dropped:
+            alive = set(kept)
+            for node in kept:
+                if node.after:
+                    node.after = _resolve(node.after, alive)
+            self.targets = _resolve(self.targets, alive)
+        self.nodes = kept
+        self.fetches = [subst.get(v, v) for v in self.fetches]
+        return dropped
+
+    def insert(self, inserted: Mapping[int, Sequence[Node]]) -> None:
+        """Put nodes right behind the nodes at those positions (-1: first)."""
+        if not inserted:
+            return
+        nodes = list(inserted.get(-1, ()))
+        for i, node in enumerate(self.nodes):
+            nodes.append(node)
+            nodes.extend(inserted.get(i, ()))
+        self.nodes = nodes
+
+
+def _resolve(nodes: list[Node], alive: set[Node]) -> list[Node]:
+    found: dict[Node, None] = {}
+    stack = list(reversed(nodes))
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node in alive:
+            found[node] = None
+        elif node not in seen:
+            seen.add(node)
+            stack.extend(node.after)
+            stack.extend(v.node for v in node.inputs if v.node is not None)
+    return list(found)
 
 
 def needed_operations(

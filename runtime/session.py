@@ -419,8 +419,6 @@ def _check_feed_dict(feed_dict: Any) -> None:
 def _structure(item: Any) -> Any:
     """A hashable key that tells one fetch structure from another."""
     kind = type(item)
-    if kind is list or kind is tuple:
-        return (kind, *[_structure(x) for x in item])
     if isinstance(item, (list, tuple)):
         return (kind, *[_structure(x) for x in item])
     if isinstance(item, Mapping):

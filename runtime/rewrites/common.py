@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..program import CONST, Node, Program, Value
-from .identity import keep_order
 
 # Larger arrays are compared by identity: hashing their bytes costs too much.
 _SMALL = 1024
@@ -21,12 +20,10 @@ def merge_common(program: Program) -> int:
     seen: dict[Any, Node] = {}
     constants: dict[Any, Value] = {}
     for node in program.nodes:
+        node.redirect(subst)
         inputs = node.inputs
         for i, v in enumerate(inputs):
-            new = subst.get(v)
-            if new is not None:
-                inputs[i] = new
-            elif v.kind == CONST:
+            if v.kind == CONST:
                 inputs[i] = constants.setdefault(_content(v), v)
         if node.opdef.effect is not None or node.after or not node.outputs:
             kept.append(node)
@@ -41,12 +38,7 @@ def merge_common(program: Program) -> int:
         else:
             for mine, theirs in zip(node.outputs, first.outputs):
                 subst[mine] = theirs
-    dropped = len(program.nodes) - len(kept)
-    if dropped:
-        keep_order(program, kept)
-    program.nodes = kept
-    program.substitute(subst)
-    return dropped
+    return program.keep(kept, subst)
 
 
 def _content(v: Value) -> Any:

@@ -17,24 +17,15 @@ def fold_constants(program: Program) -> int:
     """Replace computable nodes by constants; returns how many were replaced."""
     subst: dict[Value, Value] = {}
     kept: list[Node] = []
-    folded = 0
     for node in program.nodes:
-        inputs = node.inputs
-        if subst:
-            for i, v in enumerate(inputs):
-                new = subst.get(v)
-                if new is not None:
-                    inputs[i] = new
+        node.redirect(subst)
         results = _compute(node)
         if results is None:
             kept.append(node)
             continue
-        folded += 1
         for v, array in zip(node.outputs, results):
             subst[v] = constant_value(array, v)
-    program.nodes = kept
-    program.substitute(subst)
-    return folded
+    return program.keep(kept, subst)
 
 
 def _compute(node: Node) -> list[Any] | None:

@@ -41,10 +41,5 @@ def split_sums(program: Program) -> int:
             position[partial] = where
             inserted[min(where, at - 1)].append(partial)
         node.inputs = [total, node.inputs[-1]]
-    if split:
-        nodes = list(inserted.get(-1, ()))
-        for i, node in enumerate(program.nodes):
-            nodes.append(node)
-            nodes.extend(inserted.get(i, ()))
-        program.nodes = nodes
+    program.insert(inserted)
     return split
