@@ -16,7 +16,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, create_op, graph_of, scope, shape_tensor
-from ._kinds import infer_same, require
+from ._kinds import _count, infer_same, require
 
 __all__ = [
     "add_n",
@@ -512,9 +512,7 @@ ADD_N = OpDef(
     writes_out=True,
     elementwise=True,
     chainable=True,
-    flops=lambda ins, outs, attrs: (
-        (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
-    ),
+    flops=lambda ins, outs, attrs: (len(ins) - 1) * _count(outs[0].dims),
     doc="the sum of tensors of one shape",
 )
 

@@ -148,7 +148,7 @@ RSQRT_GRAD = backward(
 )
 
 
-def _power(y: Tensor, x: Series, exponent: float, inverse: Tensor) -> Series:
+def power_series(y: Tensor, x: Series, exponent: float, inverse: Tensor) -> Series:
     """The series of y = x^a, from x y' = a y x'; ``inverse`` is 1 / x_0.
 
     y_k = Σ (a j - (k - j)) x_j y_(k-j) / (k x_0) over j >= 1.
@@ -167,7 +167,7 @@ def _power(y: Tensor, x: Series, exponent: float, inverse: Tensor) -> Series:
 
 def _rsqrt_jet(op: Operation, series: list[Series]) -> list[Series]:
     y = op.outputs[0]
-    return [_power(y, series[0], -0.5, square(y))]
+    return [power_series(y, series[0], -0.5, square(y))]
 
 
 RSQRT = elementwise(
@@ -238,7 +238,7 @@ def _power_scalar_jet(op: Operation, series: list[Series]) -> list[Series]:
     """Products for whole exponents, which have all derivatives at 0 too."""
     exponent, x = op._attrs["exponent"], series[0]
     if exponent < 0:
-        return [_power(op.outputs[0], x, exponent, reciprocal(op.inputs[0]))]
+        return [power_series(op.outputs[0], x, exponent, reciprocal(op.inputs[0]))]
     if exponent != int(exponent):
         return by_derivative(op, series)
     if exponent == 0:

@@ -22,6 +22,7 @@ from ._jets import (
     quadratic,
     quotient,
     squares,
+    step,
     velocities,
 )
 from ._kinds import elementwise, unbroadcast
@@ -36,7 +37,7 @@ from ._pointwise import (
     scratch,
 )
 from .elementwise import add, multiply, negative, realdiv, square, subtract
-from .powers import reciprocal, rsqrt
+from .powers import power_series, reciprocal, rsqrt
 
 __all__ = [
     "acos",
@@ -438,12 +439,24 @@ ASINH = elementwise(
     flops=15,
     doc="y = arsinh x",
 )
+
+
+def _acosh_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """y' = x' / √(x² - 1), the root's value from the output as below."""
+    x = series[0]
+    w_0 = reciprocal(sinh(op.outputs[0]))
+    w = power_series(w_0, [None, *squares(x, 1)], -0.5, square(w_0))
+    moved = velocities(x)
+    return [[op.outputs[0], *[step(moved, w[:k], k) for k in range(1, len(x))]]]
+
+
 # From the output: x² - 1 would lose digits near 1.
 ACOSH = elementwise(
     "Acosh",
     "arccosh",
     1,
     (lambda op: reciprocal(sinh(op.outputs[0])),),
+    jet=_acosh_jet,
     flops=15,
     doc="y = arcosh x",
 )
