@@ -11,6 +11,9 @@ How an op's outputs get their series, the first that applies:
 * ``linear``: its jvp, for each coefficient;
 * its jvp as a differential equation: y'(t) = J(x(t), y(t)) x'(t).  The jvp's own
   nodes are expanded, one order lower, and integrated.  This is right for any op.
+  It makes O(K²) nodes where those have recurrences and do not read y (arcsine, erf,
+  softplus, gelu, atan2), O(K³) where they read y (Cholesky, QR, SVD, eigenvectors,
+  determinants, norms) or need ever new functions (lgamma: ψ, ψ', ψ'', ...).
 
 Reference:
     Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13.
@@ -68,21 +71,21 @@ def jet(
         ShapeError, DTypeError: an entry does not fit its x, or the lists' lengths
             differ.
 
-    At kinks each piece's derivatives are those that ``jvp`` chooses.
+    At kinks each piece's derivatives are those that ``jvp`` chooses.  Coefficients
+    are x^(k) / k! inside, so float32 ends at order 34, where 35! overflows.
 
     Cost: O(K²) nodes for each nonlinear op with a recurrence (products, quotients,
     exp, sin, tanh, ...), O(K) for a linear one, where K nested ``jvp`` make O(2^K).
-    Ops that read their own output in their jvp and have no recurrence (Cholesky,
-    erfinv, SVD, ...) cost a factor K more.
+    Ops without one cost O(K²) or O(K³); see the module's text.
 
     Example:
         >>> import dagrad as tf
         >>> from dagrad.graphlib.taylor import jet
         >>> x = tf.constant(0.0, tf.float64)
-        >>> ((d1, d2, d3),) = jet([tf.sin(x)], [x], [[1.0, None, None]])
-        >>> with tf.Session() as session:
-        ...     print(*session.run([d1, d2, d3]))
-        1.0 0.0 -1.0
+        >>> ((first, second),) = jet([tf.exp(x)], [x], [[2.0, 1.0]])
+        >>> with tf.Session() as session:  # of exp(2 t + t²/2)
+        ...     print(*session.run([first, second]))
+        2.0 5.0
 
     Reference:
         Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13;

@@ -53,4 +53,4 @@ def inverse_jet(op: Operation, series: list[Series]) -> list[Series]:
 def _applied(op: Operation) -> Callable[[Tensor, Tensor], Tensor]:
     """A x, or A^H x for an op with ``adjoint``."""
     adjoint = op.attrs["adjoint"]
-    return lambda a, x: TABLE["matmul"](a, x, adjoint_a=adjoint)  # type: ignore[no-any-return]
+    return lambda a, x: TABLE["matmul"](a, x, adjoint_a=adjoint)

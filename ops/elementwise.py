@@ -236,7 +236,7 @@ REALDIV = elementwise(
         lambda op, g: unbroadcast(op, 1, _divide_by_y(op, g)),
     ),
     jvp=_divide_jvp,
-    jet=lambda op, series: [quotient(op.outputs[0], *series, realdiv)],
+    jet=lambda op, series: [quotient(op.outputs[0], series[0], series[1], realdiv)],
     doc="z = x / y",
 )
 
@@ -477,7 +477,7 @@ DIV_NO_NAN = pointwise(
             negative(multiply(g, conj(div_no_nan(op.outputs[0], op.inputs[1])))),
         ),
     ),
-    jet=lambda op, series: [quotient(op.outputs[0], *series, div_no_nan)],
+    jet=lambda op, series: [quotient(op.outputs[0], series[0], series[1], div_no_nan)],
     workspace=scratch(1),
     doc="z = x / y, 0 where y = 0",
 )

@@ -79,19 +79,20 @@ def _sqrt_grad_kernel(xp: Any, y: Any, g: Any, out: Any = None) -> Any:
     return xp.multiply(out, 0.5, out)
 
 
+def _sqrt_grad_jet(op: Operation, series: list[Series]) -> list[Series]:
+    y, g = series
+    return [quotient(op.outputs[0], [scale(c, 0.5) for c in g], y, realdiv)]
+
+
 SQRT_GRAD = backward(
     "SqrtGrad",
     _sqrt_grad_kernel,
     lambda op: realdiv(-0.5, square(op.inputs[0])),
-    jet=lambda op, series: [_sqrt_grad_series(op, *series)],
+    jet=_sqrt_grad_jet,
     inplace=(0, 1),
     flops=2,
     doc="g / (2 y)",
 )
-
-
-def _sqrt_grad_series(op: Operation, y: Series, g: Series) -> Series:
-    return quotient(op.outputs[0], [scale(c, 0.5) for c in g], y, realdiv)
 
 
 def _sqrt_jet(op: Operation, series: list[Series]) -> list[Series]:

@@ -181,7 +181,8 @@ def _divide_where_nonzero(op: Operation) -> Any:
 
 
 def _xdivy_jet(op: Operation, series: list[Series]) -> list[Series]:
-    return [quotient(op.outputs[0], *series, _divide_where_nonzero(op))]
+    x, y = series
+    return [quotient(op.outputs[0], x, y, _divide_where_nonzero(op))]
 
 
 def _xlogy_jet(op: Operation, series: list[Series]) -> list[Series]:
