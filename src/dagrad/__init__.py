@@ -74,6 +74,7 @@ from .graphlib.graph import Graph, get_default_graph, reset_default_graph
 from .graphlib.keys import GraphKeys
 from .graphlib.operation import Operation
 from .graphlib.shapes import Dimension, TensorShape
+from .graphlib.taylor import derivatives, jet, taylor_coefficients
 from .graphlib.tensor import Tensor
 from .ops._build import constant
 from .ops.activations import log_sigmoid, sigmoid
@@ -413,7 +414,8 @@ __all__ = [
     "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex", "complex64",
     "complex128", "concat", "conj", "constant", "constant_initializer",
     "control_dependencies", "convert_to_tensor", "cos", "cosh", "count_nonzero",
-    "cross", "cumprod", "cumsum", "depth_to_space", "device", "diag", "diag_part",
+    "cross", "cumprod", "cumsum", "depth_to_space", "derivatives", "device", "diag",
+    "diag_part",
     "digamma", "dimension_at_index", "dimension_value", "disable_control_flow_v2",
     "disable_eager_execution", "disable_resource_variables", "disable_tensor_equality",
     "disable_v2_behavior", "disable_v2_tensorshape", "div", "div_no_nan", "divide",
@@ -430,7 +432,7 @@ __all__ = [
     "initialize_all_tables", "initialize_all_variables", "initialize_local_variables",
     "initialize_variables", "initializers", "int8", "int16", "int32", "int64",
     "invert_permutation", "is_finite", "is_inf", "is_nan", "is_tensor",
-    "is_variable_initialized", "jvp", "layers", "less", "less_equal", "lgamma",
+    "is_variable_initialized", "jet", "jvp", "layers", "less", "less_equal", "lgamma",
     "lin_space", "linalg", "linspace", "local_variables", "local_variables_initializer",
     "log", "log1p", "log_sigmoid", "logging", "logical_and", "logical_not",
     "logical_or", "logical_xor", "losses", "math", "matmul", "matrix_band_part",
@@ -457,6 +459,7 @@ __all__ = [
     "space_to_batch", "space_to_batch_nd", "space_to_depth", "split", "sqrt", "square",
     "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice",
     "string", "subtract", "svd", "tables_initializer", "tan", "tanh",
+    "taylor_coefficients",
     "tensor_scatter_add", "tensor_scatter_sub", "tensor_scatter_update", "tensordot",
     "tile", "to_complex64", "to_complex128", "to_double", "to_float", "to_int32",
     "to_int64", "trace", "train", "trainable_variables", "transpose", "truediv",
