@@ -17,7 +17,7 @@ from ..graphlib.ragged import Ragged, map_rows
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, create_op, graph_of, scope, shape_tensor
-from ._kinds import infer_same, require
+from ._kinds import _count, infer_same, require
 
 __all__ = [
     "add_n",
@@ -95,6 +95,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     infer=_infer_default,
     kernel=view_kernel,
     inputs=("input",),
+    linear=True,
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
@@ -122,6 +123,7 @@ IDENTITY = OpDef(
     infer=infer_same,
     kernel=view_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
@@ -187,6 +189,7 @@ CAST = OpDef(
     infer=_infer_cast,
     kernel=_cast_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(_cast_rule,),
     jvp=lambda op, t: (
         cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
@@ -352,6 +355,7 @@ SUM_TO: OpDef = OpDef(
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
     inputs=("x", "shape"),
+    linear=True,
     vjp=(_sum_to_rule, None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
@@ -386,6 +390,7 @@ BROADCAST_TO: OpDef = OpDef(
         x, tuple(int(n) for n in sizes)
     ),
     inputs=("x", "shape"),
+    linear=True,
     vjp=(lambda op, g: sum_to(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(BROADCAST_TO, (t, op.inputs[1])),
     alias=0,
@@ -531,6 +536,7 @@ ADD_N = OpDef(
     infer=_infer_add_n,
     kernel=_add_n_kernel,
     inputs=("*inputs",),
+    linear=True,
     vjp=lambda op, g: [g] * len(op.inputs),
     jvp=lambda op, *ts: add_n([t for t in ts if t is not None]),
     bind=lambda attrs, inputs, outputs: np.add if len(inputs) == 2 else None,
@@ -539,9 +545,7 @@ ADD_N = OpDef(
     writes_out=True,
     elementwise=True,
     chainable=True,
-    flops=lambda ins, outs, attrs: (
-        (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
-    ),
+    flops=lambda ins, outs, attrs: (len(ins) - 1) * _count(outs[0].dims),
     doc="the sum of tensors of one shape",
 )
 
@@ -621,6 +625,7 @@ OPERATORS = {
     "broadcast_like": broadcast_like,
     "cast": cast,
     "constant": constant,
+    "identity": identity,
     "ones_like": ones_like,
     "sum_to": sum_to,
     "zeros_like": zeros_like,
