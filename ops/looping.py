@@ -16,9 +16,10 @@ from ..graphlib.subgraph import Body, Subgraph, captures_of, updated_inputs
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
 from ._build import graph_of
+from ._loop import Parts, join
 from ._nest import assert_same, flatten, pack
 from .core import cast, stop_gradient
-from .loops import Parts, join, loop
+from .loops import loop
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
 

@@ -20,7 +20,7 @@ from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .compiler import compile_plan
 from .executor import Executable, Frame
-from .plan import FETCH, Plan
+from .plan import FETCH, SAME, Plan
 from .program import needed_operations
 from .variables import State
 
@@ -31,12 +31,18 @@ _MAX_PLANS = 512
 _FIRST_ROWS = 16
 
 
-def plan_body(body: Body, shapes: Sequence[Dims]) -> Plan:
-    """The plan of one run of a body for inputs of these shapes (variables left out)."""
+def plan_body(body: Body, shapes: Sequence[Dims], donated: Sequence[int] = ()) -> Plan:
+    """The plan of one run of a body for inputs of these shapes (variables left out).
+
+    ``donated`` are carries whose memory an iteration may overwrite.
+    """
     feeds = fed_inputs(body)
     outputs = [t for t in body.outputs if t is not None]
     operations = needed_operations(outputs, (), feeds)
-    return compile_plan(operations, outputs, (), feeds, shapes, whole=True)
+    pairs = [(i, i) for i in donated]
+    return compile_plan(
+        operations, outputs, (), feeds, shapes, whole=True, donated=pairs
+    )
 
 
 def fed_inputs(body: Body) -> list[Any]:
@@ -52,16 +58,19 @@ class Bodies:
         self._found: dict[Any, tuple[Body, Executable]] = {}
         self._lock = threading.RLock()
 
-    def executable(self, body: Body, arrays: Sequence[Any]) -> Executable:
+    def executable(
+        self, body: Body, arrays: Sequence[Any], donated: tuple[int, ...] = ()
+    ) -> Executable:
         """What runs ``body`` for fed arrays of these shapes."""
         # The rank of rows of different shapes is not that of the array of rows.
-        key = (id(body), *[None if type(a) is Ragged else a.shape for a in arrays])
+        shapes = [None if type(a) is Ragged else a.shape for a in arrays]
+        key = (id(body), donated, *shapes)
         found = self._found.get(key)
         if found is None:
             with self._lock:
                 found = self._found.get(key)
                 if found is None:
-                    plan = plan_body(body, key[1:])
+                    plan = plan_body(body, shapes, donated)
                     found = body, Executable(plan, self.state)
                     if len(self._found) >= _MAX_PLANS:
                         del self._found[next(iter(self._found))]
@@ -109,6 +118,8 @@ class _Places:
         outs = plan.fetches
         # Carries that go around as they are need no memory of their own.
         self.still = [outs[i] == self.carries[i] for i in range(k)]
+        #: Carries that an iteration changes in place.
+        self.in_place = [slots[outs[i]].kind == SAME for i in range(k)]
         seen: set[int] = set()
         self.direct = []
         for s in outs:
@@ -169,6 +180,8 @@ class Loop:
         self.tested: bool = attrs["tested"]
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
+        # What a history keeps is not overwritten.
+        self.donated = tuple(i for i in range(self.k) if i not in self.history)
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
 
@@ -184,7 +197,9 @@ class Loop:
         limit = _limit(scans, bound)
         if go_on and (limit is None or limit > 0):
             rows = [_row_of(a, 0) for a in scans]
-            executable = self.bodies.executable(self.body, [*carries, *rows, *rest])
+            executable = self.bodies.executable(
+                self.body, [*carries, *rows, *rest], self.donated
+            )
             places = self._places_of(executable)
             if places.steady and not any(type(a) is Ragged for a in scans):
                 frame = executable.take()
@@ -224,7 +239,14 @@ class Loop:
         stacks = self._stacks(places, length, out)
         histories = self._histories(places, carries, length, out)
         after = dict(zip(self.history, histories))
-        moving = [i for i in range(k) if not places.still[i]]
+        now = list(carries)
+        owned = [i for i in range(k) if places.in_place[i]]
+        for i in owned:
+            now[i] = np.array(carries[i]) if out is None else out[1 + i]
+            if out is not None:
+                np.copyto(now[i], carries[i])
+            frame.put(places.carries[i], now[i])
+        moving = [i for i in range(k) if not places.still[i] and not places.in_place[i]]
         spare = frame.buffers(
             self, [(places.out_dims[i], places.out_dtypes[i]) for i in moving]
         )
@@ -263,7 +285,6 @@ class Loop:
             if flag_direct:
                 for target, at in sites_of(plan.fetches[k]):
                     target[at] = flag
-        now = list(carries)
         execute = frame.execute
         value_of = frame.value_of
         reverse = self.reverse and limit is not None
@@ -309,7 +330,8 @@ class Loop:
         results = [np.array(t, np.int32), *now]
         if out is None:
             for i in range(k):
-                results[1 + i] = now[i].copy()
+                if i not in owned:
+                    results[1 + i] = now[i].copy()
         results += [h.done(t + 1) for h in histories]
         results += [s.done(t) for s in stacks]
         return _delivered(results, out)
