@@ -1,7 +1,6 @@
 """Running the bodies of control operations: one plan per body and shapes.
 
-A body is planned like a run of its own: its inputs are fed, its outputs fetched.
-A loop then drives one frame of that plan directly: the rows of scanned arrays and
+A loop drives one frame of that plan directly: the rows of scanned arrays and
 the carries are written where the body reads them, and the body's outputs go
 straight into the rows of the stacks or into one of two buffers per carry.
 """
@@ -16,38 +15,17 @@ import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
-from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import BODY_VARIABLE, Body
-from .compiler import compile_plan
+from .body_plans import BodyKey, donated_carries, plan_body
 from .executor import Executable, Frame
 from .plan import FETCH, SAME, Plan
-from .program import needed_operations
 from .variables import State
 
-__all__ = ["Bodies", "Loop", "plan_body"]
+__all__ = ["Bodies", "Loop", "bodies_of"]
 
 # Plans of bodies that a session keeps: what varying shapes may hold in memory.
 _MAX_PLANS = 512
 _FIRST_ROWS = 16
-
-
-def plan_body(body: Body, shapes: Sequence[Dims], donated: Sequence[int] = ()) -> Plan:
-    """The plan of one run of a body for inputs of these shapes (variables left out).
-
-    ``donated`` are carries whose memory an iteration may overwrite.
-    """
-    feeds = fed_inputs(body)
-    outputs = [t for t in body.outputs if t is not None]
-    operations = needed_operations(outputs, (), feeds)
-    pairs = [(i, i) for i in donated]
-    return compile_plan(
-        operations, outputs, (), feeds, shapes, whole=True, donated=pairs
-    )
-
-
-def fed_inputs(body: Body) -> list[Any]:
-    """The inputs that a run feeds: all but variables."""
-    return [t for t in body.inputs if t.op.opdef is not BODY_VARIABLE]
 
 
 class Bodies:
@@ -56,6 +34,7 @@ class Bodies:
     def __init__(self, state: State) -> None:
         self.state = state
         self._found: dict[Any, tuple[Body, Executable]] = {}
+        self._planned: dict[BodyKey, Plan] = {}
         self._lock = threading.RLock()
 
     def executable(
@@ -70,12 +49,20 @@ class Bodies:
             with self._lock:
                 found = self._found.get(key)
                 if found is None:
-                    plan = plan_body(body, shapes, donated)
+                    wanted = BodyKey(body, donated, tuple(shapes))
+                    plan = self._planned.pop(wanted, None) or plan_body(wanted)
                     found = body, Executable(plan, self.state)
                     if len(self._found) >= _MAX_PLANS:
                         del self._found[next(iter(self._found))]
                     self._found[key] = found
         return found[1]
+
+    def know(self, plans: Mapping[BodyKey, Plan]) -> None:
+        """Use these plans, made with the plan of the run around the bodies."""
+        with self._lock:
+            self._planned.update(plans)
+            while len(self._planned) > _MAX_PLANS:
+                del self._planned[next(iter(self._planned))]
 
     def plan_for(self, body: Body, arrays: Sequence[Any]) -> tuple[Plan, list[Any]]:
         """The plan of ``body`` for these inputs, and those of them that it is fed."""
@@ -180,8 +167,7 @@ class Loop:
         self.tested: bool = attrs["tested"]
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
-        # What a history keeps is not overwritten.
-        self.donated = tuple(i for i in range(self.k) if i not in self.history)
+        self.donated = donated_carries(attrs)
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
 

@@ -228,6 +228,7 @@ class Frame:
         from .control import Loop, bodies_of
 
         bodies = bodies_of(self.state)
+        bodies.know(self.plan.bodies)
         run: Callable[..., Any]
         if step.opdef.control == "loop":
             run = Loop(bodies, step.attrs)
