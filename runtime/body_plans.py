@@ -80,13 +80,13 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
 
 def body_bytes(node: Node, plans: Sequence[tuple[BodyKey, Plan]]) -> int:
     """Bytes that a control node takes beside its outputs: the most of one body, its
-    arena and, in a loop, two buffers for each carry that is no row of a history."""
+    arena and, in a loop, a second buffer for each carry that is no row of a history."""
     most = 0
     for key, plan in plans:
         if node.opdef.control == "loop":
             slots = plan.slots
             extra = sum(
-                2 * slots[plan.fetches[i]].nbytes
+                slots[plan.fetches[i]].nbytes
                 for i in key.donated
                 if slots[plan.fetches[i]].kind != SAME
                 and plan.fetches[i] != plan.feeds[i]
