@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
 from . import (
+    _batch,
     _numpy_forms,
     activations,
     array,
@@ -62,6 +63,7 @@ from . import (
 )
 
 _FAMILIES = (
+    _batch,
     _numpy_forms,
     activations,
     array,
