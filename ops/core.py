@@ -166,10 +166,6 @@ def _cast_kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
         return out
 
 
-def _cast_rule(op: Operation, g: Tensor) -> Tensor:
-    return cast(g, op.inputs[0].dtype)
-
-
 def _infer_cast(inputs: Sequence[Any], attrs: Any) -> Any:
     x = inputs[0]
     if (x.dtype is string) != (attrs["dtype"] is string):
@@ -189,7 +185,7 @@ CAST = OpDef(
     infer=_infer_cast,
     kernel=_cast_kernel,
     inputs=("x",),
-    vjp=(_cast_rule,),
+    vjp=(lambda op, g: cast(g, op.inputs[0].dtype),),
     jvp=lambda op, t: (
         cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
     ),
@@ -347,16 +343,12 @@ def _bind_sum_to(attrs: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> A
     return sum_leading
 
 
-def _sum_to_rule(op: Operation, g: Tensor) -> Tensor:
-    return broadcast_to(g, shape_tensor(op.inputs[0]))
-
-
 SUM_TO: OpDef = OpDef(
     "SumTo",
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
     inputs=("x", "shape"),
-    vjp=(_sum_to_rule, None),
+    vjp=(lambda op, g: broadcast_like(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
     bind=_bind_sum_to,
