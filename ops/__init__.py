@@ -61,6 +61,7 @@ from . import (
     training,
     transcendental,
     variable_scope,
+    vectorized,
 )
 
 _FAMILIES = (
@@ -118,6 +119,7 @@ _FAMILIES = (
     training,
     transcendental,
     variable_scope,
+    vectorized,
 )
 for _family in _FAMILIES:
     TABLE.update(getattr(_family, "OPERATORS", {}))

@@ -7,26 +7,31 @@ tensors like any other and can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..graphlib.batching import vectorize
-from ..graphlib.errors import (
-    DTypeError,
-    GradientError,
-    InvalidArgumentError,
-    ShapeError,
-)
+from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.forward import jvp
 from ..graphlib.gradients import UnconnectedGradients, _tensors, gradients
-from ..graphlib.shapes import Dims, text
-from ..graphlib.shapes import size as element_count
-from ..graphlib.tensor import Tensor, as_tensor
-from ._build import constant, create, create_op, scope, shape_tensor
-from .core import PLACEHOLDER, ZEROS_LIKE, broadcast_to, size, zeros_like
-from .creation import fill
-from .joining import concat
+from ..graphlib.shapes import text
+from ..graphlib.tensor import Tensor
+from ._build import scope, shape_tensor
+from ._jacobian import (
+    conjugated,
+    count,
+    forward_columns,
+    is_list,
+    joined,
+    mode_of,
+    reverse_rows,
+    seed_of,
+    unconnected,
+    vector,
+)
+from .core import broadcast_to, zeros_like
 from .matrix import eye
+from .vectorized import vectorized_map
 from .views import reshape, transpose
 
 __all__ = [
@@ -44,97 +49,6 @@ __all__ = [
 ]
 
 _NONE, _ZERO = UnconnectedGradients.NONE, UnconnectedGradients.ZERO
-_MODES = ("auto", "forward", "reverse")
-
-
-# -- parts ---------------------------------------------------------------------
-
-
-def _is_list(xs: Any) -> bool:
-    return isinstance(xs, (list, tuple))
-
-
-def _count(t: Tensor) -> Any:
-    """The number of elements: an int where it is known, else a scalar tensor."""
-    known = element_count(t.dims)
-    return size(t) if known is None else known
-
-
-def _vector(*parts: Any) -> Tensor:
-    """Sizes (ints, scalar tensors, vectors of them) as one vector."""
-    return concat([as_tensor([p]) if _is_size(p) else p for p in parts], 0)
-
-
-def _is_size(part: Any) -> bool:
-    return not isinstance(part, Tensor) or part.dims == ()
-
-
-def _joined(y: Tensor, x: Tensor) -> Tensor:
-    """The shape y.shape + x.shape, as a vector."""
-    return concat([shape_tensor(y), shape_tensor(x)], 0)
-
-
-def _static(y: Tensor, x: Tensor) -> Dims:
-    return None if y.dims is None or x.dims is None else (*y.dims, *x.dims)
-
-
-def _seed(t: Tensor) -> Tensor:
-    """What stands for one unit vector while a pass is built; it is never run."""
-    return create(ZEROS_LIKE, (t,), {"dtype": t.dtype}, "unit")
-
-
-def _basis(t: Tensor) -> Tensor:
-    """All unit vectors of the shape of ``t``: (size,) + t.shape."""
-    n = _count(t)
-    square = eye(n, dtype=t.dtype)
-    if t.dims is not None and len(t.dims) == 1:
-        return square
-    return reshape(square, _vector(n, shape_tensor(t)))
-
-
-def _conjugated(t: Tensor) -> Tensor:
-    from .complexes import conj
-
-    return conj(t) if t.dtype.is_complex else t
-
-
-def _unconnected(
-    y: Tensor, x: Tensor, dims: Tensor, policy: UnconnectedGradients
-) -> Tensor | None:
-    """What to give where no differentiable path leads from ``x`` to ``y``."""
-    if policy is _NONE:
-        return None
-    if policy is UnconnectedGradients.RAISE:
-        raise GradientError(
-            f"no differentiable path leads from {x.op.describe()} "
-            f"({x.op.defined_at()}) to {y.op.describe()}"
-        )
-    return fill(dims, constant(0, y.dtype, graph=y.graph))
-
-
-def _mode(mode: str, y: Tensor, x: Tensor) -> str:
-    """The mode for one pair.
-
-    Raises:
-        InvalidArgumentError: no such mode.
-        DTypeError: a mode that loses a part of a complex derivative.
-    """
-    if mode not in _MODES:
-        raise InvalidArgumentError(f"mode {mode!r} is none of {', '.join(_MODES)}")
-    if y.dtype.is_complex != x.dtype.is_complex:
-        only = "forward" if y.dtype.is_complex else "reverse"
-        if mode not in ("auto", only):
-            raise DTypeError(
-                f"the Jacobian of {y.dtype.name} by {x.dtype.name} needs mode "
-                f"{only!r}: {mode!r} would lose a part of it"
-            )
-        return only
-    if mode != "auto":
-        return mode
-    rows, columns = element_count(y.dims), element_count(x.dims)
-    if rows is None or columns is None:
-        return "reverse"
-    return "forward" if columns < rows else "reverse"
 
 
 # -- Jacobians -----------------------------------------------------------------
@@ -190,74 +104,19 @@ def jacobian(
     (target,) = _tensors([y])
     xs = _tensors(x)
     with scope(name, "jacobian", target):
-        modes = [_mode(mode, target, t) for t in xs]
+        modes = [mode_of(mode, target, t) for t in xs]
         results: list[Tensor | None] = [None] * len(xs)
         back = [i for i, m in enumerate(modes) if m == "reverse"]
-        for i, rows in zip(back, _reverse(target, [xs[i] for i in back])):
+        for i, rows in zip(back, reverse_rows(target, [xs[i] for i in back])):
             results[i] = rows
         for i, m in enumerate(modes):
             if m == "forward":
-                (results[i],) = _forward([target], xs[i])
+                (results[i],) = forward_columns([target], xs[i])
         out = [
-            _unconnected(target, t, _joined(target, t), policy) if r is None else r
+            unconnected(target, t, joined(target, t), policy) if r is None else r
             for t, r in zip(xs, results)
         ]
-    return out if _is_list(x) else out[0]
-
-
-def _reverse(y: Tensor, xs: Sequence[Tensor]) -> list[Tensor | None]:
-    """The Jacobians of ``y`` by one batched reverse pass."""
-    if not xs:
-        return []
-    if y.dims == ():
-        return [None if g is None else _conjugated(g) for g in gradients(y, xs)]
-    seed = _seed(y)
-    pulled = gradients(y, xs, [seed])
-    present = [g for g in pulled if g is not None]
-    if not present:
-        return [None] * len(xs)
-    rows = iter(vectorize(present, {seed: _basis(y)}, "rows"))
-    return [
-        None if g is None else _conjugated(_shaped(next(rows), y, x))
-        for x, g in zip(xs, pulled)
-    ]
-
-
-def _shaped(rows: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """(size(y),) + x.shape as y.shape + x.shape."""
-    if y.dims is None or len(y.dims) != 1:
-        rows = reshape(rows, _joined(y, x))
-    rows.set_shape(_static(y, x))
-    return rows
-
-
-def _forward(ys: Sequence[Tensor], x: Tensor) -> list[Tensor | None]:
-    """The Jacobians of several ``ys`` by one batched forward pass."""
-    if x.dims == ():
-        return list(jvp(ys, [x]))
-    seed = _seed(x)
-    pushed = jvp(ys, [x], [seed])
-    present = [t for t in pushed if t is not None]
-    if not present:
-        return [None] * len(ys)
-    columns = iter(vectorize(present, {seed: _basis(x)}, "columns"))
-    return [
-        None if t is None else _turned(next(columns), y, x) for y, t in zip(ys, pushed)
-    ]
-
-
-def _turned(columns: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """(size(x),) + y.shape as y.shape + x.shape."""
-    if y.dims == ():
-        flat = columns
-    elif y.dims is not None and len(y.dims) == 1:
-        flat = transpose(columns)
-    else:
-        flat = transpose(reshape(columns, _vector(_count(x), _count(y))))
-    vectors = all(t.dims is not None and len(t.dims) < 2 for t in (y, x))
-    turned = flat if vectors else reshape(flat, _joined(y, x))
-    turned.set_shape(_static(y, x))
-    return turned
+    return out if is_list(x) else out[0]
 
 
 def batch_jacobian(
@@ -295,29 +154,29 @@ def batch_jacobian(
         raise ShapeError(f"batch_jacobian: {counts[0]} examples of y, {counts[1]} of x")
     with scope(name, "batch_jacobian", target):
         rows, columns = _example(target), _example(source)
-        whole = _vector(shape_tensor(target), shape_tensor(source)[1:])
-        chosen = _mode(mode, rows, columns)
+        whole = vector(shape_tensor(target), shape_tensor(source)[1:])
+        chosen = mode_of(mode, rows, columns)
         carried = target if chosen == "reverse" else source
         one = rows if chosen == "reverse" else columns
-        seed = _seed(carried)
+        seed = seed_of(carried)
         if chosen == "reverse":
             (g,) = gradients(target, [source], [seed])
         else:
             (g,) = jvp([target], [source], [seed])
         if g is None:
-            return _unconnected(target, source, whole, policy)
-        n = _count(one)
-        units = reshape(eye(n, dtype=one.dtype), _vector(n, 1, shape_tensor(one)))
-        units = broadcast_to(units, _vector(n, shape_tensor(carried)))
+            return unconnected(target, source, whole, policy)
+        n = count(one)
+        units = reshape(eye(n, dtype=one.dtype), vector(n, 1, shape_tensor(one)))
+        units = broadcast_to(units, vector(n, shape_tensor(carried)))
         (made,) = vectorize([g], {seed: units}, "units")
         examples = shape_tensor(carried)[0]
-        other = _count(columns if chosen == "reverse" else rows)
-        flat = reshape(made, _vector(n, examples, other))
+        other = count(columns if chosen == "reverse" else rows)
+        flat = reshape(made, vector(n, examples, other))
         order = [1, 0, 2] if chosen == "reverse" else [1, 2, 0]
         result = reshape(transpose(flat, order), whole)
         if target.dims is not None and source.dims is not None:
             result.set_shape((*target.dims, *source.dims[1:]))
-        return _conjugated(result) if chosen == "reverse" else result
+        return conjugated(result) if chosen == "reverse" else result
 
 
 def _example(t: Tensor) -> Tensor:
@@ -352,14 +211,14 @@ def per_example_gradients(
     Raises:
         ShapeError: ``losses`` is no vector.
     """
-    (vector,) = _tensors([losses])
-    if vector.dims is not None and len(vector.dims) != 1:
+    (each,) = _tensors([losses])
+    if each.dims is not None and len(each.dims) != 1:
         raise ShapeError(
-            f"per_example_gradients: losses have shape {text(vector.dims)}: one number "
+            f"per_example_gradients: losses have shape {text(each.dims)}: one number "
             "for each example is needed",
-            vector.op,
+            each.op,
         )
-    return jacobian(vector, xs, "reverse", unconnected_gradients, name)
+    return jacobian(each, xs, "reverse", unconnected_gradients, name)
 
 
 # -- Hessians ------------------------------------------------------------------
@@ -423,7 +282,7 @@ def hessian(
     _real(xs, "hessian")
     with scope(name, "hessian", target):
         blocks = _blocks(target, xs, policy)
-    return blocks if _is_list(x) else blocks[0][0]
+    return blocks if is_list(x) else blocks[0][0]
 
 
 def _blocks(
@@ -433,13 +292,13 @@ def _blocks(
     blocks: list[list[Tensor | None]] = [[None] * len(xs) for _ in xs]
     present = [(i, g) for i, g in enumerate(slopes) if g is not None]
     for j, x in enumerate(xs):
-        columns = _forward([g for _, g in present], x) if present else []
+        columns = forward_columns([g for _, g in present], x) if present else []
         for (i, _), block in zip(present, columns):
             blocks[i][j] = block
     for i, a in enumerate(xs):
         for j, b in enumerate(xs):
             if blocks[i][j] is None:
-                blocks[i][j] = _unconnected(y, b, _joined(a, b), policy)
+                blocks[i][j] = unconnected(y, b, joined(a, b), policy)
     return blocks
 
 
@@ -483,9 +342,9 @@ def hessians(
         results: list[Any] = []
         for g, x in zip(slopes, x_list):
             assert g is not None
-            (block,) = _forward([g], x)
+            (block,) = forward_columns([g], x)
             if block is None:
-                block = _unconnected(g, x, _joined(x, x), _ZERO)
+                block = unconnected(g, x, joined(x, x), _ZERO)
             results.append(block)
     return results
 
@@ -627,82 +486,3 @@ def linearize(ys: Any, xs: Any) -> Linearized:
     [2.0, 4.0]
     """
     return Linearized(ys, xs)
-
-
-# -- maps ----------------------------------------------------------------------
-
-
-def vectorized_map(fn: Callable[..., Any], elems: Any) -> Any:
-    """``fn`` of every row of ``elems``, stacked: built once, run for all rows at once.
-
-    Args:
-        fn: takes one row of each tensor, in the structure of ``elems``, and returns a
-            tensor or a structure of them.  It is called once, on symbolic rows, and
-            adds to the same graph; gradients may be taken inside.
-        elems: a tensor (n, ...), or nested lists, tuples and dicts of tensors of the
-            same n.
-
-    Returns:
-        The structure that ``fn`` returns, each tensor with a leading axis n.  What
-        does not depend on ``elems`` is repeated.
-
-    Random operations draw once for all rows, unless they depend on a row.  An
-    operation that no rule can run for all rows at once runs in a loop.
-
-    Raises:
-        ShapeError: a scalar, or first axes of different sizes.
-        GradientError: ``fn`` assigns to a variable, or does another thing that can
-            only happen once.
-
-    >>> import dagrad as dg
-    >>> def outer(row):
-    ...     return row[:, None] * row
-    >>> y = vectorized_map(outer, dg.constant([[1.0, 2.0], [3.0, 4.0]]))
-    >>> with dg.Session() as session:
-    ...     print(session.run(y).tolist())
-    [[[1.0, 2.0], [2.0, 4.0]], [[9.0, 12.0], [12.0, 16.0]]]
-    """
-    batches = [as_tensor(e) for e in _flatten(elems)]
-    if not batches:
-        raise ShapeError("vectorized_map: elems hold no tensor")
-    for b in batches:
-        if b.dims is not None and not b.dims:
-            raise ShapeError(f"vectorized_map: {b!r} is a scalar: it has no rows")
-    known = {b.dims[0] for b in batches if b.dims and b.dims[0] is not None}
-    if len(known) > 1:
-        raise ShapeError(
-            "vectorized_map: first axes have different sizes: "
-            + ", ".join(text(b.dims) for b in batches)
-        )
-    with scope(None, "vectorized_map", *batches):
-        rows = []
-        for b in batches:
-            dims = None if b.dims is None else b.dims[1:]
-            attrs = {"dtype": b.dtype, "shape": dims}
-            rows.append(create_op(PLACEHOLDER, (), attrs, "row").outputs[0])
-        result = fn(_packed(elems, iter(rows)))
-        ys = [as_tensor(t) for t in _flatten(result)]
-        made = vectorize(ys, dict(zip(rows, batches)), "rows")
-        return _packed(result, iter(made))
-
-
-def _flatten(structure: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts (by sorted key)."""
-    if isinstance(structure, dict):
-        return [t for k in sorted(structure) for t in _flatten(structure[k])]
-    if isinstance(structure, (list, tuple)):
-        return [t for part in structure for t in _flatten(part)]
-    return [structure]
-
-
-def _packed(structure: Any, leaves: Any) -> Any:
-    """A structure of that form, with other leaves."""
-    if isinstance(structure, dict):
-        made = {k: _packed(structure[k], leaves) for k in sorted(structure)}
-        return type(structure)((k, made[k]) for k in structure)
-    if isinstance(structure, (list, tuple)):
-        parts = [_packed(p, leaves) for p in structure]
-        if hasattr(structure, "_fields"):
-            return type(structure)(*parts)
-        return type(structure)(parts)
-    return next(leaves)
