@@ -27,7 +27,7 @@ from ._batch import (
     whole,
 )
 from ._build import constant
-from ._static import sizes
+from ._static import as_vector, sizes
 
 __all__ = ["gather", "gather_grad", "scatter_rows"]
 
@@ -54,19 +54,103 @@ _ALL = (None, None, None)
 
 
 def strided(op: RowOp, x: Tensor | None, *bounds: Tensor | None) -> Any:
-    """StridedSlice: all rows, the key for each."""
-    if x is None or any(b is not None for b in bounds):
+    """StridedSlice: all rows, the key for each; a row's own index is a gather."""
+    spec = op.attrs["spec"]
+    if x is not None and all(b is None for b in bounds):
+        return again(op, (x, *op.inputs[1:]), spec=(_ALL, *spec))
+    rank = row_rank(op.inputs[0], x)
+    plan = _without(spec, bounds)
+    if plan is None or rank is None:
         return NotImplemented
-    return again(op, (x, *op.inputs[1:]), spec=(_ALL, *op.attrs["spec"]))
+    rest, shared = plan
+    source = repeated(op.inputs[0], rows_of(*bounds)) if x is None else x
+    read = [op.inputs[1 + i] for i in shared]
+    y = again(op, (source, *read), spec=(_ALL, *rest))[0]
+    for axis, at in reversed(_own_axes(spec, bounds, rank)):
+        index = _counted(bounds[at], sizes(y)[axis])
+        y = make("GatherV2", y, index, axis=axis, batch_dims=1)
+    return y
 
 
-def strided_grad(op: RowOp, g: Tensor | None, *shared: Tensor | None) -> Any:
-    """StridedSliceGrad."""
-    if g is None or any(s is not None for s in shared):
+def _without(spec: Any, bounds: Sequence[Tensor | None]) -> Any:
+    """The key with all elements where it has a row's own index, and what it reads.
+
+    None where a bound of a slice differs from row to row.
+    """
+    shared = [i for i, b in enumerate(bounds) if b is None]
+    number = {f"@{i}": f"@{k}" for k, i in enumerate(shared)}
+    rest: list[Any] = []
+    for e in spec:
+        if isinstance(e, tuple):
+            parts = tuple(number.get(p) if isinstance(p, str) else p for p in e)
+            if any(p is None and q is not None for p, q in zip(parts, e)):
+                return None
+            rest.append(parts)
+        elif isinstance(e, str) and e[0] == "@":
+            rest.append(number.get(e, _ALL))
+        else:
+            rest.append(e)
+    return tuple(rest), shared
+
+
+def _own_axes(
+    spec: Any, bounds: Sequence[Tensor | None], rank: int
+) -> list[tuple[int, int]]:
+    """(axis of the batch that is left by :func:`_without`, bound) for each index."""
+    used = sum(e not in ("new", "...") for e in spec)
+    found = []
+    axis = 1
+    for e in spec:
+        if e == "...":
+            axis += rank - used
+        elif e == "new" or isinstance(e, tuple):
+            axis += 1
+        elif isinstance(e, str) and bounds[int(e[1:])] is not None:
+            found.append((axis, int(e[1:])))
+            axis += 1
+    return found
+
+
+def _counted(index: Tensor | None, n: Any) -> Tensor:
+    """Indices counted from the front."""
+    assert index is not None
+    count = TABLE["cast"](n, index.dtype) if isinstance(n, Tensor) else n
+    behind = TABLE["add"](index, count)
+    return make("SelectV2", TABLE["less"](index, 0), behind, index)
+
+
+def strided_grad(
+    op: RowOp, g: Tensor | None, shape: Tensor | None, *bounds: Tensor | None
+) -> Any:
+    """StridedSliceGrad: its transpose."""
+    if shape is not None:
         return NotImplemented
-    shape = prefixed(rows_of(g), op.inputs[1])
-    operands = (g, shape, *op.inputs[2:])
-    return again(op, operands, spec=(_ALL, *op.attrs["spec"]))
+    spec = op.attrs["spec"]
+    n = rows_of(g, *bounds)
+    full = prefixed(n, op.inputs[1])
+    if g is not None and all(b is None for b in bounds):
+        operands = (g, full, *op.inputs[2:])
+        return again(op, operands, spec=(_ALL, *spec))
+    from .slicing import sliced_dims
+
+    dims = known_dims(op.inputs[1])
+    plan = _without(spec, bounds)
+    if plan is None or dims is None:
+        return NotImplemented
+    rest, shared = plan
+    read = [op.inputs[2 + i] for i in shared]
+    inner = sliced_dims(dims, rest, read)
+    if inner is None or None in inner:
+        return NotImplemented
+    y = repeated(op.inputs[0], n) if g is None else g
+    own = _own_axes(spec, bounds, len(dims))
+    wide = [n, *inner]
+    for k, (axis, at) in enumerate(own):
+        later = {a for a, _ in own[k + 1 :]}
+        target = as_vector([d for i, d in enumerate(wide) if i not in later], y.graph)
+        index = _counted(bounds[at], wide[axis])
+        y = make("GatherGrad", y, index, target, axis=axis, batch_dims=1)
+    return again(op, (y, full, *read), spec=(_ALL, *rest))
 
 
 def sliced(op: RowOp, x: Tensor | None, *shared: Tensor | None) -> Any:
@@ -166,14 +250,8 @@ def tensor_scatter_update(
     lead = sizes(idx)[:-1]
     numbers = _numbers(lead[0], idx)
     column = reshaped(numbers, [lead[0], *[1] * len(lead)])
-    spread = make("BroadcastTo", column, _vector([*lead, 1], idx))
+    spread = make("BroadcastTo", column, as_vector([*lead, 1], idx.graph))
     return again(op, (tensor, TABLE["concat"]([spread, idx], -1), rows))
-
-
-def _vector(parts: Sequence[Any], like: Tensor) -> Tensor:
-    from ._static import as_vector
-
-    return as_vector(parts, like.graph)
 
 
 # -- indexing by arrays ------------------------------------------------------------

@@ -69,7 +69,7 @@ def convolution(op: RowOp, x: Tensor | None, w: Tensor | None) -> Any:
         rank = len(w.dims) - 1
         y = again(op, (op.inputs[0], into(w, rank - 1)))[0]
         return out_of(y, _channel(op, rank), rows_of(w))
-    return NotImplemented
+    return _apart(op, x, w, None)
 
 
 def convolution_to_input(
@@ -87,15 +87,17 @@ def convolution_to_input(
         c, n = _channel(op, rank), rows_of(w)
         many = scaled(op.inputs[0], n, c, rank)
         return out_of(again(op, (many, into(w, rank - 2), op.inputs[2]))[0], c, n)
-    return NotImplemented
+    return _apart(op, None, w, g)
 
 
 def convolution_to_filter(
     op: RowOp, x: Tensor | None, shape: Tensor | None, g: Tensor | None
 ) -> Any:
     """The transpose in the filter: more channels of the data or the cotangent."""
-    if shape is not None or (x is not None and g is not None):
+    if shape is not None:
         return NotImplemented
+    if x is not None and g is not None:
+        return _apart(op, x, None, g)
     given = x if g is None else g
     if given is None or given.dims is None:
         return NotImplemented
@@ -106,6 +108,46 @@ def convolution_to_filter(
     wide = into(given, c)
     data, cotangent = (op.inputs[0], wide) if x is None else (wide, op.inputs[2])
     return out_of(again(op, (data, many, cotangent))[0], at, n)
+
+
+def _apart(op: RowOp, x: Tensor | None, w: Tensor | None, g: Tensor | None) -> Any:
+    """A convolution whose two operands both differ from row to row.
+
+    As a depthwise one: (row, channel) are the channels, and the channels of the
+    result are kept apart until they are summed.  The result (or its cotangent) takes
+    as many times its memory as there are input channels.
+    """
+    given = [t for t in (x, w, g) if t is not None]
+    if len(given) < 2 or any(t.dims is None or len(t.dims) != 5 for t in given):
+        return NotImplemented
+    n, c, attrs = rows_of(*given), _channel(op, 4), dict(op.attrs)
+    if w is not None:
+        inner, outer = sizes(w)[3:]
+    else:
+        assert x is not None and g is not None
+        inner, outer = sizes(x)[1 + c], sizes(g)[1 + c]
+    if g is not None:
+        g = moved(g, 0, c)
+        s = sizes(g)
+        wide = reshaped(g, [*s[: c + 1], 1, *s[c + 1 :]])
+        full = as_vector([*s[: c + 1], inner, *s[c + 1 :]], g.graph)
+        wide = make("BroadcastTo", wide, full)
+        g = reshaped(wide, [*s[:c], n * inner * outer, *s[c + 2 :]])
+    data = None if x is None else into(x, c)
+    filters = None if w is None else into(w, 2)
+    native = "DepthwiseConv2dNative"
+    if g is None:
+        y = make(native, data, filters, **attrs)  # type: ignore[arg-type]
+        s = sizes(y)
+        parts = reshaped(y, [*s[:c], n, inner, outer, *s[c + 1 :]])
+        return moved(make("Sum", parts, axis=(c + 1,), keepdims=False), c, 0)
+    if data is None:
+        many = scaled(op.inputs[0], n, c, 4)
+        dx = make(f"{native}BackpropInput", many, filters, g, **attrs)  # type: ignore[arg-type]
+        return out_of(dx, c, n)
+    many = scaled(op.inputs[1], n, 2, 4)
+    dw = make(f"{native}BackpropFilter", data, many, g, **attrs)
+    return out_of(dw, 2, n)
 
 
 def depthwise(kind: str) -> Any:

@@ -135,6 +135,11 @@ def _sliced_dims(dims: Dims, spec: Spec) -> Dims:
     return tuple(out)
 
 
+def sliced_dims(dims: Dims, spec: Spec, bounds: Sequence[Any]) -> Dims:
+    """The dims of ``x[spec]``, as far as the bounds are known."""
+    return _sliced_dims(dims, _with_values(spec, bounds))
+
+
 def _infer_strided(inputs: Sequence[Any], attrs: Any) -> Any:
     x, spec = inputs[0], attrs["spec"]
     if len(inputs) > 1:

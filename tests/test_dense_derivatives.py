@@ -430,6 +430,41 @@ def test_vectorized_map_of_a_gather_by_the_row() -> None:
     np.testing.assert_allclose(run(got), table[[5, 0, 3]])
 
 
+def test_vectorized_map_indexes_by_the_row_and_back() -> None:
+    t, at = draw(5, 4, 3), [(1, 0), (-1, 1), (0, 2), (4, -3)]
+    i, j = (dg.constant([pair[k] for pair in at]) for k in (0, 1))
+    x = dg.constant(np.stack([t] * 4))
+
+    def part(row: Any) -> Any:
+        read = row[2][row[0], 1:, None, row[1]]
+        return read, dg.gradients(dg.reduce_sum(read**2), [row[2]])[0]
+
+    parts, slopes = run(vectorized_map(part, (i, j, x)))
+    for (a, b), got, slope in zip(at, parts, slopes):
+        want = np.zeros_like(t)
+        want[a, 1:, b] = 2 * t[a, 1:, b]
+        np.testing.assert_allclose(got, t[a, 1:, None, b])
+        np.testing.assert_allclose(slope, want)
+
+
+@pytest.mark.parametrize("form", ["NHWC", "NCHW"])
+def test_vectorized_map_of_a_convolution_with_filters_of_each_row(form: str) -> None:
+    """Data, filters and cotangents all differ from row to row."""
+    shape = (1, 5, 4, 2) if form == "NHWC" else (1, 2, 5, 4)
+    xs, ws = draw(3, *shape), draw(3, 2, 3, 2, 3, seed=1)
+    strides = [1, 2, 1, 1] if form == "NHWC" else [1, 1, 2, 1]
+
+    def slopes(x: Any, w: Any) -> Any:
+        y = dg.nn.conv2d(x, w, strides=strides, padding="SAME", data_format=form)
+        return dg.gradients(dg.reduce_sum(y**3), [x, w])
+
+    got = run(vectorized_map(lambda r: slopes(*r), (dg.constant(xs), dg.constant(ws))))
+    for k in range(3):
+        want = run(slopes(dg.constant(xs[k]), dg.constant(ws[k])))
+        for g, w in zip(got, want):
+            np.testing.assert_allclose(g[k], w, atol=1e-12)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_vectorized_map_with_an_unknown_number_of_rows(n: int) -> None:
     x = dg.placeholder(dg.float64, [None, 2, 2])
