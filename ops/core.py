@@ -146,7 +146,7 @@ STOP_GRADIENT = OpDef(
     alias=0,
     identity=_always,
     flops=lambda i, o, a: 0,
-    batch=_batch.same,
+    batch=_batch.leading,
     doc="y = x, a constant to derivatives",
 )
 

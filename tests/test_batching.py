@@ -113,6 +113,27 @@ def _compare(
         opchecks.close(g, np.stack(parts), f"{what}: {y.op.describe()}", 1e-8, 1e-10)
 
 
+def _gradients_agree(
+    built: opchecks.Built, rows: dict[Tensor, list[Any]], seeds: list[Tensor]
+) -> None:
+    """The gradient of the batch is the batch of gradients."""
+    with built.graph.as_default():
+        batched = {
+            t: placeholder(t.dtype, (ROWS, *(t.dims or ())))
+            for t in [*built.inputs, *seeds]
+            if t.dtype.is_inexact
+        }
+    pulled = gradients(built.ys, built.xs, seeds)
+    want = vectorize([g for g in pulled if g is not None], batched)
+    made = vectorize(built.ys, {t: b for t, b in batched.items() if t not in seeds})
+    got = gradients(made, [batched[x] for x in built.xs], [batched[s] for s in seeds])
+    feeds = {b: np.stack(rows[t]) for t, b in batched.items()}
+    feeds |= {t: rows[t][0] for t in built.inputs if t not in batched}
+    present = [g for g in got if g is not None]
+    for g, w in zip(evaluate(present, feeds), evaluate(want, feeds), strict=True):
+        opchecks.close(g, w, "the gradient of the batch", 1e-8, 1e-10)
+
+
 def _choices(inputs: list[Tensor]) -> list[list[Tensor]]:
     alone = [[t] for t in inputs]
     return alone if len(inputs) < 2 else [*alone, inputs]
@@ -157,6 +178,8 @@ def test_rows(record: Record, dtype: str, dynamic: bool, looped: set[str]) -> No
             rows[t] = [
                 np.asarray(rng.normal(size=like.shape), like.dtype) for _ in range(ROWS)
             ]
+        if not dynamic:
+            _gradients_agree(built, rows, seeds)
         pulled = [g for g in gradients(built.ys, built.xs, seeds) if g is not None]
         pushed = [t for t in jvp(built.ys, built.xs, tangents) if t is not None]
         for ys, more, what in (
@@ -300,3 +323,23 @@ def test_deep_chains_are_vectorised_without_recursion() -> None:
     (got,) = vectorize([y], {x: batch})
     rows = np.arange(6.0).reshape(ROWS, 2)
     assert np.array_equal(evaluate(got, {batch: rows}), rows)
+
+
+def test_stop_gradient_stays_one() -> None:
+    graph, x, batch = _row_graph()
+    with graph.as_default():
+        y = dg.stop_gradient(x) * 2.0
+    (got,) = vectorize([y], {x: batch})
+    assert gradients(got, [batch]) == [None]
+
+
+def test_control_dependencies_follow() -> None:
+    graph, x, batch = _row_graph()
+    with graph.as_default():
+        first = TABLE["neg"](x)
+        with graph.control_dependencies([first]):
+            y = TABLE["add"](x, 1.0) * first
+    (got,) = vectorize([y], {x: batch})
+    new_first = got.op.inputs[1].op
+    assert new_first.type == "Neg"
+    assert got.op.inputs[0].op.control_inputs == (new_first,)

@@ -422,6 +422,13 @@ def test_vectorized_map_of_a_gradient_inside() -> None:
     np.testing.assert_allclose(got, (s * (1 - s))[:, None] * x)
 
 
+def test_gradient_of_a_vectorized_map() -> None:
+    x, w = draw(5, 3, seed=1), dg.Variable(draw(3))
+    y = vectorized_map(lambda row: dg.sin(dg.reduce_sum(row * w)), dg.constant(x))
+    (g,) = dg.gradients(y, [w])
+    np.testing.assert_allclose(run(g), np.cos(x @ draw(3)) @ x)
+
+
 def test_vectorized_map_of_a_gather_by_the_row() -> None:
     table = draw(6, 2)
     got = vectorized_map(
