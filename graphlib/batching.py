@@ -88,13 +88,15 @@ def vectorize(
     for row, batched in substitution.items():
         _check(row, batched)
     mark = graph._local.context.mark or caller()
+    context = graph._local.context
+    outer = context.scope
     with graph.as_default(), graph.name_scope(name or "vectorize") as scope:
-        context = graph._local.context
         saved = context.forward_op, context.mark
         try:
             walk = _Walk(graph, substitution)
             for op in _dependents(ys, substitution):
-                context.scope = f"{scope}{op.scope}/" if op.scope else scope
+                inner = f"{op.scope}/" if op.scope else ""
+                context.scope = scope + inner.removeprefix(outer)
                 context.forward_op = op.forward_op
                 context.mark = op._mark
                 walk.build(op)

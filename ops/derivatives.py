@@ -79,6 +79,7 @@ def jacobian(
 
     The number of operations, and of steps of a run, does not depend on the sizes;
     the memory of each intermediate is that of one pass times size(y) or size(x).
+    The pass for one unit vector, from which it is built, stays in the graph, unused.
     Kinks are treated as ``gradients`` treats them.
 
     Complex tensors: J is the complex derivative of an analytic function; for a real
