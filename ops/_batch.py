@@ -286,10 +286,11 @@ def reduction(op: RowOp, *batched: Tensor | None) -> Any:
 
 def _flat(b: Tensor) -> Tensor:
     """Each row as a vector."""
-    if b.dims is not None and is_static(b.dims):
-        n, *rest = b.dims
-        return reshaped(b, [n, int(np.prod([d or 0 for d in rest], dtype=np.int64))])
-    return reshaped(b, [rows_of(b), -1])
+    if b.dims is not None and is_static(b.dims[1:]):
+        n: Any = int(np.prod([d or 0 for d in b.dims[1:]], dtype=np.int64))
+    else:
+        n = make("Prod", tail(b), axis=None, keepdims=False)
+    return reshaped(b, [rows_of(b), n])
 
 
 def scan(op: RowOp, *batched: Tensor | None) -> Any:
@@ -367,7 +368,23 @@ def reshape(op: RowOp, x: Tensor | None, shape: Tensor | None) -> Any:
     """Reshape: the rows stay apart."""
     if x is None or shape is not None:
         return NotImplemented
-    return make("Reshape", x, _target(op, 1, x))
+    return make("Reshape", x, _closed(_target(op, 1, x), x))
+
+
+def _closed(target: Tensor, x: Tensor) -> Tensor:
+    """A shape without its -1: what it stands for cannot be told beside no rows."""
+    value, n = target.value, rows_of(x)
+    if isinstance(n, int) and n:
+        return target
+    known = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(known, (list, tuple)) or -1 not in known[1:]:
+        return target
+    others = [d for d in known[1:] if d != -1]
+    if None in others or 0 in others:
+        return target
+    total = make("Prod", tail(x), axis=None, keepdims=False)
+    rest = TABLE["floordiv"](total, int(np.prod(others)))
+    return as_vector([n, *(rest if d == -1 else d for d in known[1:])], x.graph)
 
 
 def broadcast_to(op: RowOp, x: Tensor | None, shape: Tensor | None) -> Any:

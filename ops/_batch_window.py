@@ -45,12 +45,9 @@ def into(b: Tensor, axis: int) -> Tensor:
     return reshaped(y, [*s[:axis], s[axis] * s[axis + 1], *s[axis + 2 :]])
 
 
-def out_of(y: Tensor, axis: int, n: Any) -> Tensor:
-    """The reverse of :func:`into`."""
+def out_of(y: Tensor, axis: int, n: Any, own: Any) -> Tensor:
+    """The reverse of :func:`into`: ``own`` is the size of the axis in each row."""
     s = sizes(y)
-    own = s[axis] // max(n, 1) if isinstance(n, int) and isinstance(s[axis], int) else 0
-    if not isinstance(n, int) or not isinstance(s[axis], int):
-        own = -1
     return moved(reshaped(y, [*s[:axis], n, own, *s[axis + 1 :]]), axis, 0)
 
 
@@ -68,7 +65,7 @@ def convolution(op: RowOp, x: Tensor | None, w: Tensor | None) -> Any:
     if w is not None and x is None and w.dims is not None:
         rank = len(w.dims) - 1
         y = again(op, (op.inputs[0], into(w, rank - 1)))[0]
-        return out_of(y, _channel(op, rank), rows_of(w))
+        return out_of(y, _channel(op, rank), rows_of(w), sizes(w)[-1])
     return _apart(op, x, w, None)
 
 
@@ -86,7 +83,8 @@ def convolution_to_input(
         rank = len(w.dims) - 1
         c, n = _channel(op, rank), rows_of(w)
         many = scaled(op.inputs[0], n, c, rank)
-        return out_of(again(op, (many, into(w, rank - 2), op.inputs[2]))[0], c, n)
+        y = again(op, (many, into(w, rank - 2), op.inputs[2]))[0]
+        return out_of(y, c, n, sizes(w)[-2])
     return _apart(op, None, w, g)
 
 
@@ -107,7 +105,8 @@ def convolution_to_filter(
     many = scaled(op.inputs[1], n, at, rank)
     wide = into(given, c)
     data, cotangent = (op.inputs[0], wide) if x is None else (wide, op.inputs[2])
-    return out_of(again(op, (data, many, cotangent))[0], at, n)
+    y = again(op, (data, many, cotangent))[0]
+    return out_of(y, at, n, sizes(given)[1 + c])
 
 
 def _apart(op: RowOp, x: Tensor | None, w: Tensor | None, g: Tensor | None) -> Any:
@@ -144,10 +143,10 @@ def _apart(op: RowOp, x: Tensor | None, w: Tensor | None, g: Tensor | None) -> A
     if data is None:
         many = scaled(op.inputs[0], n, c, 4)
         dx = make(f"{native}BackpropInput", many, filters, g, **attrs)  # type: ignore[arg-type]
-        return out_of(dx, c, n)
+        return out_of(dx, c, n, inner)
     many = scaled(op.inputs[1], n, 2, 4)
     dw = make(f"{native}BackpropFilter", data, many, g, **attrs)
-    return out_of(dw, 2, n)
+    return out_of(dw, 2, n, inner)
 
 
 def depthwise(kind: str) -> Any:
@@ -165,6 +164,7 @@ def depthwise(kind: str) -> Any:
         rank = 4
         c = _channel(op, rank)
         operands = []
+        own: Any = 1
         for i, t in enumerate(whole(op, batched)):
             if i == shape_at:
                 at = c if kind == "input" else rank - 2
@@ -173,9 +173,14 @@ def depthwise(kind: str) -> Any:
             if t.dims is None:
                 return NotImplemented
             is_filter = (kind, i) in (("forward", 1), ("input", 1))
+            if is_filter:
+                inner, outer = sizes(t)[3:]
+                own = inner * outer if kind == "forward" else inner
+            elif kind == "filter" and i == 0:
+                own = sizes(t)[1 + c]
             operands.append(into(t, rank - 2 if is_filter else c))
         y = again(op, operands)[0]
-        return out_of(y, rank - 2 if kind == "filter" else c, n)
+        return out_of(y, rank - 2 if kind == "filter" else c, n, own)
 
     return rule
 
@@ -271,6 +276,7 @@ def batch_norm(data: Sequence[int]) -> Any:
             return NotImplemented
         flat = [into(t, c if i in data else 0) for i, t in enumerate(operands)]
         first, *rest = again(op, flat)
-        return [out_of(first, c, n), *(out_of(r, 0, n) for r in rest)]
+        own = sizes(operands[0])[1 + c]
+        return [out_of(first, c, n, own), *(out_of(r, 0, n, own) for r in rest)]
 
     return rule

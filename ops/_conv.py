@@ -158,8 +158,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         if batch is not None and other is not None and batch != other:
             raise ShapeError(f"batches differ: {text(x.dims)}, {text(g.dims)}")
         if depthwise:
-            whole = channels is not None and outputs is not None
-            outputs = outputs // max(channels, 1) if whole else None
+            outputs = outputs // channels if channels and outputs is not None else None
         dims = merge(known_dims(sizes), ((None,) * rank + (channels, outputs)))
         if dims is not None:
             _check_counts(x.dims, dims, counts, attrs, rank)

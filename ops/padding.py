@@ -41,7 +41,7 @@ def _check_pads(dims: Dims, pads: Any, mode: str) -> None:
         if a < 0 or b < 0:
             raise ShapeError(f"paddings {[a, b]} of axis {i} must be >= 0")
         d = None if dims is None else dims[i]
-        if mode != "CONSTANT" and d is not None and max(a, b) > d - least:
+        if mode != "CONSTANT" and d is not None and max(a, b) > max(d - least, 0):
             raise ShapeError(
                 f"mode {mode} cannot pad axis {i} of size {d} by {max(a, b)}: "
                 f"at most {max(d - least, 0)}"

@@ -192,6 +192,37 @@ def test_rows(record: Record, dtype: str, dynamic: bool, looped: set[str]) -> No
     assert looped <= set(LOOPED), f"without a rule: {sorted(looped - set(LOOPED))}"
 
 
+#: A size of -1 that only the run tells cannot be told beside no rows.
+OPEN_SIZE = "Reshape-tensor"
+
+
+@pytest.mark.parametrize(
+    ("record", "dtype"),
+    [
+        pytest.param(r, d, id=f"{f}-{r.label}-{d}")
+        for f, r, d in _RECORDS
+        if r.label != OPEN_SIZE
+    ],
+)
+def test_no_rows(record: Record, dtype: str) -> None:
+    """A batch of no rows gives results of no rows, of the right shape."""
+    with np.errstate(all="ignore"):
+        built = opchecks.Built(record, dtype, record.dynamic)
+        floats = [t for t in built.inputs if t.dtype.is_inexact]
+        if _has_effects(built.graph) or not floats or LOOPED.keys() & set(record.types):
+            pytest.skip("draws, variables, loops, or nothing to batch")
+        ys = list(built.outputs)
+        if record.order and built.xs and built.ys:
+            ys += [g for g in gradients(built.ys, built.xs) if g is not None]
+        one = evaluate(ys, built.feeds)
+        with built.graph.as_default():
+            rows = {t: placeholder(t.dtype, (None, *(t.dims or ()))) for t in floats}
+        feeds = {t: v for t, v in built.feeds.items() if t not in rows}
+        feeds |= {b: built.feeds[t][None][:0] for t, b in rows.items()}
+        for y, got in zip(one, evaluate(vectorize(ys, rows), feeds), strict=True):
+            assert got.shape == (0, *y.shape)
+
+
 def _has_integers(record: Record, dtype: str) -> bool:
     return any(not as_dtype(a.dtype or dtype).is_inexact for a in record.args)
 
