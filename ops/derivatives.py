@@ -80,7 +80,8 @@ def jacobian(
     The number of operations, and of steps of a run, does not depend on the sizes;
     the memory of each intermediate is that of one pass times size(y) or size(x).
     The pass for one unit vector, from which it is built, stays in the graph, unused.
-    Kinks are treated as ``gradients`` treats them.
+    Kinks are treated as ``gradients`` treats them.  Where a partial derivative is
+    infinite, what stands beside it is 0 times infinity: NaN.
 
     Complex tensors: J is the complex derivative of an analytic function; for a real
     y of a complex x it is TF1's gradient of each element of y.

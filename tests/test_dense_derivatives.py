@@ -340,6 +340,46 @@ def test_vjp_is_the_transpose_of_jvp() -> None:
     assert np.isclose((a * t).sum(), (b * u).sum(), rtol=1e-12)
 
 
+def _program(x: Any, rng: Any) -> Any:
+    """Eight operations on a matrix, drawn at random."""
+    t = x
+    for _ in range(8):
+        m, n = t.shape.as_list()
+        weights = dg.constant(rng.normal(size=(n, 3)) / 2)
+        steps: list[Callable[[], Any]] = [
+            lambda t=t: dg.tanh(t),
+            lambda t=t, w=weights: dg.matmul(t, w),
+            lambda t=t: t * dg.reduce_mean(t, 0, keepdims=True),
+            lambda t=t: dg.concat([t, dg.sin(t)], 1)[:, 1:],
+            lambda t=t: dg.transpose(t),
+            lambda t=t: dg.nn.softmax(t),
+            lambda t=t: dg.cumsum(t, 1),
+            lambda t=t, m=m: dg.gather(t, [0, m - 1, 0]),
+            lambda t=t, m=m, n=n: dg.reshape(t, [n, m]),
+            lambda t=t: dg.where(t > 0.1, t, t * t),
+            lambda t=t: dg.reduce_logsumexp(t, 1, keepdims=True) + t,
+            lambda t=t: dg.sort(t, 1),
+        ]
+        t = steps[rng.integers(len(steps))]()
+    return t
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_both_modes_agree_on_random_programs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = dg.constant(rng.normal(size=(3, 4)))
+    y = _program(x, rng)
+    loss = dg.reduce_sum(y**2)
+    (g,) = dg.gradients(loss, [x])
+    pairs = [
+        (jacobian(y, x, "forward"), jacobian(y, x, "reverse")),
+        (hessian(loss, x), jacobian(g, x, "reverse", "zero")),
+    ]
+    for forward, reverse in run(pairs):
+        scale = 1 + np.abs(forward).max()
+        np.testing.assert_allclose(forward, reverse, rtol=0, atol=1e-12 * scale)
+
+
 # -- batches -------------------------------------------------------------------
 
 
