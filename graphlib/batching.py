@@ -87,6 +87,12 @@ def vectorize(
     graph = next(iter(substitution)).graph
     for row, batched in substitution.items():
         _check(row, batched)
+    counts = {b.dims[0] for b in substitution.values() if b.dims} - {None}
+    if len(counts) > 1:
+        raise ShapeError(
+            "vectorize: batches have different numbers of rows: "
+            + ", ".join(f"{b!r}" for b in substitution.values())
+        )
     mark = graph._local.context.mark or caller()
     context = graph._local.context
     outer = context.scope
@@ -114,6 +120,8 @@ def _check(row: Tensor, batched: Tensor) -> None:
             f"vectorize: {batched.dtype.name}{text(dims)} is no batch of rows of "
             f"{row.dtype.name}{text(row.dims)} ({row.op.describe()})"
         )
+    if row.dims is not None:
+        batched.set_shape((None, *row.dims))
 
 
 def _dependents(

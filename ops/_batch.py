@@ -115,13 +115,10 @@ def repeat_rows(t: Tensor, like: Tensor) -> Tensor:
     return repeated(t, rows_of(like))
 
 
-def whole(op: RowOp, batched: Sequence[Tensor | None], upto: int = 99) -> list[Tensor]:
-    """All inputs as batches; from input ``upto`` on they are taken as shared."""
+def whole(op: RowOp, batched: Sequence[Tensor | None]) -> list[Tensor]:
+    """All inputs as batches."""
     n = rows_of(*batched)
-    return [
-        (t if i >= upto else repeated(t, n)) if b is None else b
-        for i, (t, b) in enumerate(zip(op.inputs, batched))
-    ]
+    return [repeated(t, n) if b is None else b for t, b in zip(op.inputs, batched)]
 
 
 def widened(b: Tensor, rank: int, top: int) -> Tensor:
@@ -248,11 +245,6 @@ def shifted(axis: Any) -> Any:
 
 def along_axis(op: RowOp, *batched: Tensor | None) -> Any:
     """An op with an attribute ``axis``, all inputs being alike in rank."""
-    return again(op, whole(op, batched), axis=shifted(op.attrs["axis"]))
-
-
-def stacked(op: RowOp, *batched: Tensor | None) -> Any:
-    """Concat and stack: all inputs as batches, the axis one further."""
     return again(op, whole(op, batched), axis=shifted(op.attrs["axis"]))
 
 
@@ -422,11 +414,6 @@ def sum_to(op: RowOp, x: Tensor | None, shape: Tensor | None) -> Any:
     inner = TABLE["concat"]([ones, op.inputs[1]], 0)
     summed = again(op, (x, prefixed(rows_of(x), inner)))[0]
     return make("Reshape", summed, target)
-
-
-def expand_dims(op: RowOp, x: Tensor) -> Any:
-    """ExpandDims."""
-    return again(op, (x,), axis=shifted(op.attrs["axis"]))
 
 
 def squeeze(op: RowOp, x: Tensor) -> Any:

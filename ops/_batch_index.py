@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.batching import RowOp, Shared
-from ..graphlib.dtypes import int64
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor, known_dims
 from ._batch import (
@@ -391,7 +390,10 @@ def in_top_k(op: RowOp, p: Tensor | None, t: Tensor | None, k: Tensor | None) ->
     """InTopKV2: the examples of all rows together."""
     if k is not None:
         return NotImplemented
-    scores, targets = whole(op, (p, t, None))[:2]
+    amount = rows_of(p, t)
+    scores, targets = (
+        repeated(x, amount) if b is None else b for x, b in zip(op.inputs, (p, t))
+    )
     if scores.dims is None:
         return NotImplemented
     n, m, classes = sizes(scores)
@@ -441,15 +443,19 @@ def segment_gather(op: RowOp, rows: Tensor | None, ids: Tensor | None) -> Any:
 
 def _numbered(ids: Tensor, m: Any) -> Tensor:
     """Labels of all rows as different ones: i m + label, -1 for none."""
-    count = TABLE["cast"](m, ids.dtype) if isinstance(m, Tensor) else m
+    count = _scalar(m, ids)
     inside = make(
-        "LogicalAnd",
-        TABLE["greater_equal"](ids, 0),
-        TABLE["less"](ids, count),
+        "LogicalAnd", TABLE["greater_equal"](ids, 0), TABLE["less"](ids, count)
     )
     apart = TABLE["add"](ids, TABLE["mul"](_row_numbers(ids), count))
-    outside = constant(-1, ids.dtype, graph=ids.graph)
-    return make("SelectV2", inside, apart, outside)
+    return make("SelectV2", inside, apart, _scalar(-1, ids))
+
+
+def _scalar(n: Any, like: Tensor) -> Tensor:
+    """A number of the dtype of ``like``."""
+    if isinstance(n, Tensor):
+        return TABLE["cast"](n, like.dtype)  # type: ignore[no-any-return]
+    return constant(n, like.dtype, graph=like.graph)
 
 
 def segment_sorted(op: RowOp, x: Tensor | None, ids: Tensor | None) -> Any:
@@ -472,30 +478,17 @@ def segment_unsorted(
         y = again(op, (moved(x, 0, nested), *op.inputs[1:]))[0]
         return moved(y, 1, 0)
     data = repeated(op.inputs[0], rows_of(ids)) if x is None else x
-    n = rows_of(data)
-    known = op.inputs[2].value
-    m = int(known) if isinstance(known, np.ndarray) else op.inputs[2]
-    labels = _numbered(ids, m)
+    n, count = rows_of(data), op.inputs[2]
+    total = TABLE["mul"](count, _scalar(n, count))
+    labels = _numbered(ids, count)
     if op.attrs["strict"]:
         # A label that is too large stays so, and is reported.
-        total = TABLE["mul"](m, n) if not (isinstance(m, int)) else m * n
-        total = TABLE["cast"](total, ids.dtype) if isinstance(total, Tensor) else total
-        count = TABLE["cast"](m, ids.dtype) if isinstance(m, Tensor) else m
-        large = TABLE["greater_equal"](ids, count)
-        far = TABLE["add"](TABLE["mul"](ids, 0), total)
-        labels = make("SelectV2", large, far, labels)
-    many = TABLE["mul"](op.inputs[2], TABLE["cast"](_as_tensor(n, ids), _dtype(op)))
-    y = again(op, (data, labels, many))[0]
-    rest = sizes(data)[1 + nested :]
-    return reshaped(y, [n, m, *rest])
-
-
-def _as_tensor(n: Any, like: Tensor) -> Tensor:
-    return n if isinstance(n, Tensor) else constant(n, int64, graph=like.graph)
-
-
-def _dtype(op: RowOp) -> Any:
-    return op.inputs[2].dtype
+        large = TABLE["greater_equal"](ids, _scalar(count, ids))
+        labels = make("SelectV2", large, _scalar(total, ids), labels)
+    y = again(op, (data, labels, total))[0]
+    known = count.value
+    m = int(known) if isinstance(known, np.ndarray) else count
+    return reshaped(y, [n, m, *sizes(data)[1 + nested :]])
 
 
 def bincount(op: RowOp, values: Tensor | None, *weights: Tensor | None) -> Any:

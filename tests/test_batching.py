@@ -309,6 +309,14 @@ def test_a_batch_of_another_shape_is_refused() -> None:
         vectorize([x], {x: other})
 
 
+def test_batches_of_different_sizes_are_refused() -> None:
+    graph, x, batch = _row_graph()
+    with graph.as_default():
+        z, other = placeholder("float64", ()), placeholder("float64", (ROWS + 1,))
+    with pytest.raises(ShapeError, match="different numbers of rows"):
+        vectorize([TABLE["mul"](x, z)], {x: batch, z: other})
+
+
 def test_an_op_without_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(TABLE, "map_rows", raising=False)
     graph, x, batch = _row_graph()
