@@ -87,6 +87,11 @@ class OpDef:
             x_1, ..., x_K]``, where x_0 is the input itself, x_k = x^(k) / k!,
             and None is zero; results alike, from the output itself on.  None:
             it follows from ``linear``, or from the jvp (see ``taylor``).
+        batch: ``f(op, *batched) -> Tensor | sequence``: the op for many rows at
+            once.  ``batched[i]`` is input i with a leading batch axis, or None
+            where it is the same for all rows (read ``op.inputs[i]``); the results
+            have a leading batch axis, or are ``Shared``.  None, or a result of
+            NotImplemented: a loop over the rows (see ``batching.vectorize``).
         no_gradient: None, or why asking for a gradient through this op is an
             error (shown to the user), for ops that have a derivative in
             mathematics but no rule here.
@@ -148,6 +153,7 @@ class OpDef:
     jvp: Any = None
     linear: bool = False
     jet: Callable[..., Any] | None = None
+    batch: Any = None
     no_gradient: str | None = None
     alias: int | None = None
     inplace: tuple[int, ...] = ()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
 from . import (
+    _batch,
     _numpy_forms,
     activations,
     array,
@@ -22,6 +23,7 @@ from . import (
     counting,
     creation,
     decompositions,
+    derivatives,
     einsum,
     elementwise,
     embedding,
@@ -65,9 +67,11 @@ from . import (
     training,
     transcendental,
     variable_scope,
+    vectorized,
 )
 
 _FAMILIES = (
+    _batch,
     _numpy_forms,
     activations,
     array,
@@ -83,6 +87,7 @@ _FAMILIES = (
     counting,
     creation,
     decompositions,
+    derivatives,
     einsum,
     elementwise,
     embedding,
@@ -126,6 +131,7 @@ _FAMILIES = (
     training,
     transcendental,
     variable_scope,
+    vectorized,
 )
 for _family in _FAMILIES:
     TABLE.update(getattr(_family, "OPERATORS", {}))

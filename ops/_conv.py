@@ -15,7 +15,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
-from . import _depthwise, _im2col
+from . import _batch_window, _depthwise, _im2col
 from ._build import create, shape_tensor
 from ._jets import bilinear
 from ._kinds import iterator_buffers, require
@@ -159,8 +159,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         if batch is not None and other is not None and batch != other:
             raise ShapeError(f"batches differ: {text(x.dims)}, {text(g.dims)}")
         if depthwise:
-            whole = channels is not None and outputs is not None
-            outputs = outputs // max(channels, 1) if whole else None
+            outputs = outputs // channels if channels and outputs is not None else None
         dims = merge(known_dims(sizes), ((None,) * rank + (channels, outputs)))
         if dims is not None:
             _check_counts(x.dims, dims, counts, attrs, rank)
@@ -236,6 +235,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         workspace=workspace,
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
+        batch=_batch_window.depthwise("forward")
+        if depthwise
+        else _batch_window.convolution,
         doc=kernels.convolve.__doc__.splitlines()[0],
     )
     backward = OpDef(
@@ -257,6 +259,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         transient=iterator_buffers(2),
         workspace=input_workspace,
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
+        batch=_batch_window.depthwise("input")
+        if depthwise
+        else _batch_window.convolution_to_input,
         doc="the transpose of the convolution in its input",
     )
     weights = OpDef(
@@ -277,6 +282,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         workspace=filter_workspace,
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
+        batch=_batch_window.depthwise("filter")
+        if depthwise
+        else _batch_window.convolution_to_filter,
         doc="the transpose of the convolution in its filter",
     )
 

@@ -13,6 +13,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch
 from ._build import CONST, inexact, pair
 from ._jets import by_factor
 from ._kinds import broadcast_like, infer_elementwise
@@ -103,6 +104,7 @@ def pointwise(
     commutative: bool = False,
     shape_math: bool = False,
     infer: Any = None,
+    batch: Any = _batch.elementwise,
     doc: str = "",
 ) -> OpDef:
     """Like ``_kinds.elementwise``, saying which inputs may be overwritten."""
@@ -130,6 +132,7 @@ def pointwise(
         commutative=commutative,
         shape_math=shape_math,
         flops=count,
+        batch=batch,
         doc=doc,
     )
 
@@ -185,6 +188,7 @@ def backward(
         flops=flops,
         workspace=workspace,
         settle=settle,
+        batch=_batch.leading,
         doc=doc,
     )
     return opdef

@@ -10,11 +10,11 @@ import numpy as np
 from ..graphlib.dtypes import as_dtype, int32, string
 from ..graphlib.errors import DTypeError, ShapeError
 from ..graphlib.opdef import OpDef
-from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.ragged import Ragged, map_rows
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch
 from ._build import constant, create, shape_tensor
 from ._kinds import _count, infer_same, require
 
@@ -126,6 +126,7 @@ IDENTITY = OpDef(
     identity=_always,
     value=lambda inputs, attrs: inputs[0].value,
     flops=lambda i, o, a: 0,
+    batch=_batch.same,
     doc="y = x",
 )
 
@@ -143,6 +144,7 @@ STOP_GRADIENT = OpDef(
     alias=0,
     identity=_always,
     flops=lambda i, o, a: 0,
+    batch=_batch.leading,
     doc="y = x, a constant to derivatives",
 )
 
@@ -160,10 +162,6 @@ def _cast_kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
             return xp.asarray(x).astype(dtype.dtype)
         xp.copyto(out, x, casting="unsafe")
         return out
-
-
-def _cast_rule(op: Operation, g: Tensor) -> Tensor:
-    return cast(g, op.inputs[0].dtype)
 
 
 def _infer_cast(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -186,7 +184,7 @@ CAST = OpDef(
     kernel=_cast_kernel,
     inputs=("x",),
     linear=True,
-    vjp=(_cast_rule,),
+    vjp=(lambda op, g: cast(g, op.inputs[0].dtype),),
     jvp=lambda op, t: (
         cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
     ),
@@ -194,6 +192,7 @@ CAST = OpDef(
     elementwise=True,
     shape_math=True,
     value=_cast_value,
+    batch=_batch.elementwise,
     doc="y = x as another dtype",
 )
 
@@ -243,6 +242,7 @@ SHAPE = OpDef(
     shape_only=(0,),
     value=_shape_value,
     flops=lambda i, o, a: 0,
+    batch=_batch.row_shape,
     doc="the sizes of x as a vector",
 )
 
@@ -267,6 +267,7 @@ SIZE = OpDef(
     shape_only=(0,),
     value=_size_value,
     flops=lambda i, o, a: 0,
+    batch=_batch.row_size,
     doc="the number of elements of x",
 )
 
@@ -289,6 +290,7 @@ RANK = OpDef(
     shape_only=(0,),
     value=_rank_value,
     flops=lambda i, o, a: 0,
+    batch=_batch.row_rank_rule,
     doc="the number of axes of x",
 )
 
@@ -342,22 +344,19 @@ def _bind_sum_to(attrs: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> A
     return sum_leading
 
 
-def _sum_to_rule(op: Operation, g: Tensor) -> Tensor:
-    return broadcast_to(g, shape_tensor(op.inputs[0]))
-
-
 SUM_TO: OpDef = OpDef(
     "SumTo",
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
     inputs=("x", "shape"),
     linear=True,
-    vjp=(_sum_to_rule, None),
+    vjp=(lambda op, g: broadcast_like(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
     bind=_bind_sum_to,
     identity=same_shape,
     flops=lambda ins, outs, attrs: int(np.prod([d or 0 for d in ins[0].dims or ()])),
+    batch=_batch.sum_to,
     doc="x summed over the axes along which the shape was broadcast",
 )
 
@@ -392,6 +391,7 @@ BROADCAST_TO: OpDef = OpDef(
     alias=0,
     identity=same_shape,
     flops=lambda i, o, a: 0,
+    batch=_batch.broadcast_to,
     doc="x repeated along new axes and axes of size 1",
 )
 
@@ -433,6 +433,7 @@ def _like(type: str, value: int, doc: str) -> OpDef:
         shape_only=(0,),
         shape_math=True,
         flops=lambda i, o, a: 0,
+        batch=_batch.leading,
         doc=doc,
     )
 
@@ -515,6 +516,7 @@ ADD_N = OpDef(
     elementwise=True,
     chainable=True,
     flops=lambda ins, outs, attrs: (len(ins) - 1) * _count(outs[0].dims),
+    batch=_batch.added,
     doc="the sum of tensors of one shape",
 )
 

@@ -11,6 +11,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor
+from . import _batch
 from ._build import create, inexact
 from .core import shape as shape_of
 from .decompositions import infer_square, stored
@@ -121,6 +122,7 @@ EXPM = OpDef(
     jet=_expm_jet,
     writes_out=True,
     flops=_flops,
+    batch=_batch.leading,
     doc="y = I + A + A^2/2 + A^3/6 + ...",
 )
 

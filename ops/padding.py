@@ -14,6 +14,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, text
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch
 from ._build import cast_checked, create, numeric_array, shape_tensor
 from ._static import (
     integers,
@@ -40,7 +41,7 @@ def _check_pads(dims: Dims, pads: Any, mode: str) -> None:
         if a < 0 or b < 0:
             raise ShapeError(f"paddings {[a, b]} of axis {i} must be >= 0")
         d = None if dims is None else dims[i]
-        if mode != "CONSTANT" and d is not None and max(a, b) > d - least:
+        if mode != "CONSTANT" and d is not None and max(a, b) > max(d - least, 0):
             raise ShapeError(
                 f"mode {mode} cannot pad axis {i} of size {d} by {max(a, b)}: "
                 f"at most {max(d - least, 0)}"
@@ -173,6 +174,7 @@ PAD: OpDef = OpDef(
     writes_out=True,
     bind=_bind_pad,
     flops=no_flops,
+    batch=_batch.padded,
     doc="x with borders of a constant",
 )
 
@@ -250,6 +252,7 @@ MIRROR_PAD: OpDef = OpDef(
     jvp=lambda op, t, _: create(MIRROR_PAD, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
+    batch=_batch.padded,
     doc="x with borders that mirror it",
 )
 MIRROR_PAD_GRAD: OpDef = OpDef(
@@ -265,6 +268,7 @@ MIRROR_PAD_GRAD: OpDef = OpDef(
     jvp=lambda op, t, _: create(MIRROR_PAD_GRAD, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     workspace=lambda ins, outs, attrs: [(ins[0].dtype.dtype, ins[0].dims)],
+    batch=_batch.padded,
     doc="the mirrored borders folded back: the transpose of MirrorPad",
 )
 

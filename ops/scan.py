@@ -14,6 +14,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import merge, normalize_axis
 from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch
 from ._build import create
 from ._jets import Coefficient, cauchy, total
 from ._kinds import require
@@ -80,6 +81,7 @@ CUMSUM = OpDef(
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
     flops=input_flops,
+    batch=_batch.scan,
     doc="y[i] = x[0] + ... + x[i]",
 )
 
@@ -138,6 +140,7 @@ DELAY = OpDef(
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
     flops=lambda i, o, a: 0,
+    batch=_batch.scan,
     doc="y[i] = x[i-1], y[0] = 0",
 )
 
@@ -207,6 +210,7 @@ LINEAR_RECURRENCE = OpDef(
     jet=_recurrence_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * input_flops(ins, outs, attrs),
+    batch=_batch.scan,
     doc="s[i] = a[i] s[i-1] + b[i], s[0] = b[0]",
 )
 
@@ -274,6 +278,7 @@ CUMPROD = OpDef(
     jet=_cumprod_jet,
     writes_out=True,
     flops=input_flops,
+    batch=_batch.scan,
     doc="y[i] = x[0] * ... * x[i]",
 )
 
