@@ -1,0 +1,585 @@
+"""How one op's outputs depend on its inputs, element by element.
+
+A rule takes, for each input, the pattern of its dependence (a row per element)
+and gives the patterns of the outputs.  Most ops need no rule of their own:
+
+- *elementwise* ops line their operands up by broadcasting;
+- *moving* ops (reshape, slice, gather, pad, ...) run their own kernel on the
+  numbers of the elements, and what comes out says where each element came from;
+- *gathering back* (the transposes of those) runs the kernel of the op that it
+  transposes;
+- *labelled* ops (reductions, softmax, batched linear algebra) let every output
+  depend on all inputs with its label;
+- whatever has no rule depends on everything.
+
+The result may be too large for one value of the inputs, never too small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.errors import ShapeError
+from ..graphlib.opdef import lookup
+from ..graphlib.operation import Operation
+from ..graphlib.shapes import is_static, text
+from ..graphlib.tensor import Tensor
+from ._pattern import Pattern, stacked, unite
+
+__all__ = ["Deps", "Known", "dims_of", "output_patterns"]
+
+#: The dependence of each input; None: it depends on nothing.
+Deps = Sequence[Pattern | None]
+#: The value of a tensor that is the same in every run, else None.
+Known = Callable[[Tensor], Any]
+Rule = Callable[[Operation, Deps, Known], "list[Pattern | None]"]
+
+#: Entries of one op's own pattern above which a coarser one is taken.
+MOST_ENTRIES = 1 << 24
+
+
+def output_patterns(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """The dependence of each output of ``op`` (None: it depends on nothing)."""
+    rules = op.opdef.vjp
+    if isinstance(rules, tuple) and len(rules) == len(deps):
+        deps = [None if r is None else p for r, p in zip(rules, deps)]
+    if all(p is None for p in deps):
+        return [None] * len(op.outputs)
+    rule = RULES.get(op.type)
+    if rule is None:
+        rule = elementwise if op.opdef.elementwise else whole
+    return [
+        p if t.dtype.is_inexact else None
+        for t, p in zip(op.outputs, rule(op, deps, known))
+    ]
+
+
+def dims_of(t: Tensor) -> tuple[int, ...]:
+    """The static shape of a tensor.
+
+    Raises:
+        ShapeError: a dimension is not known.
+    """
+    if is_static(t.dims):
+        return t.dims
+    if t.dims is None:
+        missing = "its rank is not known"
+    else:
+        at = [i for i, d in enumerate(t.dims) if d is None]
+        missing = f"dimension {', '.join(map(str, at))} of {text(t.dims)} is not known"
+    raise ShapeError(
+        t.op.explain(
+            f"a sparsity pattern counts elements, so shapes must be static, but of "
+            f"{t.name!r} {missing}: give the placeholders full shapes, or call "
+            "set_shape on this tensor"
+        ),
+        t.op,
+    )
+
+
+def size_of(t: Tensor) -> int:
+    """The number of elements of a tensor of static shape."""
+    return prod(dims_of(t))
+
+
+# -- the kinds of rules ----------------------------------------------------------------
+
+
+def whole(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Every output element depends on everything that any input depends on."""
+    zero = [None if p is None else np.zeros(p.shape[0], np.int64) for p in deps]
+    outs = [np.zeros(size_of(t), np.int64) for t in op.outputs]
+    return labelled(deps, zero, outs, 1)
+
+
+def labelled(
+    deps: Deps, labels: Sequence[Any], outputs: Sequence[Any], count: int
+) -> list[Pattern | None]:
+    """Outputs depend on all input elements with their label (< ``count``)."""
+    union = unite([p.grouped(a, count) for p, a in zip(deps, labels) if p is not None])
+    return [union.take(a) for a in outputs]
+
+
+def lanes(dims: Sequence[int], axes: Any) -> Any:
+    """Labels of elements: equal where they differ along ``axes`` only (None: all)."""
+    if axes is None:
+        return np.zeros(prod(dims), np.int64)
+    gone = {a % len(dims) for a in axes}
+    kept = [1 if i in gone else d for i, d in enumerate(dims)]
+    return np.broadcast_to(np.arange(prod(kept)).reshape(kept), dims).reshape(-1)
+
+
+def spread_to(dims: Sequence[int], out: Sequence[int]) -> Any:
+    """For each element of the broadcast shape, the element that stands there."""
+    return np.broadcast_to(np.arange(prod(dims)).reshape(dims), out).reshape(-1)
+
+
+def _same(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Element i of the output is element i of the input."""
+    return [deps[0]]
+
+
+# Input i has no effect where input j is zero.
+_SILENT = {
+    "Mul": {0: 1, 1: 0},
+    "RealDiv": {1: 0},
+    "DivNoNan": {0: 1, 1: 0},
+    "Xlogy": {1: 0},
+    "Xdivy": {1: 0},
+    "Pow": {0: 1},
+}
+# Of an activation and its cotangent: no effect where the cotangent is zero.
+_PRODUCT = {0: 1}
+
+
+def elementwise(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Operands broadcast; known zeros of a factor silence the other one."""
+    out = dims_of(op.outputs[0])
+    silent = _SILENT.get(op.type)
+    if silent is None and op.opdef.inputs == ("a", "g"):
+        silent = _PRODUCT
+    parts = []
+    for i, (t, p) in enumerate(zip(op.inputs, deps)):
+        if p is None:
+            continue
+        factor = known(op.inputs[silent[i]]) if silent and i in silent else None
+        dims = dims_of(t)
+        if factor is not None and not np.all(factor):
+            there = np.broadcast_to(factor != 0, out).reshape(-1)
+            p = p.take(np.where(there, spread_to(dims, out), -1))
+        elif dims != out:
+            p = p.take(spread_to(dims, out))
+        parts.append(p)
+    return [unite(parts)]
+
+
+def _select(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """A known condition tells which operand stands where."""
+    condition = known(op.inputs[0])
+    if condition is None:
+        return elementwise(op, deps, known)
+    out = dims_of(op.outputs[0])
+    if op.type == "Select" and condition.ndim == 1 and len(out) > 1:
+        condition = condition.reshape((-1,) + (1,) * (len(out) - 1))
+    taken = np.broadcast_to(condition, out).reshape(-1)
+    parts = []
+    for t, p, there in zip(op.inputs[1:], deps[1:], (taken, ~taken)):
+        if p is not None:
+            parts.append(p.take(np.where(there, spread_to(dims_of(t), out), -1)))
+    return [unite(parts)]
+
+
+def moved(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """The op's own kernel, run on the numbers of the elements (0: none)."""
+    arrays: list[Any] = []
+    parts = []
+    first = 1
+    for t, p in zip(op.inputs, deps):
+        if p is not None:
+            numbers = np.arange(first, first + p.shape[0], dtype=np.float64)
+            arrays.append(numbers.reshape(dims_of(t)))
+            parts.append(p)
+            first += p.shape[0]
+        elif t.dtype.is_inexact:
+            arrays.append(np.zeros(dims_of(t)))
+        else:
+            value = known(t)
+            if value is None:
+                return whole(op, deps, known)
+            arrays.append(value)
+    attrs = dict(op.attrs)
+    if op.type == "Pad":
+        attrs["value"] = 0
+    results = op.opdef.kernel(np, *arrays, **attrs)  # type: ignore[operator, misc]
+    if len(op.outputs) == 1 and not isinstance(results, (tuple, list)):
+        results = (results,)
+    source = stacked(parts)
+    return [source.take(_numbers(r)) for r in results]
+
+
+def _numbers(array: Any) -> Any:
+    return np.asarray(array).reshape(-1).astype(np.int64) - 1
+
+
+def _gathers_back(data: int, forward: str, **fixed: Any) -> Rule:
+    """A rule for the transpose of a moving op: ``forward`` says what goes where."""
+
+    def rule(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+        names = list(op.opdef.inputs)
+        names += [names[-1]] * (len(op.inputs) - len(names))
+        pairs = list(zip(names, op.inputs))
+        del pairs[data]
+        where = [known(t) for name, t in pairs if name != "shape"]
+        if any(v is None for v in where):
+            return whole(op, deps, known)
+        dims = dims_of(op.outputs[0])
+        count = prod(dims)
+        numbers = np.arange(1, count + 1, dtype=np.float64).reshape(dims)
+        attrs = {k: v for k, v in op.attrs.items() if k != "last"} | fixed
+        labels = lookup(forward).kernel(np, numbers, *where, **attrs)  # type: ignore[operator, misc]
+        source = deps[data]
+        assert source is not None
+        return [source.grouped(_numbers(labels), count)]
+
+    return rule
+
+
+# -- along axes ------------------------------------------------------------------------
+
+
+def _reduction(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    dims = dims_of(op.inputs[0])
+    axis = op.attrs["axis"]
+    count = size_of(op.outputs[0])
+    outs = [np.arange(count)] * len(op.outputs)
+    return labelled(deps, [lanes(dims, axis)], outs, count)
+
+
+def _sum_to(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    dims, out = dims_of(op.inputs[0]), dims_of(op.outputs[0])
+    p = deps[0]
+    assert p is not None
+    return [p.grouped(spread_to(out, dims), prod(out))]
+
+
+def _broadcast(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    p = deps[0]
+    assert p is not None
+    return [p.take(spread_to(dims_of(op.inputs[0]), dims_of(op.outputs[0])))]
+
+
+def _along_axis(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Outputs depend on the whole lane along ``axis`` (default: the last)."""
+    axis = op.attrs.get("axis", -1)
+    dims = dims_of(op.inputs[0])
+    labels = lanes(dims, (axis,))
+    if any(p is not None and p.shape[0] != len(labels) for p in deps):
+        return whole(op, deps, known)
+    count = prod(dims) // dims[axis] if dims[axis] else 0
+    outs = []
+    for t in op.outputs:
+        own = dims_of(t)
+        if own == dims:
+            outs.append(labels)
+        elif len(own) == len(dims):  # the k greatest
+            outs.append(lanes(own, (axis,)))
+        else:  # one result per lane
+            outs.append(np.arange(count))
+    return labelled(deps, [labels] * len(deps), outs, count)
+
+
+def _weights(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """exp(x - y): x element by element, y along the reduced axes."""
+    x, y = deps
+    parts = [] if x is None else [x]
+    if y is not None:
+        parts.append(y.take(lanes(dims_of(op.inputs[0]), op.attrs["axis"])))
+    return [unite(parts)]
+
+
+def _prefix(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Position i along the axis depends on positions 0 to i."""
+    dims = dims_of(op.inputs[0])
+    axis, reverse = op.attrs["axis"], op.attrs["reverse"]
+    places = np.arange(prod(dims))
+    places = places[None] if axis is None else places.reshape(dims)
+    places = np.moveaxis(places, -1 if axis is None else axis, 0)
+    if reverse:
+        places = places[::-1]
+    total = running(unite([p for p in deps if p is not None]), places)
+    if op.attrs.get("exclusive"):
+        total = total.take(_earlier(places, 1))
+    return [total]
+
+
+def running(p: Pattern, places: Any) -> Pattern:
+    """Unions over all earlier places, axis 0 of ``places``, by doubling."""
+    step = 1
+    while step < len(places):
+        p = unite([p, p.take(_earlier(places, step))])
+        step *= 2
+    return p
+
+
+def _earlier(places: Any, step: int) -> Any:
+    """For each place the one ``step`` before it, -1 at the start."""
+    index = np.full(places.size, -1, np.int64)
+    index[places[step:]] = places[:-step]
+    return index
+
+
+# -- rows by index ---------------------------------------------------------------------
+
+
+def _gather_labels(params: Sequence[int], axis: int, out: Sequence[int]) -> Any:
+    """For each gathered element, its lane of the parameters."""
+    axis %= len(params)
+    rank = len(out) - len(params) + 1
+    kept = (*params[:axis], *(1,) * rank, *params[axis + 1 :])
+    return spread_to(kept, out)
+
+
+def _gather(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    if known(op.inputs[1]) is not None or op.attrs["batch_dims"]:
+        return moved(op, deps, known)
+    params, out = dims_of(op.inputs[0]), dims_of(op.outputs[0])
+    axis = op.attrs["axis"]
+    labels = lanes(params, (axis,))
+    outs = [_gather_labels(params, axis, out)]
+    return labelled(deps[:1], [labels], outs, len(labels))
+
+
+def _gather_grad(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    attrs = op.attrs
+    if known(op.inputs[1]) is not None or attrs.get("batch_dims"):
+        rule = _gathers_back(0, "GatherV2", axis=attrs.get("axis", 0), batch_dims=0)
+        if attrs.get("batch_dims"):
+            rule = _gathers_back(0, "GatherV2")
+        return rule(op, deps, known)
+    axis = attrs.get("axis", 0)
+    out = dims_of(op.outputs[0])
+    labels = _gather_labels(out, axis, dims_of(op.inputs[0]))
+    return labelled(deps[:1], [labels], [lanes(out, (axis,))], prod(out))
+
+
+def _segments(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Row s of the result depends on all rows whose id is s."""
+    data, ids = op.inputs[:2]
+    out = dims_of(op.outputs[0])
+    row = prod(out[1:])
+    inner = np.arange(row)
+    p = deps[0]
+    assert p is not None
+    values = known(ids)
+    if values is None:
+        labels = np.arange(size_of(data)) % max(row, 1)
+        outs = np.arange(prod(out)) % max(row, 1)
+        return labelled([p], [labels], [outs], row)
+    values = values.reshape(-1, 1).astype(np.int64)
+    inside = (values >= 0) & (values < out[0])
+    labels = np.where(inside, values * row + inner, -1).reshape(-1)
+    return [p.grouped(labels, prod(out))]
+
+
+# -- matrices, one per batch entry -----------------------------------------------------
+
+
+def _batched(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Outputs depend on the whole matrix of their batch entry."""
+    batch = dims_of(op.inputs[0])[:-2]
+    tensors = [*op.inputs, *op.outputs]
+    if any(dims_of(t)[: len(batch)] != batch for t in tensors):
+        return whole(op, deps, known)
+    count = prod(batch)
+    labels = [
+        np.repeat(np.arange(count), prod(dims_of(t)[len(batch) :])) for t in tensors
+    ]
+    k = len(op.inputs)
+    return labelled(deps, labels[:k], labels[k:], count)
+
+
+def _solve(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """x of A x = b: all of A, and the column of b; in a triangle what is before."""
+    a, b = (dims_of(t) for t in op.inputs)
+    out = dims_of(op.outputs[0])
+    if a[:-2] != b[:-2] or b != out:
+        return whole(op, deps, known)
+    adjoint = op.attrs["adjoint"]
+    if op.type == "MatrixTriangularSolve":
+        n = a[-1]
+        rows, columns = np.indices((n, n))
+        read = columns <= rows if op.attrs["lower"] else columns >= rows
+        equation = columns if adjoint else rows
+        places = np.moveaxis(np.arange(prod(out)).reshape(out), -2, 0)
+        if op.attrs["lower"] == adjoint:
+            places = places[::-1]
+    else:
+        read, equation, places = np.True_, np.zeros(a[-2:], np.int64), None
+    parts = []
+    if deps[0] is not None:
+        # The matrix's elements belong to an equation; x[i, :] needs all of it.
+        entry = np.arange(prod(a[:-2])).reshape(*a[:-2], 1, 1)
+        labels = np.where(read, entry * a[-1] + equation, -1)
+        where = entry * a[-1] + (
+            np.arange(a[-1])[:, None] if places is not None else 0
+        )
+        own = deps[0].grouped(labels.reshape(-1), prod(a[:-1]))
+        parts.append(own.take(np.broadcast_to(where, out).reshape(-1)))
+    if deps[1] is not None:
+        if places is None:
+            column = lanes(b, (-2,))
+            parts.append(deps[1].grouped(column, len(column)).take(column))
+        else:
+            parts.append(deps[1])
+    total = unite(parts)
+    return [total if places is None else running(total, places)]
+
+
+# -- products --------------------------------------------------------------------------
+
+
+def contraction(
+    deps: Deps,
+    values: Sequence[Any],
+    dims: Sequence[tuple[int, ...]],
+    labels: Sequence[str | Sequence[int]],
+    out: tuple[int, ...],
+    result: Any,
+) -> list[Pattern | None]:
+    """A product of two operands with labelled axes, summed over some labels.
+
+    Args:
+        deps: of the two operands.
+        values: their known values (zeros there cut dependence), or None.
+        dims: their shapes; an axis of size 1 may stand for a longer one.
+        labels: a label for each axis of each operand.
+        out: the shape of the result.
+        result: its labels.
+    """
+    sizes: dict[Any, int] = {}
+    for names, own in zip(labels, dims):
+        for c, d in zip(names, own):
+            sizes[c] = d if sizes.get(c, 1) == 1 else sizes[c]
+    parts = []
+    for mine, other in ((0, 1), (1, 0)):
+        p = deps[mine]
+        if p is None:
+            continue
+        own, names = dims[mine], labels[mine]
+        entries = None
+        if values[other] is not None:
+            entries = _entries(
+                own, names, values[other], labels[other], result, out, sizes
+            )
+        if entries is not None:
+            parts.append(p.after(*entries, prod(out)))
+            continue
+        gone = [i for i, c in enumerate(names) if c not in result]
+        kept = [c for c in names if c in result]
+        shape = [own[names.index(c)] for c in kept]
+        numbers = np.arange(prod(shape)).reshape(shape)
+        numbers = numbers.transpose([kept.index(c) for c in result if c in kept])
+        line = [None if c not in kept else slice(None) for c in result]
+        where = np.broadcast_to(numbers[tuple(line)], out).reshape(-1)
+        parts.append(p.grouped(lanes(own, gone), prod(shape)).take(where))
+    return [unite(parts)]
+
+
+def _entries(
+    own: Sequence[int],
+    names: Any,
+    value: Any,
+    others: Any,
+    result: Any,
+    out: Sequence[int],
+    sizes: dict[Any, int],
+) -> tuple[Any, Any] | None:
+    """(result element, my element) for each nonzero of the other operand.
+
+    None where it has no zeros, or where there are too many entries.
+    """
+    there = value != 0
+    if there.all():
+        return None
+    there = np.broadcast_to(there, [sizes[c] for c in others])
+    free = [c for c in names if c not in others]
+    if np.count_nonzero(there) * prod(sizes[c] for c in free) > MOST_ENTRIES:
+        return None
+    strides = dict(zip(names, _strides(own)))
+    steps = dict(zip(result, _strides(out)))
+    row: Any = np.zeros((1, 1), np.int64)
+    col: Any = np.zeros((1, 1), np.int64)
+    for c, at in zip(others, np.nonzero(there)):
+        row = row + at[:, None] * steps.get(c, 0)
+        col = col + at[:, None] * strides.get(c, 0)
+    grid = np.indices([sizes[c] for c in free]).reshape(len(free), -1)
+    for c, at in zip(free, grid):
+        row = row + at * steps.get(c, 0)
+        col = col + at * strides[c]
+    row, col = np.broadcast_arrays(row, col)
+    return row.reshape(-1), col.reshape(-1)
+
+
+def _strides(dims: Sequence[int]) -> list[int]:
+    """Row-major strides in elements; 0 along an axis of size 1, which broadcasts."""
+    steps = [prod(dims[i + 1 :]) for i in range(len(dims))]
+    return [0 if d == 1 else s for d, s in zip(dims, steps)]
+
+
+def _matmul(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    dims = [dims_of(t) for t in op.inputs]
+    out = dims_of(op.outputs[0])
+    batch = len(out) - 2
+    # Labels 0, 1, ... are the batch axes; the product is (i, k) times (k, j).
+    i, j, k = batch, batch + 1, batch + 2
+    labels = []
+    for own, pair, side in zip(dims, ((i, k), (k, j)), "ab"):
+        if op.attrs[f"transpose_{side}"] or op.attrs[f"adjoint_{side}"]:
+            pair = pair[::-1]
+        labels.append([*range(batch - len(own) + 2, batch), *pair])
+    values = [known(t) if deps[1 - n] is not None else None for n, t in enumerate(op.inputs)]
+    return contraction(deps, values, dims, labels, out, [*range(batch), i, j])
+
+
+def _einsum(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    left, _, result = op.attrs["equation"].partition("->")
+    values = [known(t) if deps[1 - n] is not None else None for n, t in enumerate(op.inputs)]
+    dims = [dims_of(t) for t in op.inputs]
+    return contraction(
+        deps, values, dims, left.split(","), dims_of(op.outputs[0]), result
+    )
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(
+        ("Identity", "PlaceholderWithDefault", "Reshape", "Squeeze", "ExpandDims",
+         "Real", "Imag"),
+        _same,
+    ),
+    **dict.fromkeys(("Select", "SelectV2"), _select),
+    **dict.fromkeys(
+        ("AdvancedIndex", "ConcatV2", "Delay", "Fill", "GatherNd", "GatherNdLast",
+         "MatrixBandPart", "MatrixDiag", "MatrixDiagPart", "MatrixSetDiag",
+         "MatrixTranspose", "MirrorPad", "Pack", "Pad", "ReverseSequence", "ReverseV2",
+         "Roll", "SegmentGather", "Slice", "SliceGrad", "Split", "SplitV", "Spread",
+         "StridedSlice", "StridedSliceGrad", "TensorScatterUpdate", "Tile", "Transpose",
+         "TransposeBy", "Unpack"),
+        moved,
+    ),
+    "AdvancedIndexGrad": _gathers_back(0, "AdvancedIndex"),
+    "MirrorPadGrad": _gathers_back(0, "MirrorPad"),
+    "ScatterNd": _gathers_back(1, "GatherNd"),
+    "TileGrad": _gathers_back(0, "Tile"),
+    "BroadcastTo": _broadcast,
+    "SumTo": _sum_to,
+    **dict.fromkeys(
+        ("Sum", "Mean", "Max", "Min", "Prod", "LogSumExp", "EuclideanNorm", "Moments"),
+        _reduction,
+    ),
+    **dict.fromkeys(
+        ("Softmax", "LogSoftmax", "SoftmaxGrad", "Sort", "TopKV2", "Cross",
+         "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"),
+        _along_axis,
+    ),
+    "LogSumExpWeights": _weights,
+    **dict.fromkeys(("Cumsum", "Cumprod", "LinearRecurrence"), _prefix),
+    "GatherV2": _gather,
+    **dict.fromkeys(("GatherGrad", "ScatterRows"), _gather_grad),
+    **{
+        f"{kind}Segment{how}": _segments
+        for kind in ("", "Unsorted")
+        for how in ("Sum", "Max", "Min", "Prod")
+    },
+    **dict.fromkeys(
+        ("Cholesky", "MatrixInverse", "MatrixDeterminant", "LogMatrixDeterminant",
+         "MatrixExponential", "PseudoInverse", "Qr", "SelfAdjointEigV2", "Svd"),
+        _batched,
+    ),
+    **dict.fromkeys(("MatrixSolve", "MatrixTriangularSolve"), _solve),
+    "MatMul": _matmul,
+    "Einsum": _einsum,
+}  # fmt: skip

@@ -1,0 +1,232 @@
+"""Which elements of y depend on which elements of x, read off the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.gradients import _tensors, gradients
+from ..graphlib.operation import Operation
+from ..graphlib.shapes import is_static
+from ..graphlib.tensor import Tensor
+from ..graphlib.traversal import between
+from . import _sparsity_windows
+from ._pattern import Pattern, empty, identity, stacked, unite
+from ._sparsity_rules import RULES, dims_of, output_patterns, size_of
+
+__all__ = ["hessian_sparsity", "jacobian_pattern", "jacobian_sparsity"]
+
+RULES.update(_sparsity_windows.RULES)
+
+
+def jacobian_sparsity(y: Any, x: Any) -> Any:
+    """The places where dy/dx can be nonzero, as a SciPy matrix of bools.
+
+    Nothing is run: the dependence of every element on the elements of x goes
+    from op to op.  Broadcasts, slices, gathers and scatters with known indices,
+    reductions, products with constant matrices (their zeros cut dependence),
+    convolutions, running sums and triangular solves are followed element by
+    element; an op without a rule is taken to depend on everything.
+
+    Args:
+        y: a tensor or a list of them, of static shapes: the rows, in C order.
+        x: a tensor, a variable or a list of them: the columns, in C order.
+
+    Returns:
+        scipy.sparse.csr_matrix (size of y, size of x) of bool.  It holds every
+        entry that is nonzero for some value of x (and of anything fed), and may
+        hold more.  Feeding a tensor that the graph knows as a constant makes it
+        void.
+
+    Raises:
+        ShapeError: a shape on the way is not static.
+        ImportError: SciPy is not there.
+
+    Several xs are independent of each other, as in :func:`jvp`: an x that
+    depends on another one is held.
+
+    Example:
+        >>> import dagrad as tf
+        >>> from dagrad.ops.sparsity import jacobian_sparsity
+        >>> x = tf.placeholder(tf.float64, [4])
+        >>> jacobian_sparsity(x[1:] * x[:-1], x).toarray().astype(int)
+        array([[1, 1, 0, 0],
+               [0, 1, 1, 0],
+               [0, 0, 1, 1]])
+
+    Reference:
+        Griewank & Walther, Evaluating Derivatives, 2nd ed., section 7.1.
+    """
+    return to_scipy(jacobian_pattern(_tensors(y), _tensors(x)))
+
+
+def hessian_sparsity(y: Any, x: Any) -> Any:
+    """The places where the Hessian of y can be nonzero, as a SciPy matrix.
+
+    The pattern of the Jacobian of y's gradient, made symmetric.  Gradient
+    operations are added to the graph; nothing is run.
+
+    Args:
+        y: a tensor; of several elements their sum counts, as for ``gradients``.
+        x: a tensor, a variable or a list of them.
+
+    Returns:
+        scipy.sparse.csr_matrix (size of x, size of x) of bool, as for
+        :func:`jacobian_sparsity`.
+
+    Raises:
+        ShapeError: a shape on the way is not static.
+        ImportError: SciPy is not there.
+
+    Example:
+        >>> import dagrad as tf
+        >>> from dagrad.ops.sparsity import hessian_sparsity
+        >>> x = tf.placeholder(tf.float64, [3])
+        >>> y = tf.reduce_sum((x[1:] - x[:-1] ** 2) ** 2)
+        >>> hessian_sparsity(y, x).toarray().astype(int)
+        array([[1, 1, 0],
+               [1, 1, 1],
+               [0, 1, 1]])
+    """
+    xs = _tensors(x)
+    return to_scipy(hessian_pattern(gradient_of(_tensors(y), xs), xs))
+
+
+def to_scipy(p: Pattern) -> Any:
+    """A pattern as scipy.sparse.csr_matrix.
+
+    Raises:
+        ImportError: SciPy is not there.
+    """
+    sparse = scipy_sparse()
+    ones = np.ones(p.size, np.bool_)
+    return sparse.csr_matrix((ones, p.indices, p.indptr), shape=p.shape)
+
+
+def scipy_sparse() -> Any:
+    """The module scipy.sparse.
+
+    Raises:
+        ImportError: it is not there; says how to get it.
+    """
+    try:
+        import scipy.sparse
+    except ImportError:
+        raise ImportError(
+            "sparse matrices are SciPy's: pip install scipy (the values, rows and "
+            "columns of a sparse derivative need NumPy only)"
+        ) from None
+    return scipy.sparse
+
+
+def gradient_of(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradient of the sum of ``ys``, each x held independent of the others."""
+    return gradients(list(ys), list(xs), stop_gradients=list(xs))
+
+
+def hessian_pattern(grads: Sequence[Tensor | None], xs: Sequence[Tensor]) -> Pattern:
+    """The symmetric pattern of the Jacobian of a gradient (None: zero)."""
+    n = sum(size_of(x) for x in xs)
+    parts = [
+        empty(size_of(x), n) if g is None else jacobian_pattern([g], xs)
+        for g, x in zip(grads, xs)
+    ]
+    half = stacked(parts) if parts else empty(0, 0)
+    return unite([half, half.transposed()])
+
+
+def jacobian_pattern(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> Pattern:
+    """The pattern of dy/dx, rows over all ys, columns over all xs."""
+    n = sum(size_of(x) for x in xs)
+    found: dict[Tensor, Pattern] = {}
+    offset = 0
+    for x in xs:
+        own = identity(size_of(x), n, offset)
+        found[x] = unite([found[x], own]) if x in found else own
+        offset += size_of(x)
+    targets = set(xs)
+    path = between(ys, xs, set())
+    last: dict[Tensor, Operation] = {}
+    for op in path:
+        for t in op.inputs:
+            last[t] = op
+    keep = targets.union(ys)
+    known = Constants()
+    for op in path:
+        deps = [found.get(t) for t in op.inputs]
+        if any(p is not None for p in deps):
+            for t, p in zip(op.outputs, output_patterns(op, deps, known)):
+                if p is not None and t not in targets:
+                    found[t] = p
+        for t in op.inputs:
+            # Patterns of dense parts are large: forget them after the last use.
+            if last[t] is op and t not in keep:
+                found.pop(t, None)
+    rows = [found.get(y) or empty(size_of(y), n) for y in ys]
+    return stacked(rows) if rows else empty(0, n)
+
+
+# Ops whose result depends on the shape of their input only.
+_SHAPE_ONLY = frozenset(
+    ("Shape", "Size", "Rank", "ReducedSize", "ZerosLike", "OnesLike")
+)
+
+
+class Constants:
+    """The values of tensors that are the same in every run, found on demand."""
+
+    def __init__(self) -> None:
+        self._values: dict[Tensor, Any] = {}
+
+    def __call__(self, t: Tensor) -> Any:
+        """The value as an ndarray, or None where it depends on anything."""
+        if t in self._values:
+            return self._values[t]
+        stack = [t]
+        while stack:
+            top = stack[-1]
+            if top in self._values:
+                stack.pop()
+                continue
+            if isinstance(top.value, np.ndarray):
+                self._values[top] = top.value
+                continue
+            missing = self._needs(top.op)
+            if missing is None:
+                self._values.update(dict.fromkeys(top.op.outputs))
+            elif missing:
+                stack.extend(missing)
+            else:
+                self._run(top.op)
+        return self._values[t]
+
+    def _needs(self, op: Operation) -> list[Tensor] | None:
+        """Inputs to look at first; None where the op is no constant."""
+        opdef = op.opdef
+        if opdef.kernel is None or opdef.effect not in (None, "constant"):
+            return None
+        if op.type in _SHAPE_ONLY:
+            return [] if is_static(op.inputs[0].dims) else None
+        values = self._values
+        if any(t in values and values[t] is None for t in op.inputs):
+            return None
+        return [t for t in op.inputs if t not in values]
+
+    def _run(self, op: Operation) -> None:
+        if op.type in _SHAPE_ONLY:
+            x = op.inputs[0]
+            arrays = [np.broadcast_to(np.zeros((), x.dtype.dtype), dims_of(x))]
+        else:
+            arrays = [self._values[t] for t in op.inputs]
+        kernel = op.opdef.kernel
+        with np.errstate(all="ignore"):
+            if isinstance(kernel, str):
+                results = getattr(np, kernel)(*arrays)
+            else:
+                results = kernel(np, *arrays, **op.attrs)  # type: ignore[misc]
+        if len(op.outputs) == 1 and not isinstance(results, (tuple, list)):
+            results = (results,)
+        for t, r in zip(op.outputs, results):
+            self._values[t] = np.asarray(r)
