@@ -118,6 +118,11 @@ def spread_to(dims: Sequence[int], out: Sequence[int]) -> Any:
     return np.broadcast_to(np.arange(prod(dims)).reshape(dims), out).reshape(-1)
 
 
+def _nothing(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Constant wherever it has a derivative."""
+    return [None] * len(op.outputs)
+
+
 def _same(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     """Element i of the output is element i of the input."""
     return [deps[0]]
@@ -540,6 +545,7 @@ RULES: dict[str, Rule] = {
          "Real", "Imag"),
         _same,
     ),
+    "Sign": _nothing,
     **dict.fromkeys(("Select", "SelectV2"), _select),
     **dict.fromkeys(
         ("AdvancedIndex", "ConcatV2", "Delay", "Fill", "GatherNd", "GatherNdLast",

@@ -55,7 +55,7 @@ def moves(ys, xs, feeds):
                 )
             )
     n = sum(v.size for v in still)
-    return np.array(columns, bool).reshape(-1, n).T
+    return np.array(columns, bool).reshape(len(columns), n).T
 
 
 def build(record, known):
