@@ -13,6 +13,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +24,12 @@ from ._pattern import Pattern, from_pairs
 __all__ = [
     "TwoWay",
     "as_pattern",
+    "check_columns",
+    "check_star",
     "column_coloring",
     "row_coloring",
     "star_coloring",
+    "star_places",
     "two_way_coloring",
 ]
 
@@ -58,7 +62,7 @@ def _lists(p: Pattern) -> list[list[int]]:
     """The columns of every row."""
     flat = p.indices.tolist()
     ends = p.indptr.tolist()
-    return [flat[a:b] for a, b in zip(ends, ends[1:])]
+    return [flat[a:b] for a, b in pairwise(ends)]
 
 
 def _lowest_free(used: int) -> int:
@@ -117,26 +121,36 @@ def column_coloring(sparsity: Any) -> Any:
     """
     p = as_pattern(sparsity)
     columns = p.transposed()
-    least = int(np.diff(p.indptr).max(initial=0))
+    least = _widest(p)
     lists = _lists(columns)
     best = None
+    tries = _tries(p)
     for order in _orders(p, columns):
         colors = _greedy(lists, p.shape[0], order.tolist())
-        for _ in range(_RECOLORINGS):
+        tries -= 1
+        for _ in range(min(tries, _RECOLORINGS)):
             if _count(colors) <= least:
                 return colors
             # The classes one after the other, the last first: never more colours.
-            again = _greedy(lists, p.shape[0], np.lexsort((-colors,)).tolist())
+            again = _greedy(lists, p.shape[0], np.argsort(-colors).tolist())
+            tries -= 1
             fewer, colors = _count(again) < _count(colors), again
             if not fewer:
                 break
         if best is None or _count(colors) < _count(best):
             best = colors
+        if tries <= 0:
+            break
     return best
 
 
 #: How often one colouring is tried to be improved (Culberson's iterated greedy).
 _RECOLORINGS = 8
+
+
+def _tries(p: Pattern) -> int:
+    """How many greedy colourings of a pattern are worth their time (0.2 us a bit)."""
+    return max(2, (1 << 22) // max(p.size, 1))
 
 
 def row_coloring(sparsity: Any) -> Any:
@@ -150,6 +164,32 @@ def row_coloring(sparsity: Any) -> Any:
 
 def _count(colors: Any) -> int:
     return int(colors.max(initial=-1)) + 1
+
+
+def check_columns(p: Pattern, colors: Any, what: str = "column") -> Any:
+    """``colors`` as an array, checked: no row has two entries of one colour.
+
+    Raises:
+        InvalidArgumentError: one has, or there is not one colour per column.
+    """
+    colors = _as_colors(colors, p.shape[1], what)
+    keys = p.rows() * (int(colors.max(initial=0)) + 1) + colors[p.indices]
+    if len(np.unique(keys)) < p.size:
+        raise InvalidArgumentError(
+            f"this is no {what} colouring of the pattern: two entries that meet have "
+            "one colour"
+        )
+    return colors
+
+
+def _as_colors(colors: Any, n: int, what: str) -> Any:
+    colors = np.asarray(colors)
+    if colors.shape != (n,) or colors.dtype.kind not in "iu" or (colors < 0).any():
+        raise InvalidArgumentError(
+            f"a {what} colouring of this pattern is {n} integers, 0 or more, not an "
+            f"array of shape {colors.shape} and dtype {colors.dtype}"
+        )
+    return colors.astype(np.int64)
 
 
 # -- some rows in reverse, the others forward ------------------------------------------
@@ -169,7 +209,7 @@ class TwoWay(NamedTuple):
     by_row: Any
 
 
-def two_way_coloring(sparsity: Any) -> TwoWay:
+def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
     """A few dense rows (or columns) apart from the rest, where that needs less.
 
     An arrow, with one dense row and one dense column, needs n colours in either
@@ -177,22 +217,29 @@ def two_way_coloring(sparsity: Any) -> TwoWay:
     entries: denser rows go in reverse and the others forward; or denser columns
     forward and the others in reverse.
 
+    Args:
+        sparsity: an (m, n) pattern, as for :func:`column_coloring`.
+        below: how many passes are too many (default: any number will do).
+
     Returns:
-        The cheapest :class:`TwoWay`.
+        The cheapest :class:`TwoWay`; None where no cut needs fewer than ``below``.
     """
     p = as_pattern(sparsity)
-    m, n = p.shape
     best: TwoWay | None = None
+    limit = sum(p.shape) + 1 if below is None else below
     for flipped, q in ((False, p), (True, p.transposed())):
         lengths = np.diff(q.indptr)
         for cut in _cuts(lengths):
             dense = lengths > cut
             by_dense = np.repeat(dense, lengths)
             few, many = _part(q, by_dense), _part(q, ~by_dense)
-            alone, rest = row_coloring(few), column_coloring(many)
-            if best is not None and _count(alone) + _count(rest) >= passes(best):
+            if _widest(few.transposed()) + _widest(many) >= limit:
                 continue
-            alone = np.where(np.diff(few.indptr) > 0, alone, -1)
+            alone, rest = row_coloring(few), column_coloring(many)
+            if _count(alone) + _count(rest) >= limit:
+                continue
+            limit = _count(alone) + _count(rest)
+            alone = np.where(dense, alone, -1)
             seen = np.bincount(many.indices, minlength=q.shape[1]) > 0
             rest = np.where(seen, rest, -1)
             if flipped:
@@ -201,15 +248,17 @@ def two_way_coloring(sparsity: Any) -> TwoWay:
                 best = TwoWay(rest, alone, ~by_dense[order])
             else:
                 best = TwoWay(alone, rest, by_dense)
-    if best is None:
-        colors = column_coloring(p)
-        best = TwoWay(np.full(m, -1), colors, np.zeros(p.size, np.bool_))
     return best
 
 
+def _widest(p: Pattern) -> int:
+    """The most entries in a row."""
+    return int(np.diff(p.indptr).max(initial=0))
+
+
 def _cuts(lengths: Any) -> Any:
-    """Numbers of entries at which rows divide into dense and sparse ones."""
-    distinct = np.unique(lengths)[:-1]
+    """Numbers of entries at which rows divide into dense ones and the others."""
+    distinct = np.unique(lengths)
     if len(distinct) > _MAX_CUTS:
         at = np.linspace(0, len(distinct) - 1, _MAX_CUTS).astype(int)
         distinct = distinct[at]
@@ -266,18 +315,49 @@ def star_coloring(sparsity: Any) -> Any:
     neighbors = [[j for j in row if j != i] for i, row in enumerate(_lists(p))]
     degrees = np.diff(p.indptr)
     best = None
+    tries = _tries(p)
     for order in (
         np.argsort(-degrees, kind="stable"),
         np.arange(p.shape[0]),
         _smallest_last(neighbors),
     ):
         for eager in (False, True):
+            if best is not None and (tries <= 0 or _count(best) <= 2):
+                return best
             colors = _star_greedy(neighbors, order.tolist(), eager)
+            tries -= 4  # it takes about four times as long as a column colouring
             if best is None or _count(colors) < _count(best):
                 best = colors
-        if best is not None and _count(best) <= 2:
-            break  # one edge needs two
     return best
+
+
+def star_places(p: Pattern, colors: Any) -> tuple[Any, Any]:
+    """Where entry (i, j) stands alone: under (colour of j, i) or (colour of i, j).
+
+    Returns:
+        A colour and a place for each entry.
+
+    Raises:
+        InvalidArgumentError: some entry stands alone nowhere.
+    """
+    rows, cols = p.rows(), p.indices
+    count = _count(colors)
+    met = np.bincount(rows * count + colors[cols], minlength=p.shape[0] * count)
+    here = met[rows * count + colors[cols]] == 1
+    there = met[cols * count + colors[rows]] == 1
+    if not (here | there).all():
+        raise InvalidArgumentError(
+            "this is no star colouring of the pattern: some entry meets another one "
+            "under either of its colours"
+        )
+    return np.where(here, colors[cols], colors[rows]), np.where(here, rows, cols)
+
+
+def check_star(p: Pattern, colors: Any) -> Any:
+    """``colors`` as an array, checked by :func:`star_places`."""
+    colors = _as_colors(colors, p.shape[0], "star")
+    star_places(p, colors)
+    return colors
 
 
 def _smallest_last(neighbors: Sequence[Sequence[int]]) -> Any:
