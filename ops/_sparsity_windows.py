@@ -193,8 +193,10 @@ class _Geometry:
 
     def filter_inputs(self) -> Any:
         """The input channel of each element of the filter."""
-        return np.arange(prod(self.filter)) // max(self.filter[-1], 1) % max(
-            self.channels_in, 1
+        return (
+            np.arange(prod(self.filter))
+            // max(self.filter[-1], 1)
+            % max(self.channels_in, 1)
         )
 
     def filter_outputs(self) -> Any:

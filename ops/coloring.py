@@ -235,19 +235,21 @@ def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
             few, many = _part(q, by_dense), _part(q, ~by_dense)
             if _widest(few.transposed()) + _widest(many) >= limit:
                 continue
-            alone, rest = row_coloring(few), column_coloring(many)
+            seen = np.bincount(many.indices, minlength=q.shape[1]) > 0
+            alone = np.where(dense, row_coloring(few), -1)
+            rest = np.where(seen, column_coloring(many), -1)
             if _count(alone) + _count(rest) >= limit:
                 continue
             limit = _count(alone) + _count(rest)
-            alone = np.where(dense, alone, -1)
-            seen = np.bincount(many.indices, minlength=q.shape[1]) > 0
-            rest = np.where(seen, rest, -1)
             if flipped:
                 # Entries in the order of p, not of its transpose.
                 order = np.lexsort((q.rows(), q.indices))
                 best = TwoWay(rest, alone, ~by_dense[order])
             else:
                 best = TwoWay(alone, rest, by_dense)
+    if best is None and below is None:  # no rows or no columns
+        none = [np.full(k, -1) for k in p.shape]
+        best = TwoWay(none[0], none[1], np.zeros(0, np.bool_))
     return best
 
 

@@ -257,8 +257,9 @@ def sparse_hessian(
         >>> rosenbrock = tf.reduce_sum(
         ...     100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2
         ... )
-        >>> sparse_hessian(rosenbrock, x)
-        <dagrad.SparseDerivative 100 x 100, 298 entries in 3 passes (forward), dtype=float64>
+        >>> h = sparse_hessian(rosenbrock, x)
+        >>> h.shape, h.nnz, h.colors
+        ((100, 100), 298, 3)
 
     Reference:
         Coleman & Moré, Estimation of sparse Hessian matrices and graph coloring

@@ -12,12 +12,13 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import between
-from . import _sparsity_windows
+from . import _sparsity_matrices, _sparsity_windows
 from ._pattern import Pattern, empty, identity, stacked, unite
 from ._sparsity_rules import RULES, dims_of, output_patterns, size_of
 
 __all__ = ["hessian_sparsity", "jacobian_pattern", "jacobian_sparsity"]
 
+RULES.update(_sparsity_matrices.RULES)
 RULES.update(_sparsity_windows.RULES)
 
 

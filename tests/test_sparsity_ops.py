@@ -21,11 +21,13 @@ from dagrad.ops.core import placeholder
 from dagrad.ops.sparsity import jacobian_pattern
 
 _CASES = [
-    pytest.param(record, known, id=f"{path.stem}-{record.label}{'' if known else '-fed'}")
+    pytest.param(
+        record, known, id=f"{path.stem}-{record.label}{'' if known else '-fed'}"
+    )
     for path in sorted((Path(__file__).parent / "op_records").glob("*.py"))
     for record in opchecks.load(path)
     if record.order and "float64" in record.dtypes
-    for known in (True, False)
+    for known, how in ((True, "known"), (False, "fed"))
     if known or any("int" in (a.dtype or "") for a in record.args)
 ]
 
