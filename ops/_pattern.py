@@ -1,8 +1,7 @@
 """Boolean matrices in compressed rows: which elements depend on which.
 
 NumPy only, so that sparse derivatives need no SciPy.  Every function is a few
-vectorized passes over the entries; none makes a dense matrix larger than what
-the entries themselves take.
+vectorized passes over the entries, and makes no dense matrix where those are few.
 """
 
 from __future__ import annotations
@@ -12,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pattern", "empty", "from_pairs", "identity", "stacked", "unite"]
+__all__ = [
+    "Pattern",
+    "empty",
+    "from_dense",
+    "from_pairs",
+    "identity",
+    "stacked",
+    "unite",
+]
 
 
 class Pattern:
@@ -75,18 +82,29 @@ class Pattern:
             rows, cols: row ``rows[k]`` of the result includes row ``cols[k]``.
             m: the number of rows of the result.
         """
+        k, n = self.shape
         counts = np.diff(self.indptr)[cols]
-        result = empty(m, self.shape[1])
+        result = empty(m, n)
         ends = np.cumsum(counts)
         total = int(ends[-1]) if len(ends) else 0
+        if total > _PIECE and m * k + k * n + m * n <= 8 * _PIECE:
+            return from_dense(self._dense_product(rows, cols, m))
         # A long product goes in pieces, so that its terms never are all there.
         pieces = max(1, -(-total // _PIECE))
         cuts = np.searchsorted(ends, np.arange(1, pieces) * _PIECE, "right")
         for part in np.split(np.arange(len(cols)), cuts):
             picked = self.take(cols[part])
             at = np.repeat(rows[part], np.diff(picked.indptr))
-            result = unite([result, from_pairs(at, picked.indices, (m, self.shape[1]))])
+            result = unite([result, from_pairs(at, picked.indices, (m, n))])
         return result
+
+    def _dense_product(self, rows: Any, cols: Any, m: int) -> Any:
+        """The same by BLAS, on matrices of zeros and ones."""
+        k, n = self.shape
+        left, right = np.zeros((m, k), np.float32), np.zeros((k, n), np.float32)
+        left[rows, cols] = 1
+        right[self.rows(), self.indices] = 1
+        return left @ right > 0
 
     def transposed(self) -> Pattern:
         """The transpose."""
@@ -135,6 +153,13 @@ def from_pairs(rows: Any, cols: Any, shape: tuple[int, int]) -> Pattern:
             keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
     rows, cols = np.divmod(keys, max(n, 1))
     return Pattern(shape, _pointers(np.bincount(rows, minlength=m)), cols)
+
+
+def from_dense(marks: Any) -> Pattern:
+    """The entries of a dense matrix that are not zero."""
+    rows, cols = np.nonzero(marks)
+    counts = np.bincount(rows, minlength=marks.shape[0])
+    return Pattern(marks.shape, _pointers(counts), cols)
 
 
 def unite(patterns: Sequence[Pattern]) -> Pattern:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
+from ._known import Known, dims_of
 from ._pattern import Pattern, unite
 from ._sparsity_rules import (
     MOST_ENTRIES,
     Deps,
-    Known,
     Rule,
-    dims_of,
     labelled,
     lanes,
     running,
@@ -81,7 +80,7 @@ def _solve(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
 
 def contraction(
     deps: Deps,
-    values: Sequence[Any],
+    there: Sequence[Any],
     dims: Sequence[tuple[int, ...]],
     labels: Sequence[Sequence[Any]],
     out: tuple[int, ...],
@@ -91,7 +90,7 @@ def contraction(
 
     Args:
         deps: of the two operands.
-        values: their known values (zeros there cut dependence), or None.
+        there: where they can be nonzero (the rest cuts dependence), or None.
         dims: their shapes; an axis of size 1 may stand for a longer one.
         labels: a label for each axis of each operand.
         out: the shape of the result.
@@ -108,9 +107,9 @@ def contraction(
             continue
         own, names = dims[mine], labels[mine]
         entries = None
-        if values[other] is not None:
+        if there[other] is not None:
             entries = _entries(
-                own, names, values[other], labels[other], result, out, sizes
+                own, names, there[other], labels[other], result, out, sizes
             )
         if entries is not None:
             parts.append(p.after(*entries, prod(out)))
@@ -129,17 +128,16 @@ def contraction(
 def _entries(
     own: Sequence[int],
     names: Any,
-    value: Any,
+    there: Any,
     others: Any,
     result: Any,
     out: Sequence[int],
     sizes: dict[Any, int],
 ) -> tuple[Any, Any] | None:
-    """(result element, my element) for each nonzero of the other operand.
+    """(result element, my element) for each place of the other operand.
 
     None where it has no zeros, or where there are too many entries.
     """
-    there = value != 0
     if there.all():
         return None
     there = np.broadcast_to(there, [sizes[c] for c in others])
@@ -178,20 +176,20 @@ def _matmul(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
         if op.attrs[f"transpose_{side}"] or op.attrs[f"adjoint_{side}"]:
             pair = pair[::-1]
         labels.append([*range(batch - len(own) + 2, batch), *pair])
-    values = [
-        known(t) if deps[1 - n] is not None else None for n, t in enumerate(op.inputs)
+    there = [
+        None if p is None else known.nonzero(t) for t, p in zip(op.inputs, deps[::-1])
     ]
-    return contraction(deps, values, dims, labels, out, [*range(batch), i, j])
+    return contraction(deps, there, dims, labels, out, [*range(batch), i, j])
 
 
 def _einsum(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     left, _, result = op.attrs["equation"].partition("->")
-    values = [
-        known(t) if deps[1 - n] is not None else None for n, t in enumerate(op.inputs)
+    there = [
+        None if p is None else known.nonzero(t) for t, p in zip(op.inputs, deps[::-1])
     ]
     dims = [dims_of(t) for t in op.inputs]
     return contraction(
-        deps, values, dims, left.split(","), dims_of(op.outputs[0]), result
+        deps, there, dims, left.split(","), dims_of(op.outputs[0]), result
     )
 
 

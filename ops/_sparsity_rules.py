@@ -23,19 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import lookup
 from ..graphlib.operation import Operation
-from ..graphlib.shapes import is_static, text
-from ..graphlib.tensor import Tensor
+from ._known import MOVING, Known, dims_of, moving_attrs, size_of
 from ._pattern import Pattern, stacked, unite
 
-__all__ = ["Deps", "Known", "dims_of", "output_patterns"]
+__all__ = ["RULES", "Deps", "Rule", "output_patterns"]
 
 #: The dependence of each input; None: it depends on nothing.
 Deps = Sequence[Pattern | None]
-#: The value of a tensor that is the same in every run, else None.
-Known = Callable[[Tensor], Any]
 Rule = Callable[[Operation, Deps, Known], "list[Pattern | None]"]
 
 #: Entries of one op's own pattern above which a coarser one is taken.
@@ -56,34 +52,6 @@ def output_patterns(op: Operation, deps: Deps, known: Known) -> list[Pattern | N
         p if t.dtype.is_inexact else None
         for t, p in zip(op.outputs, rule(op, deps, known))
     ]
-
-
-def dims_of(t: Tensor) -> tuple[int, ...]:
-    """The static shape of a tensor.
-
-    Raises:
-        ShapeError: a dimension is not known.
-    """
-    if is_static(t.dims):
-        return t.dims
-    if t.dims is None:
-        missing = "its rank is not known"
-    else:
-        at = [i for i, d in enumerate(t.dims) if d is None]
-        missing = f"dimension {', '.join(map(str, at))} of {text(t.dims)} is not known"
-    raise ShapeError(
-        t.op.explain(
-            f"a sparsity pattern counts elements, so shapes must be static, but of "
-            f"{t.name!r} {missing}: give the placeholders full shapes, or call "
-            "set_shape on this tensor"
-        ),
-        t.op,
-    )
-
-
-def size_of(t: Tensor) -> int:
-    """The number of elements of a tensor of static shape."""
-    return prod(dims_of(t))
 
 
 # -- the kinds of rules ----------------------------------------------------------------
@@ -151,10 +119,10 @@ def elementwise(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]
     for i, (t, p) in enumerate(zip(op.inputs, deps)):
         if p is None:
             continue
-        factor = known(op.inputs[silent[i]]) if silent and i in silent else None
+        factor = known.nonzero(op.inputs[silent[i]]) if silent and i in silent else None
         dims = dims_of(t)
         if factor is not None and not np.all(factor):
-            there = np.broadcast_to(factor != 0, out).reshape(-1)
+            there = np.broadcast_to(factor, out).reshape(-1)
             p = p.take(np.where(there, spread_to(dims, out), -1))
         elif dims != out:
             p = p.take(spread_to(dims, out))
@@ -164,7 +132,7 @@ def elementwise(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]
 
 def _select(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     """A known condition tells which operand stands where."""
-    condition = known(op.inputs[0])
+    condition = known.value(op.inputs[0])
     if condition is None:
         return elementwise(op, deps, known)
     out = dims_of(op.outputs[0])
@@ -192,14 +160,11 @@ def moved(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
         elif t.dtype.is_inexact:
             arrays.append(np.zeros(dims_of(t)))
         else:
-            value = known(t)
+            value = known.value(t)
             if value is None:
                 return whole(op, deps, known)
             arrays.append(value)
-    attrs = dict(op.attrs)
-    if op.type == "Pad":
-        attrs["value"] = 0
-    results = op.opdef.kernel(np, *arrays, **attrs)  # type: ignore[operator, misc]
+    results = op.opdef.kernel(np, *arrays, **moving_attrs(op))  # type: ignore[operator, misc]
     if len(op.outputs) == 1 and not isinstance(results, (tuple, list)):
         results = (results,)
     source = stacked(parts)
@@ -218,7 +183,7 @@ def _gathers_back(data: int, forward: str, **fixed: Any) -> Rule:
         names += [names[-1]] * (len(op.inputs) - len(names))
         pairs = list(zip(names, op.inputs))
         del pairs[data]
-        where = [known(t) for name, t in pairs if name != "shape"]
+        where = [known.value(t) for name, t in pairs if name != "shape"]
         if any(v is None for v in where):
             return whole(op, deps, known)
         dims = dims_of(op.outputs[0])
@@ -329,7 +294,7 @@ def _gather_labels(params: Sequence[int], axis: int, out: Sequence[int]) -> Any:
 
 
 def _gather(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
-    if known(op.inputs[1]) is not None or op.attrs["batch_dims"]:
+    if known.value(op.inputs[1]) is not None or op.attrs["batch_dims"]:
         return moved(op, deps, known)
     params, out = dims_of(op.inputs[0]), dims_of(op.outputs[0])
     axis = op.attrs["axis"]
@@ -340,7 +305,7 @@ def _gather(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
 
 def _gather_grad(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     attrs = op.attrs
-    if known(op.inputs[1]) is not None or attrs.get("batch_dims"):
+    if known.value(op.inputs[1]) is not None or attrs.get("batch_dims"):
         rule = _gathers_back(0, "GatherV2", axis=attrs.get("axis", 0), batch_dims=0)
         if attrs.get("batch_dims"):
             rule = _gathers_back(0, "GatherV2")
@@ -359,7 +324,7 @@ def _segments(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     inner = np.arange(row)
     p = deps[0]
     assert p is not None
-    values = known(ids)
+    values = known.value(ids)
     if values is None:
         labels = np.arange(size_of(data)) % max(row, 1)
         outs = np.arange(prod(out)) % max(row, 1)
@@ -379,12 +344,7 @@ RULES: dict[str, Rule] = {
     "Sign": _nothing,
     **dict.fromkeys(("Select", "SelectV2"), _select),
     **dict.fromkeys(
-        ("AdvancedIndex", "ConcatV2", "Delay", "Fill", "GatherNd", "GatherNdLast",
-         "MatrixBandPart", "MatrixDiag", "MatrixDiagPart", "MatrixSetDiag",
-         "MatrixTranspose", "MirrorPad", "Pack", "Pad", "ReverseSequence", "ReverseV2",
-         "Roll", "SegmentGather", "Slice", "SliceGrad", "Split", "SplitV", "Spread",
-         "StridedSlice", "StridedSliceGrad", "TensorScatterUpdate", "Tile", "Transpose",
-         "TransposeBy", "Unpack"),
+        MOVING,
         moved,
     ),
     "AdvancedIndexGrad": _gathers_back(0, "AdvancedIndex"),

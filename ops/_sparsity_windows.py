@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
+from ._known import Known, dims_of
 from ._pattern import Pattern, unite
-from ._sparsity_rules import MOST_ENTRIES, Deps, Known, Rule, dims_of, labelled
+from ._sparsity_rules import MOST_ENTRIES, Deps, Rule, labelled
 from ._windows import Axis, make_axes, tap_views
 
 __all__ = ["RULES"]
@@ -219,7 +220,7 @@ def _convolve(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     geometry = _Geometry(op, x, dims_of(w))
     parts = []
     if deps[0] is not None:
-        parts.append(geometry.connect(deps[0], known(w), back=False))
+        parts.append(geometry.connect(deps[0], known.nonzero(w), back=False))
     if deps[1] is not None:
         own = geometry.filter_outputs()
         out = _channel_labels(dims_of(op.outputs[0]), geometry.form)
@@ -232,7 +233,7 @@ def _to_input(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     geometry = _Geometry(op, op.outputs[0], dims_of(w))
     parts = []
     if deps[2] is not None:
-        parts.append(geometry.connect(deps[2], known(w), back=True))
+        parts.append(geometry.connect(deps[2], known.nonzero(w), back=True))
     if deps[1] is not None:
         own = geometry.filter_inputs()
         out = _channel_labels(dims_of(op.outputs[0]), geometry.form)

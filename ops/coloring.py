@@ -150,7 +150,7 @@ _RECOLORINGS = 8
 
 def _tries(p: Pattern) -> int:
     """How many greedy colourings of a pattern are worth their time (0.2 us a bit)."""
-    return max(2, (1 << 22) // max(p.size, 1))
+    return max(2, (1 << 21) // max(p.size, 1))
 
 
 def row_coloring(sparsity: Any) -> Any:
@@ -213,9 +213,9 @@ def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
     """A few dense rows (or columns) apart from the rest, where that needs less.
 
     An arrow, with one dense row and one dense column, needs n colours in either
-    mode alone, but 3 in both together.  Tried are all cuts at a number of
-    entries: denser rows go in reverse and the others forward; or denser columns
-    forward and the others in reverse.
+    mode alone, but 3 in both together.  Tried are cuts at a number of entries:
+    denser rows go in reverse and the others forward; or denser columns forward
+    and the others in reverse.
 
     Args:
         sparsity: an (m, n) pattern, as for :func:`column_coloring`.
@@ -229,7 +229,9 @@ def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
     limit = sum(p.shape) + 1 if below is None else below
     for flipped, q in ((False, p), (True, p.transposed())):
         lengths = np.diff(q.indptr)
-        for cut in _cuts(lengths):
+        # The last cut leaves no dense row: one direction alone.
+        cuts = np.unique(lengths)[-_MOST_CUTS:]
+        for cut in cuts if below is None else cuts[:-1]:
             dense = lengths > cut
             by_dense = np.repeat(dense, lengths)
             few, many = _part(q, by_dense), _part(q, ~by_dense)
@@ -258,16 +260,8 @@ def _widest(p: Pattern) -> int:
     return int(np.diff(p.indptr).max(initial=0))
 
 
-def _cuts(lengths: Any) -> Any:
-    """Numbers of entries at which rows divide into dense ones and the others."""
-    distinct = np.unique(lengths)
-    if len(distinct) > _MAX_CUTS:
-        at = np.linspace(0, len(distinct) - 1, _MAX_CUTS).astype(int)
-        distinct = distinct[at]
-    return distinct
-
-
-_MAX_CUTS = 8
+#: Dense rows are few, so only the greatest numbers of entries are tried.
+_MOST_CUTS = 8
 
 
 def _part(p: Pattern, keep: Any) -> Pattern:

@@ -17,8 +17,8 @@ from ..graphlib.forward import jvp
 from ..graphlib.gradients import _tensors, as_dense, gradients
 from ..graphlib.tensor import Tensor
 from ._build import constant, scope
+from ._known import dims_of, size_of
 from ._pattern import Pattern
-from ._sparsity_rules import dims_of, size_of
 from .array import concat, reshape, stack
 from .coloring import (
     TwoWay,

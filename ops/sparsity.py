@@ -9,12 +9,12 @@ import numpy as np
 
 from ..graphlib.gradients import _tensors, gradients
 from ..graphlib.operation import Operation
-from ..graphlib.shapes import is_static
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import between
 from . import _sparsity_matrices, _sparsity_windows
+from ._known import Known, size_of
 from ._pattern import Pattern, empty, identity, stacked, unite
-from ._sparsity_rules import RULES, dims_of, output_patterns, size_of
+from ._sparsity_rules import RULES, output_patterns
 
 __all__ = ["hessian_sparsity", "jacobian_pattern", "jacobian_sparsity"]
 
@@ -129,12 +129,14 @@ def gradient_of(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> list[Tensor | Non
 
 def hessian_pattern(grads: Sequence[Tensor | None], xs: Sequence[Tensor]) -> Pattern:
     """The symmetric pattern of the Jacobian of a gradient (None: zero)."""
-    n = sum(size_of(x) for x in xs)
-    parts = [
-        empty(size_of(x), n) if g is None else jacobian_pattern([g], xs)
-        for g, x in zip(grads, xs)
-    ]
-    half = stacked(parts) if parts else empty(0, 0)
+    filled = jacobian_pattern([g for g in grads if g is not None], xs)
+    rows = []
+    start = 0
+    for g, x in zip(grads, xs):
+        own = np.arange(start, start + size_of(x))
+        rows.append(np.full(len(own), -1) if g is None else own)
+        start += 0 if g is None else len(own)
+    half = filled.take(np.concatenate(rows))
     return unite([half, half.transposed()])
 
 
@@ -154,7 +156,7 @@ def jacobian_pattern(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> Pattern:
         for t in op.inputs:
             last[t] = op
     keep = targets.union(ys)
-    known = Constants()
+    known = Known(xs)
     for op in path:
         deps = [found.get(t) for t in op.inputs]
         if any(p is not None for p in deps):
@@ -167,67 +169,3 @@ def jacobian_pattern(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> Pattern:
                 found.pop(t, None)
     rows = [found.get(y) or empty(size_of(y), n) for y in ys]
     return stacked(rows) if rows else empty(0, n)
-
-
-# Ops whose result depends on the shape of their input only.
-_SHAPE_ONLY = frozenset(
-    ("Shape", "Size", "Rank", "ReducedSize", "ZerosLike", "OnesLike")
-)
-
-
-class Constants:
-    """The values of tensors that are the same in every run, found on demand."""
-
-    def __init__(self) -> None:
-        self._values: dict[Tensor, Any] = {}
-
-    def __call__(self, t: Tensor) -> Any:
-        """The value as an ndarray, or None where it depends on anything."""
-        if t in self._values:
-            return self._values[t]
-        stack = [t]
-        while stack:
-            top = stack[-1]
-            if top in self._values:
-                stack.pop()
-                continue
-            if isinstance(top.value, np.ndarray):
-                self._values[top] = top.value
-                continue
-            missing = self._needs(top.op)
-            if missing is None:
-                self._values.update(dict.fromkeys(top.op.outputs))
-            elif missing:
-                stack.extend(missing)
-            else:
-                self._run(top.op)
-        return self._values[t]
-
-    def _needs(self, op: Operation) -> list[Tensor] | None:
-        """Inputs to look at first; None where the op is no constant."""
-        opdef = op.opdef
-        if opdef.kernel is None or opdef.effect not in (None, "constant"):
-            return None
-        if op.type in _SHAPE_ONLY:
-            return [] if is_static(op.inputs[0].dims) else None
-        values = self._values
-        if any(t in values and values[t] is None for t in op.inputs):
-            return None
-        return [t for t in op.inputs if t not in values]
-
-    def _run(self, op: Operation) -> None:
-        if op.type in _SHAPE_ONLY:
-            x = op.inputs[0]
-            arrays = [np.broadcast_to(np.zeros((), x.dtype.dtype), dims_of(x))]
-        else:
-            arrays = [self._values[t] for t in op.inputs]
-        kernel = op.opdef.kernel
-        with np.errstate(all="ignore"):
-            if isinstance(kernel, str):
-                results = getattr(np, kernel)(*arrays)
-            else:
-                results = kernel(np, *arrays, **op.attrs)  # type: ignore[misc]
-        if len(op.outputs) == 1 and not isinstance(results, (tuple, list)):
-            results = (results,)
-        for t, r in zip(op.outputs, results):
-            self._values[t] = np.asarray(r)

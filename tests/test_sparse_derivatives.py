@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dagrad as dg
+from dagrad.ops import _pattern
 from dagrad.ops.sparse_derivatives import sparse_hessian, sparse_jacobian
 from dagrad.ops.sparsity import hessian_sparsity, jacobian_pattern, jacobian_sparsity
 
@@ -108,6 +109,30 @@ def test_zeros_of_a_constant_factor_cut():
     np.testing.assert_array_equal(pattern(x * mask, x), np.diag(mask))
     chosen = dg.where(mask > 0, x, dg.zeros_like(x))
     np.testing.assert_array_equal(pattern(chosen, x), np.diag(mask))
+
+
+def test_zeros_of_matrices_that_are_built_in_the_graph_cut():
+    """Bands, diagonals and assembled matrices of fed numbers."""
+    x = dg.placeholder(F64, [4, 1])
+    full, line = dg.placeholder(F64, [4, 4]), dg.placeholder(F64, [4])
+    band = dg.matrix_band_part(full, 1, 0)
+    assembled = dg.scatter_nd([[0, 0], [1, 2], [1, 2], [3, 1]], line, [4, 4])
+    for matrix, want in (
+        (band, banded(4, 1, 0)),
+        (dg.tanh(band) * full + dg.matrix_diag(line), banded(4, 1, 0)),
+        (dg.pad(full[:2, :2], [[0, 2], [0, 2]]), np.pad(np.ones((2, 2)), (0, 2))),
+        (assembled, [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]]),
+        (dg.exp(band), np.ones((4, 4))),
+        (band + 1.0, np.ones((4, 4))),
+    ):
+        np.testing.assert_array_equal(pattern(dg.matmul(matrix, x), x), want)
+
+
+def test_zeros_in_the_value_of_x_are_no_structure():
+    x = dg.constant([0.0, 1.0], F64)
+    np.testing.assert_array_equal(pattern(x * x, x), np.eye(2))
+    y = dg.matrix_diag(x)
+    np.testing.assert_array_equal(pattern(y * y, y), np.eye(4))
 
 
 def test_products_of_unknown_matrices_join_rows_and_columns():
@@ -290,6 +315,14 @@ def test_an_arrow_hessian_takes_two_products():
     np.testing.assert_allclose(
         run(h, feeds).toarray(), dense_jacobian(g, x, feeds), atol=1e-12
     )
+
+
+def test_a_hessian_with_an_x_that_y_does_not_see():
+    a, b, c = (dg.placeholder(F64, [2]) for _ in range(3))
+    h = sparse_hessian(dg.reduce_sum(a * c), [a, b, c])
+    want = np.zeros((6, 6))
+    want[[0, 1, 4, 5], [4, 5, 0, 1]] = 1.0
+    np.testing.assert_array_equal(run(h, {a: [1, 2], c: [3, 4]}).toarray(), want)
 
 
 def test_values_are_differentiable():
@@ -483,3 +516,25 @@ def test_patterns_of_dense_layers_are_not_kept():
     for _ in range(20):
         y = dg.tanh(dg.matmul(weights, y))
     assert jacobian_pattern([y], [x]).size == 200 * 200
+
+
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_long_products_of_patterns_go_in_pieces(monkeypatch, most):
+    rng = np.random.default_rng(most)
+    left, right = rng.random((30, 20)) < 0.2, rng.random((20, 400)) < 0.3
+    monkeypatch.setattr(_pattern, "_PIECE", most)
+    got = _pattern.from_dense(right).after(*np.nonzero(left), 30)
+    dense = np.zeros((30, 400), bool)
+    dense[got.rows(), got.indices] = True
+    np.testing.assert_array_equal(dense, left @ right)
+    assert got.size == dense.sum()
+
+
+def test_long_products_of_small_matrices_go_through_blas(monkeypatch):
+    rng = np.random.default_rng(0)
+    left, right = rng.random((30, 20)) < 0.2, rng.random((20, 10)) < 0.3
+    monkeypatch.setattr(_pattern, "_PIECE", 200)
+    got = _pattern.from_dense(right).after(*np.nonzero(left), 30)
+    dense = np.zeros((30, 10), bool)
+    dense[got.rows(), got.indices] = True
+    np.testing.assert_array_equal(dense, left @ right)
