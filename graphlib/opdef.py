@@ -74,6 +74,11 @@ class OpDef:
             results, comparisons); see also ``no_gradient``.
         jvp: forward rule ``f(op, *tangents) -> Tensor | sequence``; a tangent
             is None where it is zero.  None: it follows from the vjp.
+        batch: ``f(op, *batched) -> Tensor | sequence``: the op for many rows at
+            once.  ``batched[i]`` is input i with a leading batch axis, or None
+            where it is the same for all rows (read ``op.inputs[i]``); the results
+            have a leading batch axis, or are ``Shared``.  None, or a result of
+            NotImplemented: a loop over the rows (see ``batching.vectorize``).
         no_gradient: None, or why asking for a gradient through this op is an
             error (shown to the user), for ops that have a derivative in
             mathematics but no rule here.
@@ -127,6 +132,7 @@ class OpDef:
     inputs: tuple[str, ...] = ()
     vjp: Any = None
     jvp: Any = None
+    batch: Any = None
     no_gradient: str | None = None
     alias: int | None = None
     inplace: tuple[int, ...] = ()

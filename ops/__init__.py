@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..graphlib.operators import NUMPY, TABLE
 from . import (
+    _batch,
     _numpy_forms,
     activations,
     array,
@@ -19,6 +20,7 @@ from . import (
     counting,
     creation,
     decompositions,
+    derivatives,
     einsum,
     elementwise,
     embedding,
@@ -60,9 +62,11 @@ from . import (
     training,
     transcendental,
     variable_scope,
+    vectorized,
 )
 
 _FAMILIES = (
+    _batch,
     _numpy_forms,
     activations,
     array,
@@ -75,6 +79,7 @@ _FAMILIES = (
     counting,
     creation,
     decompositions,
+    derivatives,
     einsum,
     elementwise,
     embedding,
@@ -116,6 +121,7 @@ _FAMILIES = (
     training,
     transcendental,
     variable_scope,
+    vectorized,
 )
 for _family in _FAMILIES:
     TABLE.update(getattr(_family, "OPERATORS", {}))

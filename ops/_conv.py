@@ -15,7 +15,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
-from . import _depthwise, _im2col
+from . import _batch_window, _depthwise, _im2col
 from ._build import create, shape_tensor
 from ._kinds import iterator_buffers, require
 from ._windows import output_size
@@ -234,6 +234,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         workspace=workspace,
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
+        batch=_batch_window.depthwise("forward")
+        if depthwise
+        else _batch_window.convolution,
         doc=kernels.convolve.__doc__.splitlines()[0],
     )
     backward = OpDef(
@@ -254,6 +257,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         transient=iterator_buffers(2),
         workspace=input_workspace,
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
+        batch=_batch_window.depthwise("input")
+        if depthwise
+        else _batch_window.convolution_to_input,
         doc="the transpose of the convolution in its input",
     )
     weights = OpDef(
@@ -273,6 +279,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         workspace=filter_workspace,
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
+        batch=_batch_window.depthwise("filter")
+        if depthwise
+        else _batch_window.convolution_to_filter,
         doc="the transpose of the convolution in its filter",
     )
 

@@ -17,6 +17,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, broadcast_all, is_static
 from ..graphlib.tensor import Tensor
+from . import _batch
 
 __all__ = [
     "comparison",
@@ -157,6 +158,7 @@ def elementwise(
         commutative=commutative,
         shape_math=shape_math,
         flops=lambda ins, outs, attrs: flops * _count(outs[0].dims),
+        batch=_batch.elementwise,
         doc=doc,
         **more,
     )
@@ -179,6 +181,7 @@ def comparison(
         writes_out=True,
         elementwise=True,
         commutative=commutative,
+        batch=_batch.elementwise,
         doc=doc,
     )
 

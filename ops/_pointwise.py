@@ -12,6 +12,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch
 from ._build import CONST, inexact, pair
 from ._kinds import broadcast_like, infer_elementwise
 
@@ -99,6 +100,7 @@ def pointwise(
     commutative: bool = False,
     shape_math: bool = False,
     infer: Any = None,
+    batch: Any = _batch.elementwise,
     doc: str = "",
 ) -> OpDef:
     """Like ``_kinds.elementwise``, saying which inputs may be overwritten."""
@@ -124,6 +126,7 @@ def pointwise(
         commutative=commutative,
         shape_math=shape_math,
         flops=count,
+        batch=batch,
         doc=doc,
     )
 
@@ -173,6 +176,7 @@ def backward(
         flops=flops,
         workspace=workspace,
         settle=settle,
+        batch=_batch.leading,
         doc=doc,
     )
     return opdef

@@ -19,6 +19,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor, known_dims
+from . import _batch_window
 from ._build import create, shape_tensor
 from ._kinds import iterator_buffers, require
 from ._windows import Axis, make_axes, output_size, tap_counts, tap_views
@@ -252,6 +253,7 @@ MAX_POOL: OpDef = OpDef(
     jvp=lambda op, t: _like(MAX_POOL_GRAD_GRAD, (op.inputs[0], op.outputs[0], t), op),
     writes_out=True,
     flops=_work_flops,
+    batch=_batch_window.images,
     doc="y[p] = max_k x[p*stride + k - lo]",
 )
 
@@ -268,6 +270,7 @@ MAX_POOL_GRAD: OpDef = OpDef(
     writes_out=True,
     workspace=_scratch,
     flops=_work_flops,
+    batch=_batch_window.images,
     doc="g[p] added to the first x of window p that equals y[p]",
 )
 
@@ -283,6 +286,7 @@ MAX_POOL_GRAD_GRAD: OpDef = OpDef(
     writes_out=True,
     workspace=_scratch,
     flops=_work_flops,
+    batch=_batch_window.images,
     doc="h where x is the first of window p that equals y[p]",
 )
 
@@ -338,6 +342,7 @@ MAX_POOL_WITH_ARGMAX: OpDef = OpDef(
     ),
     writes_out=True,
     flops=_work_flops,
+    batch=_batch_window.pool_with_argmax,
     doc="the largest of each window and its index in the flattened image",
 )
 
@@ -453,6 +458,7 @@ AVG_POOL: OpDef = OpDef(
     writes_out=True,
     transient=iterator_buffers(3),
     flops=_work_flops,
+    batch=_batch_window.images,
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
 )
 
@@ -467,5 +473,6 @@ AVG_POOL_GRAD: OpDef = OpDef(
     transient=iterator_buffers(3),
     workspace=_avg_scratch,
     flops=_work_flops,
+    batch=_batch_window.average_grad,
     doc="the transpose of AvgPool",
 )

@@ -15,6 +15,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch
 from ._build import constant, create, create_op, graph_of, scope, shape_tensor
 from ._kinds import infer_same, require
 
@@ -127,6 +128,7 @@ IDENTITY = OpDef(
     identity=_always,
     value=lambda inputs, attrs: inputs[0].value,
     flops=lambda i, o, a: 0,
+    batch=_batch.same,
     doc="y = x",
 )
 
@@ -144,6 +146,7 @@ STOP_GRADIENT = OpDef(
     alias=0,
     identity=_always,
     flops=lambda i, o, a: 0,
+    batch=_batch.same,
     doc="y = x, a constant to derivatives",
 )
 
@@ -161,10 +164,6 @@ def _cast_kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
             return xp.asarray(x).astype(dtype.dtype)
         xp.copyto(out, x, casting="unsafe")
         return out
-
-
-def _cast_rule(op: Operation, g: Tensor) -> Tensor:
-    return cast(g, op.inputs[0].dtype)
 
 
 def _infer_cast(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -186,7 +185,7 @@ CAST = OpDef(
     infer=_infer_cast,
     kernel=_cast_kernel,
     inputs=("x",),
-    vjp=(_cast_rule,),
+    vjp=(lambda op, g: cast(g, op.inputs[0].dtype),),
     jvp=lambda op, t: (
         cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
     ),
@@ -194,6 +193,7 @@ CAST = OpDef(
     elementwise=True,
     shape_math=True,
     value=_cast_value,
+    batch=_batch.elementwise,
     doc="y = x as another dtype",
 )
 
@@ -243,6 +243,7 @@ SHAPE = OpDef(
     inputs=("x",),
     value=_shape_value,
     flops=lambda i, o, a: 0,
+    batch=_batch.row_shape,
     doc="the sizes of x as a vector",
 )
 
@@ -266,6 +267,7 @@ SIZE = OpDef(
     inputs=("x",),
     value=_size_value,
     flops=lambda i, o, a: 0,
+    batch=_batch.row_size,
     doc="the number of elements of x",
 )
 
@@ -287,6 +289,7 @@ RANK = OpDef(
     inputs=("x",),
     value=_rank_value,
     flops=lambda i, o, a: 0,
+    batch=_batch.row_rank_rule,
     doc="the number of axes of x",
 )
 
@@ -340,21 +343,18 @@ def _bind_sum_to(attrs: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> A
     return sum_leading
 
 
-def _sum_to_rule(op: Operation, g: Tensor) -> Tensor:
-    return broadcast_to(g, shape_tensor(op.inputs[0]))
-
-
 SUM_TO: OpDef = OpDef(
     "SumTo",
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
     inputs=("x", "shape"),
-    vjp=(_sum_to_rule, None),
+    vjp=(lambda op, g: broadcast_like(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
     bind=_bind_sum_to,
     identity=same_shape,
     flops=lambda ins, outs, attrs: int(np.prod([d or 0 for d in ins[0].dims or ()])),
+    batch=_batch.sum_to,
     doc="x summed over the axes along which the shape was broadcast",
 )
 
@@ -388,6 +388,7 @@ BROADCAST_TO: OpDef = OpDef(
     alias=0,
     identity=same_shape,
     flops=lambda i, o, a: 0,
+    batch=_batch.broadcast_to,
     doc="x repeated along new axes and axes of size 1",
 )
 
@@ -426,6 +427,7 @@ def _like(type: str, value: int, doc: str) -> OpDef:
         writes_out=True,
         shape_math=True,
         flops=lambda i, o, a: 0,
+        batch=_batch.leading,
         doc=doc,
     )
 
@@ -509,6 +511,7 @@ ADD_N = OpDef(
     flops=lambda ins, outs, attrs: (
         (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
     ),
+    batch=_batch.added,
     doc="the sum of tensors of one shape",
 )
 

@@ -18,6 +18,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, text
 from ..graphlib.tensor import Tensor
+from . import _batch, _batch_product
 from ._build import create, create_many, inexact, pair, scope
 from .array import expand_dims
 from .complexes import imag, real
@@ -181,6 +182,7 @@ MATRIX_SOLVE = OpDef(
     jvp=_solve_jvp,
     writes_out=True,
     flops=_cubic,
+    batch=_batch_product.solve,
     doc="x with A x = b",
 )
 
@@ -216,7 +218,7 @@ def _upper(xp: Any, a: Any, b: Any) -> Any:
     matrix its elimination changes nothing and the rest is back substitution.
     """
     n = a.shape[-1]
-    x = xp.array(xp.broadcast_to(b, (*_batch(a, b), *b.shape[-2:])))
+    x = xp.array(xp.broadcast_to(b, (*_batch_dims(a, b), *b.shape[-2:])))
     for start in range((n - 1) // _BLOCK * _BLOCK, -1, -_BLOCK):
         stop = min(start + _BLOCK, n)
         rows = x[..., start:stop, :]
@@ -227,7 +229,7 @@ def _upper(xp: Any, a: Any, b: Any) -> Any:
     return x
 
 
-def _batch(a: Any, b: Any) -> tuple[int, ...]:
+def _batch_dims(a: Any, b: Any) -> tuple[int, ...]:
     return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
 
 
@@ -268,6 +270,7 @@ MATRIX_TRIANGULAR_SOLVE = OpDef(
     jvp=_triangular_jvp,
     writes_out=True,
     flops=_cubic,
+    batch=_batch_product.solve,
     doc="x with A x = b, A triangular",
 )
 
@@ -347,6 +350,7 @@ CHOLESKY = OpDef(
     jvp=_cholesky_jvp,
     writes_out=True,
     flops=_cubic,
+    batch=_batch.leading,
     doc="lower triangular L with A = L L^H",
 )
 
@@ -415,6 +419,7 @@ MATRIX_INVERSE = OpDef(
     jvp=_inverse_jvp,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * _cubic(ins, outs, attrs),
+    batch=_batch.leading,
     doc="y = A^-1",
 )
 
@@ -471,6 +476,7 @@ MATRIX_DETERMINANT = OpDef(
     jvp=lambda op, t: TABLE["mul"](op.outputs[0], _trace_of_solved(op, t)),
     writes_out=True,
     flops=_cubic,
+    batch=_batch.leading,
     doc="y = det A",
 )
 
@@ -532,6 +538,7 @@ LOG_MATRIX_DETERMINANT = OpDef(
     jvp=_slogdet_jvp,
     writes_out=True,
     flops=_cubic,
+    batch=_batch.leading,
     doc="sign and log|det A|",
 )
 

@@ -15,6 +15,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, is_static, text
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch_product
 from ._build import common_dtype, create, pair, scope
 from ._kinds import require
 from .array import transpose
@@ -187,6 +188,7 @@ EINSUM = OpDef(
     jvp=_einsum_jvp,
     writes_out=True,
     flops=_einsum_flops,
+    batch=_batch_product.einsum,
     doc="products of a and b, summed over the labels that the result lacks",
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..graphlib.opdef import OpDef
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
+from . import _batch
 from ._build import create, inexact
 from .core import shape as shape_of
 from .decompositions import infer_square, stored
@@ -89,6 +90,7 @@ EXPM = OpDef(
     jvp=lambda op, t: _frechet(op.inputs[0], t),
     writes_out=True,
     flops=_flops,
+    batch=_batch.leading,
     doc="y = I + A + A^2/2 + A^3/6 + ...",
 )
 

@@ -13,6 +13,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch
 from ._build import create, inexact
 from .array import reshape
 from .reduction import (
@@ -95,6 +96,7 @@ TIE_SHARE = OpDef(
     inputs=("x", "y"),
     writes_out=True,
     flops=lambda ins, outs, attrs: 3 * input_flops(ins, outs, attrs),
+    batch=_batch.reduction,
     doc="1/n at the n elements of x that equal the extreme y, 0 elsewhere",
 )
 
@@ -123,6 +125,7 @@ def _extreme(type: str, ufunc: str, highest: bool) -> OpDef:
         shape_math=True,
         bind=_bind_extreme(getattr(np, ufunc)),
         flops=input_flops,
+        batch=_batch.reduction,
         doc=f"the {ufunc} of x over axes",
     )
 
@@ -184,6 +187,7 @@ def _logic(type: str, ufunc: str, doc: str) -> OpDef:
         writes_out=True,
         bind=bind_reduction(getattr(np, ufunc)),
         flops=input_flops,
+        batch=_batch.reduction,
         doc=doc,
     )
 
@@ -293,6 +297,7 @@ LOG_SUM_EXP_WEIGHTS = OpDef(
     jvp=_weights_jvp,
     writes_out=True,
     flops=lambda ins, outs, attrs: 5 * input_flops(ins, outs, attrs),
+    batch=_batch.reduction,
     doc="exp(x - y), y = logsumexp(x): a softmax; 0 where all x are -inf",
 )
 
@@ -312,6 +317,7 @@ LOG_SUM_EXP = OpDef(
     writes_out=True,
     workspace=_lse_workspace,
     flops=lambda ins, outs, attrs: 6 * input_flops(ins, outs, attrs),
+    batch=_batch.reduction,
     doc="log sum exp(x) over axes",
 )
 
@@ -383,6 +389,7 @@ def _arg(type: str, find: str, doc: str) -> OpDef:
         inputs=("x",),
         writes_out=True,
         flops=input_flops,
+        batch=_batch.along_axis,
         doc=doc,
     )
 
@@ -493,6 +500,7 @@ COUNT_NONZERO = OpDef(
     inputs=("x",),
     writes_out=True,
     flops=input_flops,
+    batch=_batch.reduction,
     doc="how many elements of x are not zero, over axes",
 )
 

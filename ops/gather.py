@@ -19,6 +19,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch_index
 from ._build import (
     create,
     shape_tensor,
@@ -194,6 +195,7 @@ GATHER: OpDef = OpDef(
     writes_out=True,
     shape_math=True,
     flops=no_flops,
+    batch=_batch_index.gather,
     doc="the slices of params along an axis that indices name",
 )
 
@@ -233,6 +235,7 @@ GATHER_GRAD: OpDef = OpDef(
     ),
     jvp=lambda op, t, *_: create(GATHER_GRAD, (t, *op.inputs[1:]), dict(op.attrs)),
     writes_out=True,
+    batch=_batch_index.gather_grad,
     doc="zeros with slices of g added where indices name: the transpose of GatherV2",
 )
 
@@ -321,6 +324,7 @@ SCATTER_ROWS: OpDef = OpDef(
     transient=lambda ins, outs, attrs: added_bytes(
         ins[1].dims[0], count(ins[0].dims[1:])
     ),
+    batch=_batch_index.scatter_rows,
     doc="zeros with values[i] added to row indices[i]",
 )
 

@@ -13,6 +13,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, is_static, text
 from ..graphlib.tensor import Tensor
+from . import _batch_product
 from ._build import create, pair, scope
 from ._kinds import require
 from .array import expand_dims, reshape, squeeze
@@ -258,6 +259,7 @@ MATMUL = OpDef(
     bind=_bind_matmul,
     blas=(0, 1),
     flops=_matmul_flops,
+    batch=_batch_product.matmul,
     doc="y = a @ b, for the last two axes",
 )
 

@@ -14,6 +14,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch
 from ._build import create, pair, scope, shape_vector
 from ._kinds import require, unbroadcast
 from .array import reshape
@@ -98,6 +99,7 @@ MATRIX_DIAG_PART: OpDef = OpDef(
     jvp=lambda op, t: create(MATRIX_DIAG_PART, (t,), dict(op.attrs)),
     alias=0,
     flops=_no_flops,
+    batch=_batch.leading,
     doc="y[..., i] = x[..., i, i + k]",
 )
 
@@ -171,6 +173,7 @@ MATRIX_SET_DIAG: OpDef = OpDef(
     ),
     jvp=_set_diag_jvp,
     writes_out=True,
+    batch=_batch.leading,
     doc="x with a diagonal replaced",
 )
 
@@ -234,6 +237,7 @@ MATRIX_DIAG: OpDef = OpDef(
     vjp=(lambda op, g: matrix_diag_part(g, k=op.attrs["k"]),),
     jvp=lambda op, t: create(MATRIX_DIAG, (t,), dict(op.attrs)),
     writes_out=True,
+    batch=_batch.leading,
     doc="y[..., i, i + k] = d[..., i], 0 elsewhere",
 )
 
@@ -352,6 +356,7 @@ BAND_PART: OpDef = OpDef(
     vjp=(lambda op, g: create(BAND_PART, (g,), dict(op.attrs)),),
     jvp=lambda op, t: create(BAND_PART, (t,), dict(op.attrs)),
     writes_out=True,
+    batch=_batch.leading,
     doc="y[..., i, j] = x[..., i, j] where low <= j - i <= high, else 0",
 )
 
@@ -419,6 +424,7 @@ MATRIX_TRANSPOSE: OpDef = OpDef(
     jvp=lambda op, t: create(MATRIX_TRANSPOSE, (t,)),
     alias=0,
     flops=_no_flops,
+    batch=_batch.leading,
     doc="y[..., i, j] = x[..., j, i]",
 )
 
@@ -542,6 +548,7 @@ CROSS: OpDef = OpDef(
     ),
     jvp=_cross_jvp,
     writes_out=True,
+    batch=_batch.elementwise,
     doc="y = a x b, for the last axis",
 )
 

@@ -15,6 +15,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor
+from . import _batch_window
 from ._build import create, create_many, inexact, scope
 from ._kinds import require
 from ._pool import AVG_POOL
@@ -412,6 +413,7 @@ NORM = OpDef(
     vjp=_norm_rule,
     writes_out=True,
     flops=_norm_flops,
+    batch=_batch_window.batch_norm((0,)),
     doc="scale (x - mean) / sqrt(variance + epsilon) + offset, per channel",
 )
 
@@ -423,6 +425,7 @@ NORM_GRAD = OpDef(
     vjp=_norm_grad_rule,
     writes_out=True,
     flops=_norm_flops,
+    batch=_batch_window.batch_norm((0, 1)),
     doc="the gradients of FusedBatchNorm's y to x, scale and offset",
 )
 

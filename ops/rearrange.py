@@ -14,6 +14,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch
 from ._build import constant, create, scope, shape_tensor
 from ._static import (
     integers,
@@ -95,6 +96,7 @@ TILE: OpDef = OpDef(
     writes_out=True,
     shape_math=True,
     flops=no_flops,
+    batch=_batch.with_size(1, 1),
     doc="x repeated multiples[k] times along axis k",
 )
 TILE_SUM: OpDef = OpDef(
@@ -105,6 +107,7 @@ TILE_SUM: OpDef = OpDef(
     vjp=(lambda op, gg: create(TILE, (gg, op.inputs[1])), None, None),
     jvp=lambda op, t, *_: create(TILE_SUM, (t, *op.inputs[1:])),
     writes_out=True,
+    batch=_batch.tile_sum,
     doc="the repetitions added up: the transpose of Tile",
 )
 
@@ -223,6 +226,7 @@ REVERSE: OpDef = OpDef(
     bind=_bind_reverse,
     shape_math=True,
     flops=no_flops,
+    batch=_batch.along_axis,
     doc="x with some axes in reverse",
 )
 
@@ -289,6 +293,7 @@ ROLL: OpDef = OpDef(
     jvp=lambda op, t, _: create(ROLL, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
+    batch=_batch.along_axis_of_first,
     doc="x shifted along axes, what leaves at one end comes in at the other",
 )
 

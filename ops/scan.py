@@ -13,6 +13,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import merge, normalize_axis
 from ..graphlib.tensor import Tensor, as_tensor
+from . import _batch
 from ._build import create
 from ._kinds import require
 from .array import reshape
@@ -77,6 +78,7 @@ CUMSUM = OpDef(
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
     flops=input_flops,
+    batch=_batch.scan,
     doc="y[i] = x[0] + ... + x[i]",
 )
 
@@ -134,6 +136,7 @@ DELAY = OpDef(
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
     flops=lambda i, o, a: 0,
+    batch=_batch.scan,
     doc="y[i] = x[i-1], y[0] = 0",
 )
 
@@ -179,6 +182,7 @@ LINEAR_RECURRENCE = OpDef(
     jvp=_recurrence_jvp,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * input_flops(ins, outs, attrs),
+    batch=_batch.scan,
     doc="s[i] = a[i] s[i-1] + b[i], s[0] = b[0]",
 )
 
@@ -232,6 +236,7 @@ CUMPROD = OpDef(
     jvp=_cumprod_jvp,
     writes_out=True,
     flops=input_flops,
+    batch=_batch.scan,
     doc="y[i] = x[0] * ... * x[i]",
 )
 

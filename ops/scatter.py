@@ -13,6 +13,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch_index
 from ._build import (
     create,
     pair,
@@ -131,6 +132,7 @@ GATHER_ND: OpDef = OpDef(
     jvp=lambda op, t, _: create(GATHER_ND, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
+    batch=_batch_index.leading_batch(None),
     doc="params[indices[..., 0], ..., indices[..., k]]",
 )
 
@@ -239,6 +241,7 @@ SCATTER_ND: OpDef = OpDef(
         SCATTER_ND, (op.inputs[0], t, op.inputs[2]), dict(op.attrs)
     ),
     writes_out=True,
+    batch=_batch_index.leading_batch(2),
     doc="zeros with updates added (or put) at indices",
 )
 
@@ -299,6 +302,7 @@ GATHER_LAST: OpDef = OpDef(
     jvp=lambda op, t, _: create(GATHER_LAST, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
+    batch=_batch_index.leading_batch(None),
     doc="as GatherNd, but zeros for all but the last of repeated indices",
 )
 
@@ -357,6 +361,7 @@ TENSOR_SCATTER_UPDATE: OpDef = OpDef(
     inplace=(0,),
     writes_out=True,
     flops=no_flops,
+    batch=_batch_index.tensor_scatter_update,
     doc="the tensor with updates put at indices",
 )
 

@@ -19,6 +19,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
+from . import _batch_index
 from ._build import constant, create, shape_tensor
 from ._static import integers
 from .views import no_flops
@@ -134,6 +135,11 @@ def _sliced_dims(dims: Dims, spec: Spec) -> Dims:
     return tuple(out)
 
 
+def sliced_dims(dims: Dims, spec: Spec, bounds: Sequence[Any]) -> Dims:
+    """The dims of ``x[spec]``, as far as the bounds are known."""
+    return _sliced_dims(dims, _with_values(spec, bounds))
+
+
 def _infer_strided(inputs: Sequence[Any], attrs: Any) -> Any:
     x, spec = inputs[0], attrs["spec"]
     if len(inputs) > 1:
@@ -204,6 +210,7 @@ STRIDED_SLICE: OpDef = OpDef(
     shape_math=True,
     value=_strided_value,
     flops=no_flops,
+    batch=_batch_index.strided,
     doc="x[key] for a key of ints, slices, None and Ellipsis",
 )
 
@@ -258,6 +265,7 @@ STRIDED_SLICE_GRAD: OpDef = OpDef(
     writes_out=True,
     bind=_bind_strided_grad,
     flops=no_flops,
+    batch=_batch_index.strided_grad,
     doc="zeros with g at [key]: the transpose of StridedSlice",
 )
 
@@ -353,6 +361,7 @@ SLICE: OpDef = OpDef(
     shape_math=True,
     value=_slice_value,
     flops=no_flops,
+    batch=_batch_index.sliced,
     doc="x[begin : begin + size]",
 )
 
@@ -390,6 +399,7 @@ SLICE_GRAD: OpDef = OpDef(
     writes_out=True,
     bind=_bind_slice_grad,
     flops=no_flops,
+    batch=_batch_index.slice_grad,
     doc="zeros with g at [begin : begin + size]: the transpose of Slice",
 )
 

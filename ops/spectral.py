@@ -13,6 +13,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor
+from . import _batch
 from ._build import create, create_many, inexact, pair, scope
 from .array import expand_dims
 from .complexes import imag
@@ -158,6 +159,7 @@ QR = OpDef(
     vjp=_qr_vjp,
     writes_out=True,
     flops=_flops,
+    batch=_batch.leading,
     doc="A = Q R, Q with orthonormal columns, R upper triangular",
 )
 
@@ -291,6 +293,7 @@ SVD = OpDef(
     vjp=_svd_vjp,
     writes_out=True,
     flops=_flops,
+    batch=_batch.leading,
     doc="A = U diag(s) V^H",
 )
 
@@ -382,6 +385,7 @@ SELF_ADJOINT_EIG = OpDef(
     vjp=_eig_vjp,
     writes_out=True,
     flops=_flops,
+    batch=_batch.leading,
     doc="A = V diag(e) V^H",
 )
 
@@ -456,6 +460,7 @@ PINV = OpDef(
     vjp=(_pinv_vjp,),
     writes_out=True,
     flops=_flops,
+    batch=_batch.leading,
     doc="the Moore-Penrose inverse of A",
 )
 
