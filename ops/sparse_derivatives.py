@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.batching import vectorize
 from ..graphlib.dtypes import DType, promote
 from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.forward import jvp
 from ..graphlib.gradients import _tensors, as_dense, gradients
 from ..graphlib.tensor import Tensor
 from ._build import constant, scope
+from ._jacobian import seed_of
 from ._known import dims_of, size_of
 from ._pattern import Pattern
-from .array import concat, reshape, stack
+from .array import concat, reshape
 from .coloring import (
     TwoWay,
     as_pattern,
@@ -302,30 +304,32 @@ def compressed_pass(
     Returns:
         (colours, size of ys) or (colours, size of xs).
 
-    This is the only place that builds passes.
+    All colours go in one batched pass.
     """
     sources, results = (xs, ys) if forward else (ys, xs)
+    count = _count(colors)
     ends = np.cumsum([size_of(t) for t in sources])
-    rows = []
-    for c in range(_count(colors)):
-        flat = np.split(colors == c, ends[:-1])
-        seeds = [
-            constant(s.reshape(dims_of(t)).astype(t.dtype.dtype))
-            for s, t in zip(flat, sources)
-        ]
-        derived = _push(ys, xs, seeds) if forward else _pull(ys, xs, seeds)
-        rows.append(
-            concat(
-                [
-                    zeros([size_of(t)], dtype)
-                    if d is None
-                    else cast(reshape(d, [size_of(t)]), dtype)
-                    for d, t in zip(derived, results)
-                ],
-                0,
-            )
-        )
-    return stack(rows)
+    marks = np.split(colors == np.arange(count)[:, None], ends[:-1], axis=1)
+    seeds = [
+        constant(m.reshape(count, *dims_of(t)).astype(t.dtype.dtype))
+        for m, t in zip(marks, sources)
+    ]
+    if count == 1:  # no batch
+        one = [reshape(s, dims_of(t)) for s, t in zip(seeds, sources)]
+    else:
+        one = [seed_of(t) for t in sources]
+    derived = _push(ys, xs, one) if forward else _pull(ys, xs, one)
+    found = [d for d in derived if d is not None]
+    if count > 1:
+        found = vectorize(found, dict(zip(one, seeds)), "colors")
+    rows = iter(found)
+    flat = [
+        zeros([count, size_of(t)], dtype)
+        if d is None
+        else cast(reshape(next(rows), [count, size_of(t)]), dtype)
+        for d, t in zip(derived, results)
+    ]
+    return flat[0] if len(flat) == 1 else concat(flat, 1)
 
 
 def _push(

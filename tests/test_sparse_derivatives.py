@@ -285,12 +285,29 @@ def test_auto_takes_the_direction_with_fewer_passes():
     assert sparse_jacobian(many, x).colors == 1
 
 
-def test_only_as_many_passes_as_colors_are_built(graph):
-    x = dg.placeholder(F64, [40])
-    y = dg.tanh(x[1:] * x[:-1])
-    sparse_jacobian(y, x)
-    tangents = [op for op in graph.get_operations() if op.forward_op is y.op]
-    assert len([op for op in tangents if op.type == "Mul"]) <= 2 * 2
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_one_pass_carries_all_colors(graph, mode):
+    """The graph grows by as much for many colours as for two, the seeds by colour."""
+    added, seeds = [], []
+    for width in (1, 9):
+        x = dg.placeholder(F64, [40])
+        y = dg.matmul(banded(40, width, 0).astype(float), dg.sin(x)[:, None])
+        before = len(graph.get_operations())
+        j = sparse_jacobian(y, x, mode)
+        new = graph.get_operations()[before:]
+        assert j.colors == width + 1
+        added.append(len(new))
+        seeds.append([op.outputs[0].dims for op in new if op.type == "Const"])
+    assert added[0] == added[1]
+    assert any(dims[:1] == (10,) for dims in seeds[1])
+
+
+def test_a_given_pattern_of_a_y_that_does_not_depend_on_x():
+    x = dg.placeholder(F64, [2])
+    y = dg.constant([1.0, 2.0], F64)
+    for mode in ("forward", "reverse"):
+        j = sparse_jacobian(y, x, mode, sparsity=np.eye(2))
+        assert run(j.values, {x: [1.0, 2.0]}).tolist() == [0.0, 0.0]
 
 
 def test_the_hessian_of_rosenbrock():
