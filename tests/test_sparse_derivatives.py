@@ -395,6 +395,14 @@ def test_float32_and_mixed_dtypes():
         np.testing.assert_allclose(run(j, {x: [1, 2, 3]}).toarray(), np.diag([2, 4, 6]))
 
 
+@pytest.mark.parametrize("mode", ["forward", "reverse", "both"])
+def test_an_integer_y_among_others_has_empty_rows(mode):
+    x = dg.placeholder(F64, [2])
+    j = sparse_jacobian([dg.cast(x, dg.int32), x[0] * x], x, mode)
+    got = run(j, {x: [2.0, 3.0]}).toarray()
+    np.testing.assert_allclose(got, [[0, 0], [0, 0], [4, 0], [3, 2]])
+
+
 def test_variables_and_scalars():
     v = dg.Variable(np.array([1.0, 2.0]))
     s = dg.placeholder(F64, [])
