@@ -178,9 +178,8 @@ def sparse_jacobian(
 
     Example:
         >>> import dagrad as tf
-        >>> from dagrad.ops.sparse_derivatives import sparse_jacobian
         >>> x = tf.placeholder(tf.float64, [5])
-        >>> j = sparse_jacobian(x[1:] * x[:-1], x)
+        >>> j = tf.sparse_jacobian(x[1:] * x[:-1], x)
         >>> j.shape, j.nnz, j.colors
         ((4, 5), 8, 2)
         >>> with tf.Session() as session:
@@ -254,12 +253,11 @@ def sparse_hessian(
 
     Example:
         >>> import dagrad as tf
-        >>> from dagrad.ops.sparse_derivatives import sparse_hessian
         >>> x = tf.placeholder(tf.float64, [100])
         >>> rosenbrock = tf.reduce_sum(
         ...     100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2
         ... )
-        >>> h = sparse_hessian(rosenbrock, x)
+        >>> h = tf.sparse_hessian(rosenbrock, x)
         >>> h.shape, h.nnz, h.colors
         ((100, 100), 298, 3)
 

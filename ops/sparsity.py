@@ -50,9 +50,8 @@ def jacobian_sparsity(y: Any, x: Any) -> Any:
 
     Example:
         >>> import dagrad as tf
-        >>> from dagrad.ops.sparsity import jacobian_sparsity
         >>> x = tf.placeholder(tf.float64, [4])
-        >>> jacobian_sparsity(x[1:] * x[:-1], x).toarray().astype(int)
+        >>> tf.jacobian_sparsity(x[1:] * x[:-1], x).toarray().astype(int)
         array([[1, 1, 0, 0],
                [0, 1, 1, 0],
                [0, 0, 1, 1]])
@@ -83,10 +82,9 @@ def hessian_sparsity(y: Any, x: Any) -> Any:
 
     Example:
         >>> import dagrad as tf
-        >>> from dagrad.ops.sparsity import hessian_sparsity
         >>> x = tf.placeholder(tf.float64, [3])
         >>> y = tf.reduce_sum((x[1:] - x[:-1] ** 2) ** 2)
-        >>> hessian_sparsity(y, x).toarray().astype(int)
+        >>> tf.hessian_sparsity(y, x).toarray().astype(int)
         array([[1, 1, 0],
                [1, 1, 1],
                [0, 1, 1]])
