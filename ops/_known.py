@@ -173,7 +173,8 @@ class Known:
                 found[top] = value != 0
                 continue
             op = top.op
-            if not _keeps_zeros(op) or any(not is_static(u.dims) for u in op.outputs):
+            tensors = (*op.inputs, *op.outputs)
+            if not _keeps_zeros(op) or any(not is_static(u.dims) for u in tensors):
                 found.update(dict.fromkeys(op.outputs))
                 continue
             missing = [u for u in op.inputs if u not in found and u.dtype.is_inexact]

@@ -25,10 +25,13 @@ import numpy as np
 
 from ..graphlib.opdef import lookup
 from ..graphlib.operation import Operation
+from ..graphlib.shapes import is_static
+from ..graphlib.tensor import Tensor
+from ..graphlib.traversal import between
 from ._known import MOVING, Known, dims_of, moving_attrs, size_of
 from ._pattern import Pattern, stacked, unite
 
-__all__ = ["RULES", "Deps", "Rule", "output_patterns"]
+__all__ = ["RULES", "Deps", "Rule", "propagate"]
 
 #: The dependence of each input; None: it depends on nothing.
 Deps = Sequence[Pattern | None]
@@ -48,19 +51,53 @@ def output_patterns(op: Operation, deps: Deps, known: Known) -> list[Pattern | N
     rule = RULES.get(op.type)
     if rule is None:
         rule = elementwise if op.opdef.elementwise else whole
+    if any(not is_static(t.dims) for t in op.outputs) or any(
+        not is_static(t.dims) and (p is not None or rule is not elementwise)
+        for t, p in zip(op.inputs, deps)
+    ):
+        rule = whole
     return [
         p if t.dtype.is_inexact else None
         for t, p in zip(op.outputs, rule(op, deps, known))
     ]
 
 
+def propagate(
+    ys: Sequence[Tensor], given: dict[Tensor, Pattern], known: Known
+) -> list[Pattern | None]:
+    """The patterns of ``ys`` from those of some tensors, which are held."""
+    found = dict(given)
+    path = between(ys, given, set())
+    last: dict[Tensor, Operation] = {}
+    for op in path:
+        for t in op.inputs:
+            last[t] = op
+    keep = {*given, *ys}
+    for op in path:
+        deps = [found.get(t) for t in op.inputs]
+        if any(p is not None for p in deps):
+            for t, p in zip(op.outputs, output_patterns(op, deps, known)):
+                if p is not None and t not in given:
+                    found[t] = p
+        for t in op.inputs:
+            # Patterns of dense parts are large: forget them after the last use.
+            if last[t] is op and t not in keep:
+                found.pop(t, None)
+    return [found.get(y) for y in ys]
+
+
 # -- the kinds of rules ----------------------------------------------------------------
 
 
 def whole(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
-    """Every output element depends on everything that any input depends on."""
+    """Every output element depends on everything that any input depends on.
+
+    A tensor whose size is not known has one row for all its elements.
+    """
     zero = [None if p is None else np.zeros(p.shape[0], np.int64) for p in deps]
-    outs = [np.zeros(size_of(t), np.int64) for t in op.outputs]
+    outs = [
+        np.zeros(size_of(t) if is_static(t.dims) else 1, np.int64) for t in op.outputs
+    ]
     return labelled(deps, zero, outs, 1)
 
 

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.gradients import _tensors, gradients
-from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
-from ..graphlib.traversal import between
 from . import _sparsity_matrices, _sparsity_windows
 from ._known import Known, size_of
 from ._pattern import Pattern, empty, identity, stacked, unite
-from ._sparsity_rules import RULES, output_patterns
+from ._sparsity_rules import RULES, propagate
 
 __all__ = ["hessian_sparsity", "jacobian_pattern", "jacobian_sparsity"]
 
@@ -42,7 +40,8 @@ def jacobian_sparsity(y: Any, x: Any) -> Any:
         void.
 
     Raises:
-        ShapeError: a shape on the way is not static.
+        ShapeError: the shape of an x or a y is not static (a tensor between them
+            whose shape is not is taken to depend on all that its inputs do).
         ImportError: SciPy is not there.
 
     Several xs are independent of each other, as in :func:`jvp`: an x that
@@ -77,7 +76,7 @@ def hessian_sparsity(y: Any, x: Any) -> Any:
         :func:`jacobian_sparsity`.
 
     Raises:
-        ShapeError: a shape on the way is not static.
+        ShapeError: the shape of an x is not static.
         ImportError: SciPy is not there.
 
     Example:
@@ -141,29 +140,13 @@ def hessian_pattern(grads: Sequence[Tensor | None], xs: Sequence[Tensor]) -> Pat
 def jacobian_pattern(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> Pattern:
     """The pattern of dy/dx, rows over all ys, columns over all xs."""
     n = sum(size_of(x) for x in xs)
+    sizes = [size_of(y) for y in ys]
     found: dict[Tensor, Pattern] = {}
     offset = 0
     for x in xs:
         own = identity(size_of(x), n, offset)
         found[x] = unite([found[x], own]) if x in found else own
         offset += size_of(x)
-    targets = set(xs)
-    path = between(ys, xs, set())
-    last: dict[Tensor, Operation] = {}
-    for op in path:
-        for t in op.inputs:
-            last[t] = op
-    keep = targets.union(ys)
-    known = Known(xs)
-    for op in path:
-        deps = [found.get(t) for t in op.inputs]
-        if any(p is not None for p in deps):
-            for t, p in zip(op.outputs, output_patterns(op, deps, known)):
-                if p is not None and t not in targets:
-                    found[t] = p
-        for t in op.inputs:
-            # Patterns of dense parts are large: forget them after the last use.
-            if last[t] is op and t not in keep:
-                found.pop(t, None)
-    rows = [found.get(y) or empty(size_of(y), n) for y in ys]
-    return stacked(rows) if rows else empty(0, n)
+    rows = propagate(ys, found, Known(xs))
+    filled = [empty(m, n) if p is None else p for m, p in zip(sizes, rows)]
+    return stacked(filled) if filled else empty(0, n)

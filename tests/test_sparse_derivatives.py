@@ -237,6 +237,17 @@ def test_a_shape_that_is_not_static_is_named():
         jacobian_sparsity(y, y.op.inputs[1])
 
 
+def test_between_them_a_size_may_be_unknown():
+    """What passes through it is taken to depend on everything."""
+    x = dg.placeholder(F64, [3])
+    kept = dg.boolean_mask(x[:2], dg.placeholder(dg.bool, [2]))
+    y = dg.concat([[dg.reduce_sum(kept)], x[2:] * dg.placeholder(F64)], 0)
+    y.set_shape([2])
+    assert not (np.array([[1, 1, 0], [0, 0, 1]]) > pattern(y, x)).any()
+    total = dg.stack([dg.reduce_sum(kept), x[2]])
+    np.testing.assert_array_equal(pattern(total, x), [[1, 1, 0], [0, 0, 1]])
+
+
 # -- values ----------------------------------------------------------------------------
 
 
