@@ -45,6 +45,11 @@ class Fetches:
             item, "_as_graph_element"
         ):
             return self._leaf(graph, item, index)
+        if hasattr(item, "_as_fetches"):
+            # A value in parts (a sparse matrix): what to run, and how to join it.
+            inner, join = item._as_fetches()
+            part = self._take(graph, inner, index)
+            return lambda r: join(part(r))
         if isinstance(item, (list, tuple)):
             parts = [self._take(graph, x, index) for x in item]
             if hasattr(item, "_fields"):
