@@ -325,7 +325,7 @@ def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> boo
 
     So they stay rows, and all reads of one variable end in one scatter-add.
     """
-    if op.type != "Identity":
+    if op.type != "Identity" or op.opdef.override is not None:
         return False
     y, x = op.outputs[0], op.inputs[0]
     parts = grads.get(y)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .errors import (
     CopyError,
     DagradError,
@@ -21,9 +19,11 @@ from .errors import (
     GraphError,
     MissingNameError,
 )
+from .known import known_value
 from .opdef import OpDef
 from .operation import Operation, explain
 from .operators import TABLE
+from .overrides import Override, OverrideScope
 from .source import Mark, caller, resolve
 from .tensor import Tensor, as_name
 
@@ -31,14 +31,12 @@ __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
 
 _VALID_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
 _VALID_INNER = re.compile(r"[A-Za-z0-9_.\\/>-]*\Z")
-# Shape arithmetic is worked out at build time on arrays of at most this size.
-_MAX_KNOWN = 64
 
 
 class _Context:
     """What the enclosing ``with`` blocks of one thread say of new operations."""
 
-    __slots__ = ("controls", "device", "forward_op", "mark", "scope")
+    __slots__ = ("controls", "device", "forward_op", "mark", "overrides", "scope")
 
     def __init__(self) -> None:
         self.scope = ""  # "" or "a/b/"
@@ -46,6 +44,7 @@ class _Context:
         self.device: str | Callable[[Operation], str] = ""
         self.forward_op: Operation | None = None
         self.mark: Mark = None
+        self.overrides: dict[str, Override] = {}
 
 
 class _Local(threading.local):
@@ -103,6 +102,9 @@ class Graph:
         inputs = tuple(inputs)
         context = self._local.context
         mark = context.mark or caller()
+        override = context.overrides.get(opdef.type)
+        if override is not None:
+            opdef = override.opdef
         for t in inputs:
             if t.op.graph is not self:
                 self._refuse_foreign(opdef, name, t, mark)
@@ -163,6 +165,8 @@ class Graph:
                     t._consumers.append(op)
             self._by_name[full] = op
             self._operations.append(op)
+        if override is not None:
+            override.scope.matched += 1
         if not isinstance(context.device, str):
             op.device = context.device(op) or ""
         return op
@@ -385,6 +389,22 @@ class Graph:
         with self.device(element.device):
             yield
 
+    def gradient_override_map(self, op_type_map: Any) -> OverrideScope:
+        """A context that gives new operations registered gradients instead of theirs.
+
+        Args:
+            op_type_map: op type -> name given to :class:`RegisterGradient` (or
+                another op type, whose gradient is used: ``{"Round": "Identity"}``).
+
+        The object that ``with`` gives counts in ``matched`` the operations that got
+        one; a scope that is left with none warns.  Inner scopes go before outer ones.
+
+        Raises:
+            MissingNameError: an op type or a gradient that there is not.
+            TypeError: no dict of strings.
+        """
+        return OverrideScope(self._local.context, op_type_map)
+
     @contextmanager
     def _for_gradient_of(
         self, forward_op: Operation | None, scope: str, mark: Mark
@@ -517,39 +537,6 @@ def check_name(name: str, scope: str) -> str:
             "allowed, and at the top the first is a letter, a digit or a dot"
         )
     return name
-
-
-def known_value(
-    opdef: OpDef, inputs: Sequence[Any], attrs: dict[str, Any], specs: Any
-) -> Any:
-    """What is known of output 0 before a run (see ``opdef.Spec.value``)."""
-    if opdef.value is not None:
-        value = opdef.value(inputs, attrs)
-        if value is not None:
-            return value
-    if not opdef.shape_math or specs[0][0].kind > 1:
-        return None
-    arrays = []
-    for t in inputs:
-        value = t.value
-        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
-            return None
-        arrays.append(value)
-    if not arrays:
-        return None
-    kernel = opdef.kernel
-    assert kernel is not None
-    try:
-        with np.errstate(all="ignore"):
-            if isinstance(kernel, str):
-                result = getattr(np, kernel)(*arrays)
-            else:
-                result = kernel(np, *arrays, **attrs)
-    except (ArithmeticError, ValueError):
-        # The run will compute it and report the error with the user's lines.
-        return None
-    result = np.asarray(result, dtype=specs[0][0].dtype)
-    return result if result.size <= _MAX_KNOWN else None
 
 
 # -- the default graph and session -------------------------------------------

@@ -85,7 +85,7 @@ class OpDef:
             ``out is input``).
         writes_out: whether the kernel honours ``out``.
         identity: ``f(inputs, outputs, attrs) -> bool``: whether, for these
-            shapes, output 0 equals input 0, so that a plan may drop the node.
+            shapes, each output i equals input i, so that a plan may drop the node.
         workspace: ``f(inputs, outputs, attrs) -> [(numpy dtype, dims), ...]``:
             scratch arrays that the kernel takes as ``work=(...)``; planned in
             the arena.  A kernel called without ``work`` allocates its own.
@@ -113,6 +113,10 @@ class OpDef:
             inputs, so that a plan may add each term when it arrives.
         shape_math: run at build time on small known integer inputs, so that
             sizes computed in the graph stay known.
+        singular: a partial derivative is infinite or NaN somewhere, also at
+            arguments where the value is finite or never used (log at 0).
+        override: the registered gradient that took the place of the op's own
+            rules (``Graph.gradient_override_map``), None for a declared op.
         value: ``f(inputs, attrs) -> ndarray | tuple | None``: what is known of
             output 0 at build time (see :class:`Spec`).
         flops: ``f(inputs, outputs, attrs) -> int``; None: one per output
@@ -143,6 +147,8 @@ class OpDef:
     commutative: bool = False
     chainable: bool = False
     shape_math: bool = False
+    singular: bool = False
+    override: str | None = None
     value: Callable[..., Any] | None = None
     flops: Callable[..., int] | None = None
     doc: str = ""
@@ -174,6 +180,8 @@ class OpDef:
         rules = self.vjp
         if callable(rules):
             results = list(rules(op, *cotangents))
+            if len(results) != len(needed):
+                return results  # the caller says what is wrong
             return [r if n else None for r, n in zip(results, needed)]
         return [
             rule(op, *cotangents) if n and rule is not None else None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-__all__ = ["Mark", "Source", "caller", "entry"]
+__all__ = ["Mark", "Source", "caller", "entry", "warn"]
 
 #: What is kept per operation: a code object and the offset of the instruction,
 #: or (after loading a file) the place as text; None where there is none.
@@ -84,3 +85,10 @@ def resolve(mark: Mark) -> Source | None:
             line = lineno
             break
     return Source(code.co_filename, line, code.co_name)
+
+
+def warn(message: str, category: type[Warning], mark: Mark = None) -> None:
+    """A warning that points at a line of the user's program (default: the caller)."""
+    where = resolve(mark or caller())
+    filename, lineno = (where.filename, where.lineno) if where else ("dagrad", 0)
+    warnings.warn_explicit(message, category, filename, lineno)

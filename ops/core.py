@@ -45,7 +45,7 @@ def copy_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
     return out
 
 
-def _always(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> bool:
+def always(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> bool:
     return True
 
 
@@ -97,7 +97,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
-    identity=_always,
+    identity=always,
     effect="default",
     doc="the input, unless the run feeds another value",
 )
@@ -124,7 +124,7 @@ IDENTITY = OpDef(
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
-    identity=_always,
+    identity=always,
     value=lambda inputs, attrs: inputs[0].value,
     flops=lambda i, o, a: 0,
     doc="y = x",
@@ -142,7 +142,7 @@ STOP_GRADIENT = OpDef(
     kernel=view_kernel,
     inputs=("x",),
     alias=0,
-    identity=_always,
+    identity=always,
     flops=lambda i, o, a: 0,
     doc="y = x, a constant to derivatives",
 )

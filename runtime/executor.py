@@ -23,7 +23,7 @@ from ..graphlib.errors import (
     ResourceExhaustedError,
 )
 from ..graphlib.operation import Operation
-from ..graphlib.shapes import compatible, text
+from ..graphlib.shapes import compatible, is_static, text
 from .arenas import Arena
 from .plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
@@ -239,12 +239,9 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
-        if opdef.bind is not None:
-            bound = opdef.bind(
-                step.attrs,
-                [slots[s] for s in step.inputs],
-                [slots[s] for s in step.outputs],
-            )
+        ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
+        if opdef.bind is not None and all(is_static(s.dims) for s in (*ins, *outs)):
+            bound = opdef.bind(step.attrs, ins, outs)
             if bound is not None:
                 for s in step.outputs:
                     self._argument(s, args)

@@ -39,7 +39,6 @@ from .composites import (
     arg_min,
     broadcast_static_shape,
     get_static_value,
-    identity_n,
     initialize_all_tables,
     is_tensor,
     saturate_cast,
@@ -145,6 +144,7 @@ from .ops.creation import (
     to_int64,
     zeros,
 )
+from .ops.custom import identity_n
 from .ops.decompositions import (
     cholesky,
     cholesky_solve,
