@@ -188,11 +188,9 @@ def _gradients(
                 if g is None and policy is UnconnectedGradients.ZERO:
                     g = TABLE["zeros_like"](x)
                 elif g is None and policy is UnconnectedGradients.RAISE:
-                    raise GradientError(
-                        f"no differentiable path leads from {x.op.describe()} "
-                        f"({x.op.defined_at()}) to "
-                        + ", ".join(y.op.describe() for y in y_list)
-                    )
+                    from .explain import explained
+
+                    raise GradientError(str(explained(y_list, x, stops)))
                 results.append(g)
         finally:
             context.forward_op, context.mark = saved

@@ -399,14 +399,14 @@ def py_func(
     >>> import dagrad as tf
     >>> from dagrad.ops.pyfunc import py_func
     >>> import numpy as np
-    >>> x = tf.constant([0.0, 1.0])
+    >>> x = tf.constant([1.0, 2.0])
     >>> y = py_func(
-    ...     np.sinh, [x], tf.float32, shape=[2],
-    ...     vjp=lambda xs, ys, gs: [gs[0] * np.cosh(xs[0])],
+    ...     np.square, [x], tf.float32, shape=[2],
+    ...     vjp=lambda xs, ys, gs: [gs[0] * 2 * xs[0]],
     ... )
     >>> with tf.Session() as session:
     ...     print(session.run(tf.gradients(y, x)))
-    [array([1.       , 1.5430806], dtype=float32)]
+    [array([2., 4.], dtype=float32)]
     """
     if not callable(func):
         raise TypeError(f"py_func: func must be a function, not {func!r}")
