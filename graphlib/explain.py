@@ -318,7 +318,7 @@ class _Sweep:
         return paths, min(count, _MANY)
 
     def _path(self, ways: _Ways, t: Tensor, rank: int) -> Path:
-        steps = []
+        steps: list[Step] = []
         while True:
             _, op, entry, before = ways.best[t][rank]
             if op is None or entry is None:

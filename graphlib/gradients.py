@@ -16,6 +16,7 @@ from typing import Any
 from .dtypes import int64
 from .errors import DTypeError, GradientError, ShapeError
 from .graph import Graph
+from .masks import SELECTS, Masks
 from .operation import Operation
 from .operators import TABLE
 from .shapes import TensorShape, compatible, text
@@ -260,6 +261,7 @@ def _walk(
     path = between(ys, xs, stops)
     on_path = set(path)
     targets = set(xs)
+    masks = Masks()
     context = graph._local.context
     while path:
         op = path.pop()
@@ -267,6 +269,8 @@ def _walk(
         context.scope = scope
         if _pass_rows(op, grads, targets):
             continue
+        masked = masks.live or op.type in SELECTS
+        state = masks.enter(op, grads, _total, targets) if masked else None
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):
             continue
@@ -286,7 +290,6 @@ def _walk(
         context.scope = f"{scope}{op.name}_grad/"
         context.forward_op = op
         results = opdef.pull_back(op, cotangents, needed)
-        context.forward_op = None
         if len(results) != len(op.inputs):
             raise GradientError(
                 op.explain(
@@ -295,7 +298,7 @@ def _walk(
                 ),
                 op,
             )
-        for t, g in zip(op.inputs, results):
+        for index, (t, g) in enumerate(zip(op.inputs, results)):
             if g is None:
                 continue
             if type(g) is IndexedSlices:
@@ -311,11 +314,18 @@ def _walk(
                     ),
                     op,
                 )
+            if masked:
+                g = masks.arrive(op, index, g, state, grads, cotangents)
             have = grads.get(t)
             if have is None:
                 grads[t] = [g]
             else:
                 have.append(g)
+        context.forward_op = None
+        if masked:
+            masks.leave(op)
+    for x in xs:
+        masks.finish(x, grads, _total)
 
 
 def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> bool:

@@ -36,7 +36,15 @@ _VALID_INNER = re.compile(r"[A-Za-z0-9_.\\/>-]*\Z")
 class _Context:
     """What the enclosing ``with`` blocks of one thread say of new operations."""
 
-    __slots__ = ("controls", "device", "forward_op", "mark", "overrides", "scope")
+    __slots__ = (
+        "controls",
+        "device",
+        "forward_op",
+        "mark",
+        "masked",
+        "overrides",
+        "scope",
+    )
 
     def __init__(self) -> None:
         self.scope = ""  # "" or "a/b/"
@@ -44,6 +52,9 @@ class _Context:
         self.device: str | Callable[[Operation], str] = ""
         self.forward_op: Operation | None = None
         self.mark: Mark = None
+        #: The operation that is differentiated and what zeros its cotangents where
+        #: a ``where`` excludes them (see graphlib.masks).
+        self.masked: Any = None
         self.overrides: dict[str, Override] = {}
 
 

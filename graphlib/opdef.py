@@ -113,8 +113,8 @@ class OpDef:
             inputs, so that a plan may add each term when it arrives.
         shape_math: run at build time on small known integer inputs, so that
             sizes computed in the graph stay known.
-        singular: a partial derivative is infinite or NaN somewhere, also at
-            arguments where the value is finite or never used (log at 0).
+        singular: inputs at some of whose values a partial derivative is infinite or
+            NaN (log at 0), or ``f(attrs) -> inputs``.
         override: the registered gradient that took the place of the op's own
             rules (``Graph.gradient_override_map``), None for a declared op.
         value: ``f(inputs, attrs) -> ndarray | tuple | None``: what is known of
@@ -147,7 +147,7 @@ class OpDef:
     commutative: bool = False
     chainable: bool = False
     shape_math: bool = False
-    singular: bool = False
+    singular: tuple[int, ...] | Callable[..., tuple[int, ...]] = ()
     override: str | None = None
     value: Callable[..., Any] | None = None
     flops: Callable[..., int] | None = None

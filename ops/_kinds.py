@@ -225,6 +225,9 @@ def unbroadcast(op: Operation, index: int, g: Tensor) -> Tensor:
         return g
     if not _may_be_broadcast(op, index):
         return g
+    masked = op.graph._local.context.masked
+    if masked is not None and masked[0] is op:
+        g = masked[1](g)  # a sum would mix what a where excludes with the rest
     return TABLE["sum_to"](g, x)  # type: ignore[no-any-return]
 
 

@@ -99,6 +99,7 @@ def pointwise(
     commutative: bool = False,
     shape_math: bool = False,
     infer: Any = None,
+    singular: Any = (),
     doc: str = "",
 ) -> OpDef:
     """Like ``_kinds.elementwise``, saying which inputs may be overwritten."""
@@ -123,6 +124,7 @@ def pointwise(
         elementwise=True,
         commutative=commutative,
         shape_math=shape_math,
+        singular=singular,
         flops=count,
         doc=doc,
     )

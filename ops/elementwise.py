@@ -230,6 +230,7 @@ REALDIV = elementwise(
         lambda op, g: unbroadcast(op, 1, _divide_by_y(op, g)),
     ),
     jvp=_divide_jvp,
+    singular=(1,),
     doc="z = x / y",
 )
 

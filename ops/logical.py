@@ -454,7 +454,9 @@ OPERATORS = {
     "invert": _invert_operator,
     "less": less,
     "less_equal": less_equal,
+    "not_equal": not_equal,
     "or": _logical(LOGICAL_OR, BITWISE_OR, "or"),
+    "where": where_v2,
     "xor": _logical(LOGICAL_XOR, BITWISE_XOR, "xor"),
 }
 

@@ -40,6 +40,7 @@ RECIPROCAL = elementwise(
     "reciprocal",
     kinds="fc",
     **fused(RECIPROCAL_GRAD, lambda op: negative(square(op.outputs[0]))),
+    singular=(0,),
     doc="y = 1 / x",
 )
 
@@ -74,6 +75,7 @@ SQRT = elementwise(
     "sqrt",
     kinds="fc",
     **fused(SQRT_GRAD, lambda op: realdiv(0.5, op.outputs[0])),
+    singular=(0,),
     doc="y = √x",
 )
 
@@ -117,6 +119,7 @@ RSQRT = elementwise(
         RSQRT_GRAD,
         lambda op: multiply(multiply(square(op.outputs[0]), op.outputs[0]), -0.5),
     ),
+    singular=(0,),
     doc="y = 1 / √x",
 )
 
@@ -179,6 +182,7 @@ POWER_SCALAR = pointwise(
     vjp=(_power_scalar_rule,),
     jvp=lambda op, t: multiply(t, _power_scalar_partial(op)),
     flops=10,
+    singular=lambda attrs: () if attrs["exponent"] in (0, 1, 2, 3, 4) else (0,),
     doc="y = x^a for a fixed number a",
 )
 
@@ -232,6 +236,7 @@ POW = elementwise(
         lambda op, g: unbroadcast(op, 1, _pow_by_y(op, g)),
     ),
     flops=20,
+    singular=(0,),
     doc="z = x^y",
 )
 

@@ -78,6 +78,7 @@ ERFINV = elementwise(
     (_inverse_bell,),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="y such that erf y = x",
 )
 NDTRI = elementwise(
@@ -87,6 +88,7 @@ NDTRI = elementwise(
     (_inverse_density,),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="the quantile of the standard normal distribution",
 )
 
@@ -114,6 +116,7 @@ LGAMMA = elementwise(
     (lambda op: digamma(op.inputs[0]),),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="y = ln |Γ(x)|",
 )
 DIGAMMA = elementwise(
@@ -123,6 +126,7 @@ DIGAMMA = elementwise(
     (lambda op: polygamma(1.0, op.inputs[0]),),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="y = Γ'(x) / Γ(x)",
 )
 

@@ -87,6 +87,7 @@ LOG = elementwise(
     vjp=(_divided_by_x,),
     jvp=lambda op, t: realdiv(t, op.inputs[0]),
     flops=10,
+    singular=(0,),
     doc="y = ln x",
 )
 
@@ -102,6 +103,7 @@ LOG1P = elementwise(
     1,
     (lambda op: reciprocal(add(op.inputs[0], 1.0)),),
     flops=10,
+    singular=(0,),
     doc="y = ln(1 + x)",
 )
 
@@ -178,6 +180,7 @@ def _zero_safe(type: str, kernel: Any, by_x: Any, by_y: Any, doc: str) -> Any:
         jvp=jvp,
         flops=12,
         workspace=scratch(0),
+        singular=(1,),
         doc=doc,
     )
 
@@ -237,6 +240,7 @@ TAN = elementwise(
     1,
     (lambda op: add(square(op.outputs[0]), 1.0),),
     flops=15,
+    singular=(0,),
     doc="y = tan x",
 )
 
@@ -253,6 +257,7 @@ ASIN = elementwise(
     1,
     (lambda op: rsqrt(_one_less_square(op)),),
     flops=15,
+    singular=(0,),
     doc="y = arcsin x",
 )
 ACOS = elementwise(
@@ -261,6 +266,7 @@ ACOS = elementwise(
     1,
     (lambda op: negative(rsqrt(_one_less_square(op))),),
     flops=15,
+    singular=(0,),
     doc="y = arccos x",
 )
 ATAN = elementwise(
@@ -317,6 +323,7 @@ ATAN2 = elementwise(
     kinds="f",
     inputs=("y", "x"),
     flops=20,
+    singular=(0, 1),
     doc="the angle of the point (x, y)",
 )
 
@@ -379,6 +386,7 @@ ACOSH = elementwise(
     1,
     (lambda op: reciprocal(sinh(op.outputs[0])),),
     flops=15,
+    singular=(0,),
     doc="y = arcosh x",
 )
 ATANH = elementwise(
@@ -387,6 +395,7 @@ ATANH = elementwise(
     1,
     (lambda op: reciprocal(_one_less_square(op)),),
     flops=15,
+    singular=(0,),
     doc="y = artanh x",
 )
 
