@@ -177,8 +177,8 @@ def _gradients(
     mark = graph._local.context.mark or caller()
     with graph.as_default(), graph.name_scope(name or "gradients") as scope:
         context = graph._local.context
-        saved = context.forward_op, context.mark
-        context.mark = mark
+        saved = context.forward_op, context.mark, context.masked
+        context.mark, context.masked = mark, None
         try:
             grads = _seed(y_list, grad_ys)
             _walk(graph, y_list, x_list, stops, grads, scope)
@@ -194,7 +194,7 @@ def _gradients(
                     raise GradientError(str(explained(y_list, x, stops)))
                 results.append(g)
         finally:
-            context.forward_op, context.mark = saved
+            context.forward_op, context.mark, context.masked = saved
     return results
 
 
@@ -270,7 +270,7 @@ def _walk(
         if _pass_rows(op, grads, targets):
             continue
         masked = masks.live or op.type in SELECTS
-        state = masks.enter(op, grads, _total, targets) if masked else None
+        state: Any = masks.enter(op, grads, _total, targets) if masked else None
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):
             continue

@@ -73,35 +73,71 @@ _REDUCING = frozenset(("EuclideanNorm", "LogSumExp", "Max", "Min", "Prod"))
 _GIVEN = frozenset(("CustomGradient", "PyFunc", "PyFuncStateless"))
 # Elementwise ops whose partial derivatives are fixed finite numbers.
 _PLAIN = frozenset(("Add", "AddN", "Cast", "Conj", "Neg", "Sub", *SELECTS))
-# How far back a condition is followed to see what it guards.
+# How far back a condition is followed to see what it guards, and how many are.
 _REACH = 200
+_FOLLOWED = 16
 
 
 class _Mask:
     """Where a cotangent can be other than zero; a bool tensor, built when needed.
 
     Attributes:
-        conditions: the conditions of the Selects that it comes from.
+        conditions: the conditions of the Selects that it comes from (None: many).
         single: whether it is a scalar, for all elements alike.
         parts: for an operation with several outputs, the mask of each.
+        branch: for one branch of a Select, (the mask around it, the Select, side).
     """
 
-    __slots__ = ("_build", "_tensor", "conditions", "parts", "single")
+    __slots__ = (
+        "_build",
+        "_needs",
+        "_tensor",
+        "branch",
+        "conditions",
+        "parts",
+        "single",
+    )
 
     def __init__(
-        self, build: Callable[[], Tensor], conditions: frozenset[Tensor], single: bool
+        self,
+        build: Callable[[], Tensor],
+        needs: Sequence[_Mask],
+        conditions: frozenset[Tensor] | None,
+        single: bool = False,
     ) -> None:
         self._build = build
+        self._needs = tuple(needs)
         self._tensor: Tensor | None = None
         self.conditions = conditions
         self.single = single
         self.parts: dict[int, _Mask] = {}
+        self.branch: tuple[_Mask | None, Operation, bool] | None = None
 
     def tensor(self) -> Tensor:
         """The mask: True where the cotangent counts."""
-        if self._tensor is None:
-            self._tensor = self._build()
+        stack = [self]
+        while stack:  # no recursion: wheres nest as deep as the graph
+            mask = stack[-1]
+            waiting = [m for m in mask._needs if m._tensor is None]
+            if mask._tensor is None and waiting:
+                stack += waiting
+                continue
+            if mask._tensor is None:
+                mask._tensor = mask._build()
+                mask._needs = ()
+            stack.pop()
+        assert self._tensor is not None
         return self._tensor
+
+
+def _union(*sets: frozenset[Tensor] | None) -> frozenset[Tensor] | None:
+    """The conditions of several masks; None where they get too many to follow."""
+    whole: set[Tensor] = set()
+    for s in sets:
+        if s is None:
+            return None
+        whole |= s
+    return frozenset(whole) if len(whole) <= _FOLLOWED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +147,12 @@ class _State:
     Attributes:
         mask: where it counts; None: everywhere.
         dirty: whether it may hold rubbish where it does not count.
-        lost: conditions whose mask was lost on the way from y.
+        lost: conditions whose mask was lost on the way from y (None: many).
     """
 
     mask: _Mask | None
     dirty: bool
-    lost: frozenset[Tensor]
+    lost: frozenset[Tensor] | None
 
 
 _NOTHING = _State(None, False, frozenset())
@@ -196,7 +232,7 @@ class Masks:
         old = self._states.get(t, _NOTHING)
         if old is _NOTHING and new is _NOTHING:
             return g
-        lost = old.lost | new.lost
+        lost = _union(old.lost, new.lost)
         if old.mask is new.mask:
             self._states[t] = _State(old.mask, old.dirty or new.dirty, lost)
             return g
@@ -214,12 +250,12 @@ class Masks:
         """The state of what ``op`` sends to one of its inputs."""
         mask, opdef = state.mask, op.opdef
         if opdef.override is None and op.type in SELECTS and index:
-            mask = _both(mask, _chosen(op, index == 1))
+            mask = _branch(mask, op, index == 1)
             if not _same_shape(op, index):
                 mask = _moved(mask, op, index, None)
             return _State(mask, state.dirty, state.lost)
         if mask is None:
-            return _State(None, False, state.lost) if state.lost else _NOTHING
+            return _NOTHING if state is _NOTHING else _State(None, False, state.lost)
         if _in_place(op):
             dirty = state.dirty or not _is_plain(op, index)
             if not _same_shape(op, index):
@@ -234,12 +270,14 @@ class Masks:
         if mask.single and opdef.override is None and op.type not in _GIVEN:
             # All of the cotangent counts or nothing, and a rule is linear in it.
             return _State(mask, True, state.lost)
-        return _State(None, False, state.lost | mask.conditions)
+        return _State(None, False, _union(state.lost, mask.conditions))
 
     # -- warning -------------------------------------------------------------------
 
     def _warn(self, op: Operation, state: _State) -> None:
         held = frozenset() if state.mask is None else state.mask.conditions
+        if held is None or state.lost is None:
+            return
         for condition in state.lost - held:
             where = op.source, condition.op.source
             if where in self._told or not _guards(condition, op):
@@ -264,14 +302,16 @@ def _together(states: Sequence[tuple[int, _State]]) -> _State:
     It has a mask where all of them do; which one belongs to which output, only
     ``_moved`` asks.
     """
-    lost = frozenset().union(*(s.lost for _, s in states))
+    if not any(s is not _NOTHING for _, s in states):
+        return _NOTHING
+    lost = _union(*(s.lost for _, s in states))
     parts = {k: s.mask for k, s in states if s.mask is not None}
-    conditions = frozenset().union(*(m.conditions for m in parts.values()))
+    conditions = _union(*(m.conditions for m in parts.values()))
     if not parts or len(parts) < len(states):
-        return _State(None, False, lost | conditions)
+        return _State(None, False, _union(lost, conditions))
     if len(parts) == 1:
         return _State(next(iter(parts.values())), False, lost)
-    whole = _Mask(_no_tensor, conditions, False)
+    whole = _Mask(_no_tensor, (), conditions)
     whole.parts = parts
     return _State(whole, False, lost)
 
@@ -338,8 +378,8 @@ def _guards(condition: Tensor, op: Operation) -> bool:
 # -- masks ----------------------------------------------------------------------------
 
 
-def _chosen(op: Operation, first: bool) -> _Mask:
-    """Where a Select takes its first (second) branch."""
+def _branch(around: _Mask | None, op: Operation, first: bool) -> _Mask:
+    """Where a Select takes its first (second) branch, inside the mask around it."""
     condition, out = op.inputs[0], op.outputs[0]
 
     def build() -> Tensor:
@@ -351,23 +391,32 @@ def _chosen(op: Operation, first: bool) -> _Mask:
             )
             made = op.graph.create_op(lookup("Select"), (condition, yes, no))
             chosen = made.outputs[0]
-        return chosen if first else TABLE["invert"](chosen)
+        if not first:
+            chosen = TABLE["invert"](chosen)
+        if around is None:
+            return chosen
+        return TABLE["and"](around.tensor(), chosen)  # type: ignore[no-any-return]
 
-    return _Mask(build, frozenset((condition,)), condition.dims == ())
-
-
-def _both(a: _Mask | None, b: _Mask) -> _Mask:
-    if a is None:
-        return b
-    conditions, single = a.conditions | b.conditions, a.single and b.single
-    return _Mask(lambda: TABLE["and"](a.tensor(), b.tensor()), conditions, single)
+    needs = () if around is None else (around,)
+    conditions = _union(frozenset((condition,)), *(m.conditions for m in needs))
+    single = condition.dims == () and all(m.single for m in needs)
+    mask = _Mask(build, needs, conditions, single)
+    mask.branch = around, op, first
+    return mask
 
 
 def _either(a: _Mask | None, b: _Mask | None) -> _Mask | None:
+    """Where one of two masks lets the cotangent count."""
     if a is None or b is None:
         return None
-    conditions, single = a.conditions | b.conditions, a.single and b.single
-    return _Mask(lambda: TABLE["or"](a.tensor(), b.tensor()), conditions, single)
+    if a.branch is not None and b.branch is not None:
+        (around, op, first), (other, twin, second) = a.branch, b.branch
+        if around is other and op is twin and first is not second:
+            return around  # both branches together
+    conditions, single = _union(a.conditions, b.conditions), a.single and b.single
+    return _Mask(
+        lambda: TABLE["or"](a.tensor(), b.tensor()), (a, b), conditions, single
+    )
 
 
 def _moved(
@@ -405,7 +454,8 @@ def _moved(
             reached = as_dense(pulled[index])
         return TABLE["not_equal"](reached, 0)  # type: ignore[no-any-return]
 
-    return _Mask(build, mask.conditions, False)
+    needs = [mask.parts[k] for k in outputs] if mask.parts else [mask]
+    return _Mask(build, needs, mask.conditions)
 
 
 def _select(mask: _Mask, g: Any) -> Any:

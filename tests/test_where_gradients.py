@@ -355,3 +355,34 @@ def test_common_programs_do_not_warn():
         variables = dg.trainable_variables()
         grads = dg.gradients(loss, variables)
         dg.gradients([dg.reduce_sum(g * g) for g in grads], variables)
+
+
+# -- deep graphs ----------------------------------------------------------------------
+
+
+def test_both_branches_together_need_no_mask(graph):
+    x = dg.placeholder(dg.float32, [3])
+    h = dg.sqrt(x)
+    y = dg.where(x > 0.0, h, dg.sin(h))
+    made = added(graph, lambda: dg.gradients(y, x))
+    # Two by the where itself, one more for the branch whose slope is not fixed.
+    assert made.count("SelectV2") == 3
+
+
+def test_wheres_nested_as_deep_as_the_graph():
+    x = dg.constant([-1.0, 4.0], dg.float64)
+    y = x
+    for _ in range(3000):
+        y = dg.where(x > 0.0, dg.sqrt(y), zeros(x))
+    (g,) = dg.gradients(y, x)
+    got = run(g)
+    assert got[0] == 0.0
+    assert np.isfinite(got[1])
+
+
+def test_a_row_of_many_wheres():
+    x = dg.constant([-1.0, 1.0], dg.float64)
+    y = x
+    for _ in range(3000):
+        y = dg.where(y > 0.0, dg.log(y) + 1.0, y)
+    np.testing.assert_allclose(run(dg.gradients(y, x)[0]), [1.0, 1.0])
