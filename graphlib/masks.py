@@ -42,14 +42,12 @@ _MOVING = frozenset(
         "ExpandDims",
         "GatherNd",
         "GatherV2",
-        "Identity",
         "MatrixDiag",
         "MatrixDiagPart",
         "MatrixTranspose",
         "Mean",
         "Pack",
         "Pad",
-        "PlaceholderWithDefault",
         "Reshape",
         "ReverseV2",
         "Roll",
@@ -71,8 +69,12 @@ _MOVING = frozenset(
 _REDUCING = frozenset(("EuclideanNorm", "LogSumExp", "Max", "Min", "Prod"))
 # Rules that the program gives: they may be nonlinear in the cotangent.
 _GIVEN = frozenset(("CustomGradient", "PyFunc", "PyFuncStateless"))
-# Elementwise ops whose partial derivatives are fixed finite numbers.
-_PLAIN = frozenset(("Add", "AddN", "Cast", "Conj", "Neg", "Sub", *SELECTS))
+# Ops that keep elements in place, though they are not computed one by one.
+_PASSING = frozenset(("Identity", "Imag", "PlaceholderWithDefault", "Real"))
+# Ops in place whose partial derivatives are fixed finite numbers.
+_PLAIN = frozenset(
+    ("Add", "AddN", "Cast", "Complex", "Conj", "Neg", "Sub", *SELECTS, *_PASSING)
+)
 # How far back a condition is followed to see what it guards, and how many are.
 _REACH = 200
 _FOLLOWED = 16
@@ -326,7 +328,7 @@ def _no_tensor() -> Tensor:
 def _in_place(op: Operation) -> bool:
     """Whether the rule maps element i of the cotangent to element i."""
     opdef = op.opdef
-    return opdef.elementwise and opdef.override is None
+    return opdef.override is None and (opdef.elementwise or op.type in _PASSING)
 
 
 def _same_shape(op: Operation, index: int) -> bool:
