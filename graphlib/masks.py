@@ -272,30 +272,55 @@ class Masks:
         if mask.single and opdef.override is None and op.type not in _GIVEN:
             # All of the cotangent counts or nothing, and a rule is linear in it.
             return _State(mask, True, state.lost)
+        if mask.conditions and op not in self._told:
+            self._told.add(op)
+            self._look_behind(op, mask.conditions)
         return _State(None, False, _union(state.lost, mask.conditions))
 
     # -- warning -------------------------------------------------------------------
 
     def _warn(self, op: Operation, state: _State) -> None:
+        """Warn of a slope that a lost mask excluded."""
         held = frozenset() if state.mask is None else state.mask.conditions
         if held is None or state.lost is None:
             return
         for condition in state.lost - held:
-            where = op.source, condition.op.source
-            if where in self._told or not _guards(condition, op):
+            self._tell(op, condition)
+
+    def _look_behind(self, mixing: Operation, conditions: frozenset[Tensor]) -> None:
+        """Warn of values that may be NaN where ``conditions`` exclude them.
+
+        The rule of ``mixing``, where masks end, multiplies its other operands by
+        the zeros of the cotangent.
+        """
+        stack = [t.op for t in mixing.inputs]
+        seen: set[Operation] = set()
+        while stack and len(seen) < _REACH:
+            op = stack.pop()
+            if op in seen or not (_in_place(op) or op.type in _MOVING):
                 continue
-            self._told.add(where)
-            warn(
-                f"{op.describe()} (defined at {op.source}) can have an infinite slope "
-                "where the condition of a where() excludes it, and an operation "
-                "between them mixes elements, so that 0 * inf may make this gradient "
-                f"NaN.  The condition is {condition.op.describe()} (defined at "
-                f"{condition.op.source}).  Choose a safe argument first:\n"
-                "    x_safe = where(ok, x, 1.0)   # any value at which f is smooth\n"
-                "    y = where(ok, f(x_safe), other)",
-                GradientWarning,
-                op._mark,
-            )
+            seen.add(op)
+            stack.extend(t.op for t in op.inputs)
+            if op.opdef.singular:
+                for condition in conditions:
+                    self._tell(op, condition)
+
+    def _tell(self, op: Operation, condition: Tensor) -> None:
+        where = op.source, condition.op.source
+        if where in self._told or not _guards(condition, op):
+            return
+        self._told.add(where)
+        warn(
+            f"{op.describe()} (defined at {op.source}) can be infinite, or have an "
+            "infinite slope, where the condition of a where() excludes it, and an "
+            "operation between them mixes elements, so that 0 * inf may make this "
+            f"gradient NaN.  The condition is {condition.op.describe()} (defined at "
+            f"{condition.op.source}).  Choose a safe argument first:\n"
+            "    x_safe = where(ok, x, 1.0)   # any value at which f is smooth\n"
+            "    y = where(ok, f(x_safe), other)",
+            GradientWarning,
+            op._mark,
+        )
 
 
 def _together(states: Sequence[tuple[int, _State]]) -> _State:

@@ -323,15 +323,27 @@ def test_a_mask_that_is_lost_before_a_singular_op_warns():
     assert any("RealDiv" in str(w.message) for w in caught)
 
 
+def test_a_value_that_spoils_another_operand_warns():
+    # The gradient of w is (x / n)^T g, with 0 / 0 in the row that g excludes.
+    x = dg.placeholder(dg.float64, [2, 2])
+    w = dg.constant(np.ones((2, 2)))
+    n = norm(x)
+    y = dg.where_v2(n > 0.0, dg.matmul(x / n, w), 0.0)
+    with pytest.warns(GradientWarning, match="can be infinite"):
+        dg.gradients(y, w)
+
+
 def test_the_safe_form_does_not_warn():
     x = dg.placeholder(dg.float64, [2, 2])
     n = norm(x)
     ok = n > 0.0
     y = dg.where_v2(ok, mixed(x, dg.where(ok, n, dg.ones_like(n))), 0.0)
+    w = y.op.inputs[1].op.inputs[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (g,) = dg.gradients(y, x)
         (h,) = dg.gradients(g, x)
+        dg.gradients(y, w)
     assert np.isfinite(run([g, h], {x: ROWS})).all()
 
 
