@@ -129,10 +129,9 @@ def explain_gradient(
         GradientError: several xs.
 
     >>> import dagrad as tf
-    >>> from dagrad.graphlib.explain import explain_gradient
     >>> x = tf.placeholder(tf.float32, [3], name="x")
     >>> y = tf.reduce_sum(tf.cast(tf.floor(x) > 0.0, tf.float32))
-    >>> why = explain_gradient(y, x)
+    >>> why = tf.explain_gradient(y, x)
     >>> why.status, [(c.op.type, c.kind) for c in why.cuts]
     ('unconnected', [('Floor', 'constant'), ('Greater', 'comparison')])
 

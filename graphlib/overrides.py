@@ -45,8 +45,7 @@ class RegisterGradient:
     have cotangents of zeros.  ``Graph.gradient_override_map`` uses the name.
 
     >>> import dagrad as tf
-    >>> from dagrad.graphlib.overrides import RegisterGradient
-    >>> @RegisterGradient("DocClippedIdentity")
+    >>> @tf.RegisterGradient("DocClippedIdentity")
     ... def clipped(op, grad):
     ...     return tf.clip_by_value(grad, -1.0, 1.0)
     >>> x = tf.constant([0.4, 1.6])

@@ -256,8 +256,7 @@ def custom_gradient(
         GradientError: grad_fn gives another number of cotangents (when called).
 
     >>> import dagrad as tf
-    >>> from dagrad.ops.custom import custom_gradient
-    >>> @custom_gradient
+    >>> @tf.custom_gradient
     ... def log1pexp(x):
     ...     e = tf.exp(x)
     ...     return tf.log(1.0 + e), lambda dy: dy * (1.0 - 1.0 / (1.0 + e))
@@ -280,9 +279,8 @@ def grad_pass_through(f: Callable[..., Any]) -> Any:
     reads get none.
 
     >>> import dagrad as tf
-    >>> from dagrad.ops.custom import grad_pass_through
     >>> x = tf.constant([0.2, 1.7])
-    >>> y = grad_pass_through(tf.round)(x)
+    >>> y = tf.grad_pass_through(tf.round)(x)
     >>> with tf.Session() as session:
     ...     print(session.run([y, *tf.gradients(y, x)]))
     [array([0., 2.], dtype=float32), array([1., 1.], dtype=float32)]

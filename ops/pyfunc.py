@@ -397,10 +397,9 @@ def py_func(
         GradientError: a derivative needs the function that was not given.
 
     >>> import dagrad as tf
-    >>> from dagrad.ops.pyfunc import py_func
     >>> import numpy as np
     >>> x = tf.constant([1.0, 2.0])
-    >>> y = py_func(
+    >>> y = tf.py_func(
     ...     np.square, [x], tf.float32, shape=[2],
     ...     vjp=lambda xs, ys, gs: [gs[0] * 2 * xs[0]],
     ... )

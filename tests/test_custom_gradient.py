@@ -407,6 +407,15 @@ def test_an_override_is_saved_by_its_name(graph, tmp_path):
         dg.Graph.load(tmp_path / "g.json")
 
 
+def test_tf1s_places_of_the_names():
+    from dagrad.python.framework import ops
+
+    for name in ("NoGradient", "NotDifferentiable", "RegisterGradient"):
+        assert getattr(ops, name) is getattr(dg, name)
+    for name in ("custom_gradient", "grad_pass_through", "numpy_function", "py_func"):
+        assert name in dg.__all__
+
+
 # -- refusing -------------------------------------------------------------------------
 
 
