@@ -143,7 +143,8 @@ def explain_gradient(
     if len(xs) != 1:
         raise GradientError(f"explain_gradient takes one x, not {len(xs)}")
     stops = () if stop_gradients is None else _tensors(stop_gradients)
-    fed = () if feeds is None else _tensors(list(feeds))
+    graph = xs[0].op.graph
+    fed: list[Any] = [graph.as_graph_element(f, True, False) for f in feeds or ()]
     return explained(_tensors(y), xs[0], stops, fed, limit)
 
 
@@ -167,6 +168,7 @@ def explained(
     sweep = _Sweep(ys, x, set(stops), set(fed), max(limit, 1))
     open_paths, open_count = sweep.found(sweep.open)
     all_paths, total = sweep.found(sweep.any)
+    stopped = [y for y in ys if y not in sweep.followed]
     cuts = tuple(sweep.cuts)
     hints: list[str] = []
     if not x.dtype.is_inexact:
@@ -175,6 +177,8 @@ def explained(
             "derivatives.  Differentiate with respect to its cast to floating."
         )
         open_paths, open_count = [], 0
+    for y in stopped:
+        hints.append(f"{_named(y)} is in stop_gradients: it counts as a constant.")
     if any(y is x for y in ys):
         hints.append("y is x: the derivative is 1.")
     elif not total:
@@ -238,6 +242,7 @@ class _Sweep:
         limit: int,
     ) -> None:
         self.ys, self.x, self.limit = ys, x, limit
+        self.followed = [y for y in ys if y is x or y not in stops]
         #: All paths; those that carry a derivative; those where it is not zero.
         self.any, self.open, self.moving = (_Ways(x, limit) for _ in range(3))
         self.cuts: list[Cut] = []
@@ -286,7 +291,7 @@ class _Sweep:
 
     def _live(self, ops: Sequence[Operation]) -> set[Operation]:
         """Operations that a cotangent reaches from y and x reaches openly."""
-        arriving = {y for y in self.ys if y.dtype.is_inexact}
+        arriving = {y for y in self.followed if y.dtype.is_inexact}
         live = set()
         for op in reversed(ops):
             if not any(t in arriving for t in op.outputs):
@@ -306,14 +311,15 @@ class _Sweep:
 
     def found(self, ways: _Ways) -> tuple[list[Path], int]:
         """The shortest few of those paths to any y, and their number."""
+        ys = dict.fromkeys(self.ys if ways is self.any else self.followed)
         ends = [
             (way[0], y, rank)
-            for y in dict.fromkeys(self.ys)
+            for y in ys
             for rank, way in enumerate(ways.best.get(y, ()))
         ]
         ends.sort(key=lambda end: end[0])
         paths = [self._path(ways, y, rank) for _, y, rank in ends[: self.limit]]
-        count = sum(ways.count.get(y, 0) for y in dict.fromkeys(self.ys))
+        count = sum(ways.count.get(y, 0) for y in ys)
         return paths, min(count, _MANY)
 
     def _path(self, ways: _Ways, t: Tensor, rank: int) -> Path:

@@ -265,7 +265,9 @@ class Masks:
             return _State(mask, dirty, state.lost)
         if opdef.override is None and op.type in _MOVING:
             given = [k for k, c in enumerate(cotangents) if c is not None]
-            mask = _moved(mask, op, index, op.type, given)
+            # The weights of a mean could become 0 in a narrow dtype.
+            rule = "Sum" if op.type == "Mean" else op.type
+            mask = _moved(mask, op, index, rule, given)
             return _State(mask, False, state.lost)
         if opdef.override is None and op.type in _REDUCING:
             return _State(_moved(mask, op, index, "Sum"), True, state.lost)

@@ -144,6 +144,10 @@ def test_stop_gradients_and_feeds(x):
     y = h * 2.0
     why = agrees(explain_gradient(y, x, stop_gradients=[h]), y, x, stop_gradients=[h])
     assert kinds(why) == [("Mul", "stop_gradients")]
+    why = agrees(explain_gradient(y, x, [y]), y, x, stop_gradients=[y])
+    assert "Mul" in why.hints[0]
+    assert "stop_gradients" in why.hints[0]
+    assert explain_gradient(y, x, feeds=["Exp:0"]).status == "unconnected"
     why = explain_gradient(y, x, feeds={h: np.zeros(3)})
     assert [c.kind for c in why.cuts] == ["fed"]
     assert "Exp:0" in str(why)
