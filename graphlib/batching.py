@@ -18,6 +18,7 @@ from .operation import Operation
 from .operators import TABLE
 from .shapes import Dims, compatible, text
 from .source import caller
+from .stacks import home
 from .tensor import Tensor
 
 __all__ = ["RowOp", "Shared", "vectorize"]
@@ -84,7 +85,7 @@ def vectorize(
     """
     if not substitution:
         raise ShapeError("vectorize: there is no batched tensor")
-    graph = next(iter(substitution)).graph
+    graph = home(next(iter(substitution)).graph)
     for row, batched in substitution.items():
         _check(row, batched)
     counts = {b.dims[0] for b in substitution.values() if b.dims} - {None}

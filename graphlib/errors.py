@@ -53,6 +53,10 @@ class GradientError(DagradError, LookupError):
     """A derivative that does not exist or whose rule broke its contract."""
 
 
+class RegistrationError(GraphError, KeyError):
+    """A name that was to be registered is taken."""
+
+
 class CopyError(DagradError, TypeError):
     """Something was pickled or copied that lives in one graph or process."""
 
@@ -155,3 +159,11 @@ class AbortedError(OpError):
 
 class DataLossError(OpError):
     """Data on disk is corrupt (``tf.errors``)."""
+
+
+class DagradWarning(UserWarning):
+    """Root of the warnings that dagrad gives on purpose."""
+
+
+class GradientWarning(DagradWarning):
+    """A derivative that is likely not what the program means."""

@@ -26,6 +26,7 @@ from .graph import Graph
 from .opdef import lookup, registered
 from .operation import Operation
 from .operators import TABLE
+from .overrides import overridden
 from .shapes import compatible, text
 from .tensor import Tensor
 
@@ -60,7 +61,7 @@ def validate(graph: Graph) -> None:
             _broken(op, "is not what its name stands for")
         if op.name.lower() not in graph._names:
             _broken(op, "has a name that the graph could give again")
-        if known.get(op.type) is not op.opdef:
+        if op.opdef.override is None and known.get(op.type) is not op.opdef:
             _broken(op, "has an op definition that is not the declared one")
         for t in op.inputs:
             _check_older(op, t.op, ops, f"input {t.name}")
@@ -391,6 +392,10 @@ def _restore(
         raise GraphError(f"{name!r} is no name, or stands there twice")
     try:
         opdef = lookup(record["type"])
+        attrs = {k: reader.decode(v) for k, v in record.get("attrs", {}).items()}
+        override = attrs.pop("_gradient_op_type", None)
+        if override is not None:
+            opdef = overridden(opdef, override)
         inputs = [graph.get_tensor_by_name(t) for t in record.get("inputs", ())]
         controls = [graph.get_operation_by_name(c) for c in record.get("control", ())]
         forward = record.get("forward")
@@ -402,7 +407,6 @@ def _restore(
             context.forward_op = graph.get_operation_by_name(forward)
         source = record.get("source")
         context.mark = ("", 0, "") if source is None else sources[source]
-        attrs = {k: reader.decode(v) for k, v in record.get("attrs", {}).items()}
         # A name with a slash at its end is taken whole.
         op = graph.create_op(opdef, inputs, attrs, name + "/")
     except MissingNameError as error:

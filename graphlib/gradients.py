@@ -16,6 +16,7 @@ from typing import Any
 from .dtypes import int64
 from .errors import DTypeError, GradientError, ShapeError
 from .graph import Graph
+from .masks import SELECTS, Masks
 from .operation import Operation
 from .operators import TABLE
 from .shapes import TensorShape, compatible, text
@@ -178,8 +179,8 @@ def _gradients(
     mark = graph._local.context.mark or caller()
     with graph.as_default(), graph.name_scope(name or "gradients") as scope:
         context = graph._local.context
-        saved = context.forward_op, context.mark
-        context.mark = mark
+        saved = context.forward_op, context.mark, context.masked
+        context.mark, context.masked = mark, None
         try:
             grads = _seed(y_list, grad_ys)
             _walk(graph, y_list, x_list, stops, grads, scope)
@@ -190,14 +191,12 @@ def _gradients(
                 if g is None and policy is UnconnectedGradients.ZERO:
                     g = TABLE["zeros_like"](x)
                 elif g is None and policy is UnconnectedGradients.RAISE:
-                    raise GradientError(
-                        f"no differentiable path leads from {x.op.describe()} "
-                        f"({x.op.defined_at()}) to "
-                        + ", ".join(y.op.describe() for y in y_list)
-                    )
+                    from .explain import explained
+
+                    raise GradientError(str(explained(y_list, x, stops)))
                 results.append(g)
         finally:
-            context.forward_op, context.mark = saved
+            context.forward_op, context.mark, context.masked = saved
     return results
 
 
@@ -264,6 +263,7 @@ def _walk(
     path = between(ys, xs, stops)
     on_path = set(path)
     targets = set(xs)
+    masks = Masks()
     context = graph._local.context
     while path:
         op = path.pop()
@@ -271,6 +271,8 @@ def _walk(
         context.scope = scope
         if _pass_rows(op, grads, targets) or _pass_out(op, grads):
             continue
+        masked = masks.live or op.type in SELECTS
+        state: Any = masks.enter(op, grads, _total, targets) if masked else None
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):
             continue
@@ -290,7 +292,6 @@ def _walk(
         context.scope = f"{scope}{op.name}_grad/"
         context.forward_op = op
         results = opdef.pull_back(op, cotangents, needed)
-        context.forward_op = None
         if len(results) != len(op.inputs):
             raise GradientError(
                 op.explain(
@@ -299,7 +300,7 @@ def _walk(
                 ),
                 op,
             )
-        for t, g in zip(op.inputs, results):
+        for index, (t, g) in enumerate(zip(op.inputs, results)):
             if g is None:
                 continue
             if type(g) is IndexedSlices:
@@ -315,11 +316,18 @@ def _walk(
                     ),
                     op,
                 )
+            if masked:
+                g = masks.arrive(op, index, g, state, grads, cotangents)
             have = grads.get(t)
             if have is None:
                 grads[t] = [g]
             else:
                 have.append(g)
+        context.forward_op = None
+        if masked:
+            masks.leave(op)
+    for x in xs:
+        masks.finish(x, grads, _total)
 
 
 def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> bool:
@@ -327,7 +335,7 @@ def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> boo
 
     So they stay rows, and all reads of one variable end in one scatter-add.
     """
-    if op.type != "Identity":
+    if op.type != "Identity" or op.opdef.override is not None:
         return False
     y, x = op.outputs[0], op.inputs[0]
     parts = grads.get(y)
@@ -412,13 +420,14 @@ def pull_back(
         grads.setdefault(y, []).append(g)
     graph = home(ys[0].graph)
     context = graph._local.context
-    saved = context.scope, context.forward_op
+    saved = context.scope, context.forward_op, context.masked
+    context.masked = None
     try:
         _walk(graph, ys, xs, set(), grads, context.scope)
         context.scope = saved[0]
         return [_rows(grads, x) or _total(grads, x) for x in xs]
     finally:
-        context.scope, context.forward_op = saved
+        context.scope, context.forward_op, context.masked = saved
 
 
 def as_dense(value: Tensor | IndexedSlices) -> Tensor:

@@ -6,12 +6,12 @@ exist, so creation order is a topological order.  Nothing here is recursive.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .collecting import Collections
 from .errors import (
     CopyError,
     DagradError,
@@ -19,10 +19,12 @@ from .errors import (
     GraphError,
     MissingNameError,
 )
+from .known import known_value
 from .names import check_name
-from .opdef import OpDef, known_value
+from .opdef import OpDef
 from .operation import Operation, explain
 from .operators import TABLE
+from .overrides import Override, OverrideScope
 from .source import Mark, caller, resolve
 from .stacks import _stacks, home
 from .tensor import Tensor, as_name
@@ -33,7 +35,15 @@ __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
 class _Context:
     """What the enclosing ``with`` blocks of one thread say of new operations."""
 
-    __slots__ = ("controls", "device", "forward_op", "mark", "scope")
+    __slots__ = (
+        "controls",
+        "device",
+        "forward_op",
+        "mark",
+        "masked",
+        "overrides",
+        "scope",
+    )
 
     def __init__(self, scope: str) -> None:
         self.scope = scope  # "" or "a/b/"
@@ -41,6 +51,10 @@ class _Context:
         self.device: str | Callable[[Operation], str] = ""
         self.forward_op: Operation | None = None
         self.mark: Mark = None
+        #: The operation that is differentiated and what zeros its cotangents where
+        #: a ``where`` excludes them (see graphlib.masks).
+        self.masked: Any = None
+        self.overrides: dict[str, Override] = {}
 
 
 class _Local(threading.local):
@@ -48,7 +62,7 @@ class _Local(threading.local):
         self.context = _Context(scope)
 
 
-class Graph:
+class Graph(Collections):
     """A dataflow graph.
 
     >>> import dagrad as dg
@@ -71,7 +85,7 @@ class Graph:
         self._local = _Local(self.top_scope)
         self._lock = threading.RLock()
         self._finalized = False
-        self._collections: dict[Any, list[Any]] = {}
+        Collections.__init__(self)
         self._unfeedable: set[Tensor] = set()
         self._variables: dict[Operation, Any] = {}
         #: The graph-level random seed (None: each session draws its own).
@@ -108,6 +122,9 @@ class Graph:
         inputs = tuple(inputs)
         context = self._local.context
         mark = context.mark or caller()
+        override = context.overrides.get(opdef.type)
+        if override is not None:
+            opdef = override.opdef
         for t in inputs:
             if t.op.graph is not self:
                 inputs = self._adopt(opdef, name, inputs, mark)
@@ -169,6 +186,8 @@ class Graph:
                     t._consumers.append(op)
             self._by_name[full] = op
             self._operations.append(op)
+        if override is not None:
+            override.scope.matched += 1
         if not isinstance(context.device, str):
             op.device = context.device(op) or ""
         return op
@@ -437,6 +456,22 @@ class Graph:
         with self.device(element.device):
             yield
 
+    def gradient_override_map(self, op_type_map: Any) -> OverrideScope:
+        """A context that gives new operations registered gradients instead of theirs.
+
+        Args:
+            op_type_map: op type -> name given to :class:`RegisterGradient` (or
+                another op type, whose gradient is used: ``{"Round": "Identity"}``).
+
+        The object that ``with`` gives counts in ``matched`` the operations that got
+        one; a scope that is left with none warns.  Inner scopes go before outer ones.
+
+        Raises:
+            MissingNameError: an op type or a gradient that there is not.
+            TypeError: no dict of strings.
+        """
+        return OverrideScope(self._local.context, op_type_map)
+
     @contextmanager
     def _for_gradient_of(
         self, forward_op: Operation | None, scope: str, mark: Mark
@@ -450,38 +485,6 @@ class Graph:
             yield
         finally:
             context.scope, context.forward_op, context.mark = saved
-
-    # -- collections ---------------------------------------------------------
-
-    def add_to_collection(self, name: Any, value: Any) -> None:
-        """Append ``value`` to the collection ``name``."""
-        self._collections.setdefault(name, []).append(value)
-
-    def add_to_collections(self, names: Any, value: Any) -> None:
-        """Append ``value`` to each of the collections ``names`` (or to one)."""
-        names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
-        for name in names:
-            self.add_to_collection(name, value)
-
-    def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
-        """A copy of a collection; ``scope`` keeps items whose name it matches."""
-        items = self._collections.get(name, [])
-        if scope is None:
-            return list(items)
-        match = re.compile(scope).match
-        return [i for i in items if hasattr(i, "name") and match(i.name)]
-
-    def get_collection_ref(self, name: Any) -> list[Any]:
-        """The collection itself: changes to the list change the collection."""
-        return self._collections.setdefault(name, [])
-
-    def get_all_collection_keys(self) -> list[Any]:
-        """The names of collections that hold something."""
-        return [k for k, v in self._collections.items() if v]
-
-    def clear_collection(self, name: Any) -> None:
-        """Empty a collection."""
-        self._collections.pop(name, None)
 
     # -- life ----------------------------------------------------------------
 

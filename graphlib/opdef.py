@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
-import numpy as np
-
 from .dtypes import DType
 from .errors import GraphError, MissingNameError
 from .shapes import Dims
@@ -24,10 +22,7 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .tensor import Tensor
 
-__all__ = ["OpDef", "OutSpecs", "Spec", "known_value", "lookup", "registered"]
-
-# Shape arithmetic is worked out at build time on arrays of at most this size.
-_MAX_KNOWN = 64
+__all__ = ["OpDef", "OutSpecs", "Spec", "lookup", "registered"]
 
 
 class Spec:
@@ -103,7 +98,7 @@ class OpDef:
             ``out is input``).
         writes_out: whether the kernel honours ``out``.
         identity: ``f(inputs, outputs, attrs) -> bool``: whether, for these
-            shapes, output 0 equals input 0, so that a plan may drop the node.
+            shapes, each output i equals input i, so that a plan may drop the node.
         workspace: ``f(inputs, outputs, attrs) -> [(numpy dtype, dims), ...]``:
             scratch arrays that the kernel takes as ``work=(...)``; planned in
             the arena.  A kernel called without ``work`` allocates its own.
@@ -137,6 +132,10 @@ class OpDef:
             inputs, so that a plan may add each term when it arrives.
         shape_math: run at build time on small known integer inputs, so that
             sizes computed in the graph stay known.
+        singular: inputs at some of whose values a partial derivative is infinite or
+            NaN (log at 0), or ``f(attrs) -> inputs``.
+        override: the registered gradient that took the place of the op's own
+            rules (``Graph.gradient_override_map``), None for a declared op.
         value: ``f(inputs, attrs) -> ndarray | tuple | None``: what is known of
             output 0 at build time (see :class:`Spec`).
         flops: ``f(inputs, outputs, attrs) -> int``; None: one per output
@@ -172,6 +171,8 @@ class OpDef:
     commutative: bool = False
     chainable: bool = False
     shape_math: bool = False
+    singular: tuple[int, ...] | Callable[..., tuple[int, ...]] = ()
+    override: str | None = None
     value: Callable[..., Any] | None = None
     flops: Callable[..., int] | None = None
     doc: str = ""
@@ -204,6 +205,8 @@ class OpDef:
         if callable(rules):
             more = {"needed": needed} if self.control is not None else {}
             results = list(rules(op, *cotangents, **more))
+            if len(results) != len(needed):
+                return results  # the caller says what is wrong
             return [r if n else None for r, n in zip(results, needed)]
         return [
             rule(op, *cotangents) if n and rule is not None else None
@@ -235,36 +238,3 @@ def registered() -> Mapping[str, OpDef]:
     Types with a leading underscore exist in plans only and are left out.
     """
     return {name: d for name, d in _REGISTRY.items() if name[0] != "_"}
-
-
-def known_value(
-    opdef: OpDef, inputs: Sequence[Any], attrs: dict[str, Any], specs: Any
-) -> Any:
-    """What is known of output 0 before a run (see ``opdef.Spec.value``)."""
-    if opdef.value is not None:
-        value = opdef.value(inputs, attrs)
-        if value is not None:
-            return value
-    if not opdef.shape_math or specs[0][0].kind > 1:
-        return None
-    arrays = []
-    for t in inputs:
-        value = t.value
-        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
-            return None
-        arrays.append(value)
-    if not arrays:
-        return None
-    kernel = opdef.kernel
-    assert kernel is not None
-    try:
-        with np.errstate(all="ignore"):
-            if isinstance(kernel, str):
-                result = getattr(np, kernel)(*arrays)
-            else:
-                result = kernel(np, *arrays, **attrs)
-    except (ArithmeticError, ValueError):
-        # The run will compute it and report the error with the user's lines.
-        return None
-    result = np.asarray(result, dtype=specs[0][0].dtype)
-    return result if result.size <= _MAX_KNOWN else None

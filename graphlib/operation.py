@@ -83,17 +83,24 @@ class Operation:
 
     @property
     def attrs(self) -> Mapping[str, Any]:
-        """The attributes, read-only."""
+        """The attributes, read-only.
+
+        With ``_gradient_op_type``, as in TF1, where ``gradient_override_map`` gave
+        the operation another gradient.
+        """
+        override = self.opdef.override
+        if override is not None:
+            return MappingProxyType({**self._attrs, "_gradient_op_type": override})
         return MappingProxyType(self._attrs)
 
     def get_attr(self, name: str) -> Any:
         """One attribute; raises GraphError where the op has none of that name."""
+        attrs = self.attrs
         try:
-            return self._attrs[name]
+            return attrs[name]
         except KeyError:
             raise GraphError(
-                f"{self.describe()} has no attribute {name!r}; it has "
-                f"{sorted(self._attrs)}",
+                f"{self.describe()} has no attribute {name!r}; it has {sorted(attrs)}",
                 self,
             ) from None
 

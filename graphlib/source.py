@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Mark", "Source", "caller", "entry"]
+__all__ = ["Mark", "Source", "caller", "entry", "warn"]
 
 #: What is kept per operation: a code object and the offset of the instruction,
 #: or (after loading a file) the place as text; None where there is none.
 Mark = tuple[CodeType, int] | tuple[str, int, str] | None
+
+# What Python notes so that it shows a warning once per place.
+_shown: dict[Any, Any] = {}
 
 _PREFIX = __name__.partition(".")[0] + "."
 _ROOT = _PREFIX[:-1]
@@ -84,3 +88,10 @@ def resolve(mark: Mark) -> Source | None:
             line = lineno
             break
     return Source(code.co_filename, line, code.co_name)
+
+
+def warn(message: str, category: type[Warning], mark: Mark = None) -> None:
+    """A warning that points at a line of the user's program (default: the caller)."""
+    where = resolve(mark or caller())
+    filename, lineno = (where.filename, where.lineno) if where else ("dagrad", 0)
+    warnings.warn_explicit(message, category, filename, lineno, registry=_shown)

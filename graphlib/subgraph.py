@@ -20,7 +20,8 @@ from typing import Any
 
 from .errors import GraphError
 from .graph import Graph
-from .opdef import OpDef, Spec, known_value
+from .known import known_value
+from .opdef import OpDef, Spec
 from .operation import Operation
 from .shapes import Dims, is_static
 from .source import Mark, entry
@@ -81,6 +82,8 @@ class Subgraph(Graph):
         self._captures: dict[Tensor, Tensor] = {}
         self._sources: dict[Tensor, Tensor] = {}
         super().__init__()
+        # What surrounds the place where the body is built holds inside as well.
+        self._local.context.overrides = home(outer)._local.context.overrides
         root = outer.root
         self._collections = root._collections
         self._variables = root._variables

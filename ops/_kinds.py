@@ -16,6 +16,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, broadcast_all, is_static
+from ..graphlib.stacks import home
 from ..graphlib.tensor import Tensor
 from . import _batch
 
@@ -228,6 +229,9 @@ def unbroadcast(op: Operation, index: int, g: Tensor) -> Tensor:
         return g
     if not _may_be_broadcast(op, index):
         return g
+    masked = home(op.graph)._local.context.masked
+    if masked is not None and masked[0] is op:
+        g = masked[1](g)  # a sum would mix what a where excludes with the rest
     return TABLE["sum_to"](g, x)  # type: ignore[no-any-return]
 
 

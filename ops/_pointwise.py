@@ -105,6 +105,7 @@ def pointwise(
     shape_math: bool = False,
     infer: Any = None,
     batch: Any = _batch.elementwise,
+    singular: Any = (),
     doc: str = "",
 ) -> OpDef:
     """Like ``_kinds.elementwise``, saying which inputs may be overwritten."""
@@ -131,6 +132,7 @@ def pointwise(
         elementwise=True,
         commutative=commutative,
         shape_math=shape_math,
+        singular=singular,
         flops=count,
         batch=batch,
         doc=doc,

@@ -42,7 +42,7 @@ def copy_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
     return out
 
 
-def _always(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> bool:
+def always(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> bool:
     return True
 
 
@@ -95,7 +95,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
-    identity=_always,
+    identity=always,
     effect="default",
     doc="the input, unless the run feeds another value",
 )
@@ -123,7 +123,7 @@ IDENTITY = OpDef(
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
-    identity=_always,
+    identity=always,
     value=lambda inputs, attrs: inputs[0].value,
     flops=lambda i, o, a: 0,
     batch=_batch.same,
@@ -142,7 +142,7 @@ STOP_GRADIENT = OpDef(
     kernel=view_kernel,
     inputs=("x",),
     alias=0,
-    identity=_always,
+    identity=always,
     flops=lambda i, o, a: 0,
     batch=_batch.leading,
     doc="y = x, a constant to derivatives",

@@ -237,6 +237,7 @@ REALDIV = elementwise(
     ),
     jvp=_divide_jvp,
     jet=lambda op, series: [quotient(op.outputs[0], series[0], series[1], realdiv)],
+    singular=(1,),
     doc="z = x / y",
 )
 

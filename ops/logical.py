@@ -314,8 +314,8 @@ def where_v2(
     """x where the condition holds, else y; all three broadcast.
 
     Without x and y: the indices of True elements, as in :func:`where`.
-    What is not chosen gets a zero gradient, also where it is NaN or infinite; but
-    a rule further back may turn 0 into 0 * inf = NaN: choose safe inputs too.
+    What is not chosen gets a zero gradient, whatever its value or slope: see
+    :func:`where`.
 
     Raises:
         ShapeError: the shapes do not broadcast, or only one of x, y is given.
@@ -438,6 +438,10 @@ def where(
         DTypeError: a condition that is no bool, or no common dtype.
 
     Gradient: g where chosen, else 0, to each of x and y; none to the condition.
+    An infinite slope or a NaN on the side that is not chosen makes no gradient NaN
+    (``where(x > 0, sqrt(x), 0)`` has slope 0 at 0), to any order.  Where elements
+    are mixed in between (by a matrix product, say), so that this cannot be known,
+    a GradientWarning shows the safe form.
     """
     if x is None or y is None:
         return _one_argument(condition, x, y, name)
@@ -458,7 +462,9 @@ OPERATORS = {
     "invert": _invert_operator,
     "less": less,
     "less_equal": less_equal,
+    "not_equal": not_equal,
     "or": _logical(LOGICAL_OR, BITWISE_OR, "or"),
+    "where": where_v2,
     "xor": _logical(LOGICAL_XOR, BITWISE_XOR, "xor"),
 }
 

@@ -59,6 +59,7 @@ RECIPROCAL = elementwise(
     kinds="fc",
     jet=_reciprocal_jet,
     **fused(RECIPROCAL_GRAD, lambda op: negative(square(op.outputs[0]))),
+    singular=(0,),
     doc="y = 1 / x",
 )
 
@@ -113,6 +114,7 @@ SQRT = elementwise(
     kinds="fc",
     jet=_sqrt_jet,
     **fused(SQRT_GRAD, lambda op: realdiv(0.5, op.outputs[0])),
+    singular=(0,),
     doc="y = √x",
 )
 
@@ -181,6 +183,7 @@ RSQRT = elementwise(
         RSQRT_GRAD,
         lambda op: multiply(multiply(square(op.outputs[0]), op.outputs[0]), -0.5),
     ),
+    singular=(0,),
     doc="y = 1 / √x",
 )
 
@@ -266,6 +269,7 @@ POWER_SCALAR = pointwise(
     jvp=lambda op, t: multiply(t, _power_scalar_partial(op)),
     jet=_power_scalar_jet,
     flops=10,
+    singular=lambda attrs: () if attrs["exponent"] in (0, 1, 2, 3, 4) else (0,),
     doc="y = x^a for a fixed number a",
 )
 
@@ -355,6 +359,7 @@ POW = elementwise(
     ),
     jet=_pow_jet,
     flops=20,
+    singular=(0,),
     doc="z = x^y",
 )
 

@@ -102,6 +102,7 @@ ERFINV = elementwise(
     jet=_inverse_jet(_inverse_bell, 1.0),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="y such that erf y = x",
 )
 NDTRI = elementwise(
@@ -112,6 +113,7 @@ NDTRI = elementwise(
     jet=_inverse_jet(_inverse_density, 0.5),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="the quantile of the standard normal distribution",
 )
 
@@ -139,6 +141,7 @@ LGAMMA = elementwise(
     (lambda op: digamma(op.inputs[0]),),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="y = ln |Γ(x)|",
 )
 DIGAMMA = elementwise(
@@ -148,6 +151,7 @@ DIGAMMA = elementwise(
     (lambda op: polygamma(1.0, op.inputs[0]),),
     kinds="f",
     flops=40,
+    singular=(0,),
     doc="y = Γ'(x) / Γ(x)",
 )
 

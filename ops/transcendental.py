@@ -107,6 +107,7 @@ LOG = elementwise(
     vjp=(_divided_by_x,),
     jvp=lambda op, t: realdiv(t, op.inputs[0]),
     flops=10,
+    singular=(0,),
     doc="y = ln x",
 )
 
@@ -122,6 +123,7 @@ LOG1P = elementwise(
     1,
     (lambda op: reciprocal(add(op.inputs[0], 1.0)),),
     flops=10,
+    singular=(0,),
     doc="y = ln(1 + x)",
 )
 
@@ -218,6 +220,7 @@ def _zero_safe(type: str, kernel: Any, by_x: Any, by_y: Any, jet: Any, doc: str)
         jet=jet,
         flops=12,
         workspace=scratch(0),
+        singular=(1,),
         doc=doc,
     )
 
@@ -291,6 +294,7 @@ TAN = elementwise(
     (lambda op: add(square(op.outputs[0]), 1.0),),
     jet=by_output(quadratic(1, 0, 1)),
     flops=15,
+    singular=(0,),
     doc="y = tan x",
 )
 
@@ -307,6 +311,7 @@ ASIN = elementwise(
     1,
     (lambda op: rsqrt(_one_less_square(op)),),
     flops=15,
+    singular=(0,),
     doc="y = arcsin x",
 )
 ACOS = elementwise(
@@ -315,6 +320,7 @@ ACOS = elementwise(
     1,
     (lambda op: negative(rsqrt(_one_less_square(op))),),
     flops=15,
+    singular=(0,),
     doc="y = arccos x",
 )
 ATAN = elementwise(
@@ -371,6 +377,7 @@ ATAN2 = elementwise(
     kinds="f",
     inputs=("y", "x"),
     flops=20,
+    singular=(0, 1),
     doc="the angle of the point (x, y)",
 )
 
@@ -459,6 +466,7 @@ ACOSH = elementwise(
     (lambda op: reciprocal(sinh(op.outputs[0])),),
     jet=_acosh_jet,
     flops=15,
+    singular=(0,),
     doc="y = arcosh x",
 )
 ATANH = elementwise(
@@ -467,6 +475,7 @@ ATANH = elementwise(
     1,
     (lambda op: reciprocal(_one_less_square(op)),),
     flops=15,
+    singular=(0,),
     doc="y = artanh x",
 )
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
+from ..graphlib.shapes import is_static
 from .arenas import Arena
 from .failures import require_variables, run_error
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
@@ -274,12 +275,9 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
-        if opdef.bind is not None:
-            bound = opdef.bind(
-                step.attrs,
-                [slots[s] for s in step.inputs],
-                [slots[s] for s in step.outputs],
-            )
+        ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
+        if opdef.bind is not None and all(is_static(s.dims) for s in (*ins, *outs)):
+            bound = opdef.bind(step.attrs, ins, outs)
             if bound is not None:
                 for s in step.outputs:
                     self._argument(s, args)

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..graphlib.dtypes import DType
 from ..graphlib.errors import DagradError, InvalidArgumentError
-from ..graphlib.opdef import OpDef, known_value
+from ..graphlib.known import known_value
+from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, is_static, text
 from ..graphlib.tensor import Tensor

@@ -1,8 +1,8 @@
-"""Drop nodes whose output equals their input for the shapes at hand."""
+"""Drop nodes whose outputs equal their inputs for the shapes at hand."""
 
 from __future__ import annotations
 
-from ..program import NODE, Node, Program, Value
+from ..program import VARIABLE, Node, Program, Value
 
 
 def remove_identities(program: Program) -> int:
@@ -20,10 +20,10 @@ def remove_identities(program: Program) -> int:
         if (
             same is not None
             and not node.after
-            and inputs[0].kind in (NODE, "const", "feed")
+            and all(v.kind != VARIABLE for v in inputs[: len(node.outputs)])
             and same(inputs, node.outputs, node.attrs)
         ):
-            subst[node.outputs[0]] = inputs[0]
+            subst.update(zip(node.outputs, inputs))
         else:
             kept.append(node)
     return program.keep(kept, subst)

@@ -39,7 +39,6 @@ from .composites import (
     arg_min,
     broadcast_static_shape,
     get_static_value,
-    identity_n,
     initialize_all_tables,
     is_tensor,
     saturate_cast,
@@ -68,11 +67,13 @@ from .graphlib.dtypes import (
     bool_ as bool,
 )
 from .graphlib.errors import DagradError, OpError
+from .graphlib.explain import explain_gradient
 from .graphlib.forward import jvp
 from .graphlib.gradients import IndexedSlices, UnconnectedGradients, gradients
 from .graphlib.graph import Graph, get_default_graph, reset_default_graph
 from .graphlib.keys import GraphKeys
 from .graphlib.operation import Operation
+from .graphlib.overrides import NoGradient, NotDifferentiable, RegisterGradient
 from .graphlib.shapes import Dimension, TensorShape
 from .graphlib.taylor import derivatives, jet, taylor_coefficients
 from .graphlib.tensor import Tensor
@@ -141,6 +142,12 @@ from .ops.creation import (
     to_int32,
     to_int64,
     zeros,
+)
+from .ops.custom import (
+    custom_gradient,
+    grad_pass_through,
+    identity_n,
+    prevent_gradient,
 )
 from .ops.decompositions import (
     cholesky,
@@ -266,6 +273,7 @@ from .ops.partition import (
 )
 from .ops.powers import pow_ as pow
 from .ops.powers import reciprocal, rsqrt, sqrt
+from .ops.pyfunc import numpy_function, py_func
 from .ops.random import (
     get_seed,
     random_crop,
@@ -414,51 +422,53 @@ from . import compat, python  # noqa: E402
 __all__ = [
     "AUTO_REUSE", "AggregationMethod", "ConfigProto", "DType", "DagradError",
     "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions", "IndexedSlices",
-    "InteractiveSession", "OpError", "Operation", "OptimizerOptions", "RunMetadata",
-    "RunOptions", "Session", "SparseDerivative", "Tensor", "TensorShape",
-    "UnconnectedGradients", "Variable", "VariableAggregation", "VariableScope",
-    "VariableSynchronization", "__version__", "abs", "accumulate_n", "acos", "acosh",
-    "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "angle",
-    "app", "arg_max", "arg_min", "argmax", "argmin", "argsort", "as_dtype", "asin",
-    "asinh", "assign", "assign_add", "assign_sub", "atan", "atan2", "atanh",
-    "batch_gather", "batch_jacobian", "batch_to_space", "batch_to_space_nd", "bincount",
-    "bitwise", "bool", "boolean_mask", "broadcast_static_shape", "broadcast_to", "case",
-    "cast", "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm",
-    "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat",
-    "complex", "complex64", "complex128", "concat", "cond", "conj", "constant",
-    "constant_initializer", "control_dependencies", "convert_to_tensor", "cos", "cosh",
-    "count_nonzero", "cross", "cumprod", "cumsum", "depth_to_space", "derivatives",
+    "InteractiveSession", "NoGradient", "NotDifferentiable", "OpError", "Operation",
+    "OptimizerOptions", "RegisterGradient", "RunMetadata", "RunOptions", "Session",
+    "SparseDerivative", "Tensor", "TensorShape", "UnconnectedGradients", "Variable",
+    "VariableAggregation", "VariableScope", "VariableSynchronization", "__version__",
+    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "add_to_collection",
+    "add_to_collections", "all_variables", "angle", "app", "arg_max", "arg_min",
+    "argmax", "argmin", "argsort", "as_dtype", "asin", "asinh", "assign", "assign_add",
+    "assign_sub", "atan", "atan2", "atanh", "batch_gather", "batch_jacobian",
+    "batch_to_space", "batch_to_space_nd", "bincount", "bitwise", "bool",
+    "boolean_mask", "broadcast_static_shape", "broadcast_to", "case", "cast", "ceil",
+    "cholesky", "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm",
+    "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex", "complex64",
+    "complex128", "concat", "cond", "conj", "constant", "constant_initializer",
+    "control_dependencies", "convert_to_tensor", "cos", "cosh", "count_nonzero",
+    "cross", "cumprod", "cumsum", "custom_gradient", "depth_to_space", "derivatives",
     "device", "diag", "diag_part", "digamma", "dimension_at_index", "dimension_value",
     "disable_control_flow_v2", "disable_eager_execution", "disable_resource_variables",
     "disable_tensor_equality", "disable_v2_behavior", "disable_v2_tensorshape", "div",
     "div_no_nan", "divide", "double", "dynamic_partition", "dynamic_stitch", "einsum",
     "enable_resource_variables", "equal", "erf", "erfc", "errors", "executing_eagerly",
-    "exp", "expand_dims", "expm1", "eye", "fill", "flags", "float16", "float32",
-    "float64", "floor", "floor_div", "floordiv", "floormod", "foldl", "foldr",
-    "function", "gather", "gather_nd", "gauss_newton_vector_product", "get_collection",
-    "get_collection_ref", "get_default_graph", "get_default_session",
+    "exp", "expand_dims", "explain_gradient", "expm1", "eye", "fill", "flags",
+    "float16", "float32", "float64", "floor", "floor_div", "floordiv", "floormod",
+    "foldl", "foldr", "function", "gather", "gather_nd", "gauss_newton_vector_product",
+    "get_collection", "get_collection_ref", "get_default_graph", "get_default_session",
     "get_local_variable", "get_seed", "get_static_value", "get_variable",
     "get_variable_scope", "gfile", "global_norm", "global_variables",
     "global_variables_initializer", "glorot_normal_initializer",
-    "glorot_uniform_initializer", "gradients", "greater", "greater_equal", "group",
-    "half", "hessian", "hessian_sparsity", "hessian_vector_product", "hessians",
-    "histogram_fixed_width", "identity", "identity_n", "imag", "initialize_all_tables",
-    "initialize_all_variables", "initialize_local_variables", "initialize_variables",
-    "initializers", "int8", "int16", "int32", "int64", "invert_permutation",
-    "is_finite", "is_inf", "is_nan", "is_tensor", "is_variable_initialized", "jacobian",
-    "jacobian_sparsity", "jet", "jvp", "layers", "less", "less_equal", "lgamma",
-    "lin_space", "linalg", "linearize", "linspace", "local_variables",
-    "local_variables_initializer", "log", "log1p", "log_sigmoid", "logging",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "losses", "map_fn",
-    "math", "matmul", "matrix_band_part", "matrix_determinant", "matrix_diag",
-    "matrix_diag_part", "matrix_inverse", "matrix_set_diag", "matrix_solve",
-    "matrix_solve_ls", "matrix_transpose", "matrix_triangular_solve", "maximum",
-    "meshgrid", "minimum", "mod", "model_variables", "moving_average_variables",
-    "multinomial", "multiply", "name_scope", "negative", "newaxis", "nn", "no_op",
-    "no_regularizer", "norm", "not_equal", "one_hot", "ones", "ones_initializer",
-    "ones_like", "op_scope", "orthogonal_initializer", "pad", "per_example_gradients",
-    "placeholder", "placeholder_with_default", "polygamma", "pow", "python", "qr",
-    "random", "random_crop", "random_gamma", "random_normal",
+    "glorot_uniform_initializer", "grad_pass_through", "gradients", "greater",
+    "greater_equal", "group", "half", "hessian", "hessian_sparsity",
+    "hessian_vector_product", "hessians", "histogram_fixed_width", "identity",
+    "identity_n", "imag", "initialize_all_tables", "initialize_all_variables",
+    "initialize_local_variables", "initialize_variables", "initializers", "int8",
+    "int16", "int32", "int64", "invert_permutation", "is_finite", "is_inf", "is_nan",
+    "is_tensor", "is_variable_initialized", "jacobian", "jacobian_sparsity", "jet",
+    "jvp", "layers", "less", "less_equal", "lgamma", "lin_space", "linalg", "linearize",
+    "linspace", "local_variables", "local_variables_initializer", "log", "log1p",
+    "log_sigmoid", "logging", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "losses", "map_fn", "math", "matmul", "matrix_band_part", "matrix_determinant",
+    "matrix_diag", "matrix_diag_part", "matrix_inverse", "matrix_set_diag",
+    "matrix_solve", "matrix_solve_ls", "matrix_transpose", "matrix_triangular_solve",
+    "maximum", "meshgrid", "minimum", "mod", "model_variables",
+    "moving_average_variables", "multinomial", "multiply", "name_scope", "negative",
+    "newaxis", "nn", "no_op", "no_regularizer", "norm", "not_equal", "numpy_function",
+    "one_hot", "ones", "ones_initializer", "ones_like", "op_scope",
+    "orthogonal_initializer", "pad", "per_example_gradients", "placeholder",
+    "placeholder_with_default", "polygamma", "pow", "prevent_gradient", "py_func",
+    "python", "qr", "random", "random_crop", "random_gamma", "random_normal",
     "random_normal_initializer", "random_poisson", "random_shuffle", "random_uniform",
     "random_uniform_initializer", "range", "rank", "real", "realdiv", "reciprocal",
     "recompute_grad", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",

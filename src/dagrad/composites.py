@@ -13,7 +13,7 @@ from .graphlib.operation import Operation
 from .graphlib.shapes import TensorShape, as_dims, broadcast
 from .graphlib.tensor import Tensor, as_tensor
 from .ops._build import scope
-from .ops.core import cast, identity
+from .ops.core import cast
 from .ops.elementwise import multiply
 from .ops.extremes import argmax, argmin
 from .ops.grouping import no_op
@@ -28,7 +28,6 @@ __all__ = [
     "arg_min",
     "broadcast_static_shape",
     "get_static_value",
-    "identity_n",
     "initialize_all_tables",
     "is_tensor",
     "saturate_cast",
@@ -125,12 +124,6 @@ def _inside(t: Tensor, limits: Any) -> list[Any]:
             value = rounded
         inside.append(value)
     return inside
-
-
-def identity_n(input: Any, name: str | None = None) -> list[Tensor]:
-    """The same tensors, each by a new operation."""
-    with scope(name, "IdentityN", *input):
-        return [identity(t) for t in input]
 
 
 def is_tensor(x: Any) -> bool:

@@ -1,4 +1,5 @@
-"""The errors that dagrad raises (``tf.errors``); all are DagradErrors."""
+"""The errors that dagrad raises (``tf.errors``); all are DagradErrors,
+and the warnings, which are DagradWarnings."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from .graphlib.errors import (
     AlreadyExistsError,
     CancelledError,
     DagradError,
+    DagradWarning,
     DataLossError,
     DeadlineExceededError,
     DTypeError,
@@ -17,6 +19,7 @@ from .graphlib.errors import (
     FetchError,
     FinalizedError,
     GradientError,
+    GradientWarning,
     GraphError,
     InternalError,
     InvalidArgumentError,
@@ -25,6 +28,7 @@ from .graphlib.errors import (
     OpError,
     OutOfRangeError,
     PermissionDeniedError,
+    RegistrationError,
     ResourceExhaustedError,
     SessionClosedError,
     ShapeError,
@@ -39,6 +43,7 @@ __all__ = [
     "CancelledError",
     "DTypeError",
     "DagradError",
+    "DagradWarning",
     "DataLossError",
     "DeadlineExceededError",
     "ExecutionError",
@@ -48,6 +53,7 @@ __all__ = [
     "FetchError",
     "FinalizedError",
     "GradientError",
+    "GradientWarning",
     "GraphError",
     "InternalError",
     "InvalidArgumentError",
@@ -56,6 +62,7 @@ __all__ = [
     "OpError",
     "OutOfRangeError",
     "PermissionDeniedError",
+    "RegistrationError",
     "ResourceExhaustedError",
     "SessionClosedError",
     "ShapeError",

@@ -6,6 +6,7 @@ from ...graphlib.gradients import IndexedSlices
 from ...graphlib.graph import Graph, get_default_graph, reset_default_graph
 from ...graphlib.keys import GraphKeys
 from ...graphlib.operation import Operation
+from ...graphlib.overrides import NoGradient, NotDifferentiable, RegisterGradient
 from ...graphlib.tensor import Tensor
 from ...ops.creation import convert_to_tensor
 from ...runtime.session import get_default_session
@@ -24,7 +25,10 @@ __all__ = [
     "Graph",
     "GraphKeys",
     "IndexedSlices",
+    "NoGradient",
+    "NotDifferentiable",
     "Operation",
+    "RegisterGradient",
     "Tensor",
     "add_to_collection",
     "add_to_collections",

@@ -1,0 +1,45 @@
+"""Collections: named lists of things that belong to a graph (TF1's habit)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["Collections"]
+
+
+class Collections:
+    """The collections of a graph."""
+
+    def __init__(self) -> None:
+        self._collections: dict[Any, list[Any]] = {}
+
+    def add_to_collection(self, name: Any, value: Any) -> None:
+        """Append ``value`` to the collection ``name``."""
+        self._collections.setdefault(name, []).append(value)
+
+    def add_to_collections(self, names: Any, value: Any) -> None:
+        """Append ``value`` to each of the collections ``names`` (or to one)."""
+        names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+        for name in names:
+            self.add_to_collection(name, value)
+
+    def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
+        """A copy of a collection; ``scope`` keeps items whose name it matches."""
+        items = self._collections.get(name, [])
+        if scope is None:
+            return list(items)
+        match = re.compile(scope).match
+        return [i for i in items if hasattr(i, "name") and match(i.name)]
+
+    def get_collection_ref(self, name: Any) -> list[Any]:
+        """The collection itself: changes to the list change the collection."""
+        return self._collections.setdefault(name, [])
+
+    def get_all_collection_keys(self) -> list[Any]:
+        """The names of collections that hold something."""
+        return [k for k, v in self._collections.items() if v]
+
+    def clear_collection(self, name: Any) -> None:
+        """Empty a collection."""
+        self._collections.pop(name, None)
