@@ -92,9 +92,8 @@ def bundle(problem: Bundle) -> Built:
     weight.  Its blocks are (2, 15, p) for the reprojection errors and (p,) for the
     weights'; :func:`bundle_matrix` puts them into a matrix.
 
-    Rotations and their derivatives are computed once for each camera.  From there,
-    forward mode goes to the point before the camera (three directions), and reverse
-    mode comes from the two errors to the same place, where they meet.
+    Rotations and how they move are computed once for each camera: where the axis
+    moves along k, R moves by R [w_k], and R d by R (w_k x d).
     """
     cameras, points, weights = (
         _input(problem.cameras, "cameras"),
@@ -103,22 +102,20 @@ def bundle(problem: Bundle) -> Built:
     )
     axes = cameras[:, :3]
     turns = _rotations(axes)
-    turn_moves = [dg.jvp(turns, axes, _along(axes, k))[0] for k in range(3)]
     seen_by, seen = dg.constant(problem.seen_by), dg.constant(problem.seen)
 
-    def observed(table: Any, which: Any) -> Any:
-        """Columns of a table, one row per column, so that numbers lie together."""
-        return dg.unstack(dg.gather(dg.transpose(table), which, axis=1))
+    def observed(table: Any, which: Any) -> list[Any]:
+        """Columns of a table as rows, so that the numbers of one lie together."""
+        rows = dg.gather(dg.transpose(table), which, axis=1)
+        return [rows[i] for i in range(table.shape[1].value)]
 
-    *rotation, fx, cx, cy, k1, k2 = observed(
-        dg.concat([turns, cameras[:, 6:]], 1), seen_by
-    )
-    rotation_moves = observed(dg.concat(turn_moves, 1), seen_by)
-    centre = observed(cameras[:, 3:6], seen_by)
+    camera = observed(dg.concat([turns, cameras[:, 3:]], 1), seen_by)
+    rotation, centre, (fx, cx, cy, k1, k2) = camera[:9], camera[9:12], camera[12:]
     d = [a - c for a, c in zip(observed(points, seen), centre)]
-    rows = [rotation[i : i + 3] for i in (0, 3, 6)]
-    before = [r[0] * d[0] + r[1] * d[1] + r[2] * d[2] for r in rows]
-    x, y, z = before
+    x, y, z = before = [
+        rotation[i] * d[0] + rotation[i + 1] * d[1] + rotation[i + 2] * d[2]
+        for i in (0, 3, 6)
+    ]
     inverse = dg.reciprocal(z)
     u, v = x * inverse, y * inverse
     r = dg.square(u) + dg.square(v)
@@ -128,29 +125,45 @@ def bundle(problem: Bundle) -> Built:
         weights * (stretch * a + c - f) for a, c, f in zip((u, v), (cx, cy), features)
     ]
     of_weights = 1.0 - dg.square(weights)
+    objective = [dg.stack(errors), of_weights]
 
-    moves = [
-        dg.jvp(before, rotation, rotation_moves[9 * k : 9 * k + 9]) for k in range(3)
-    ]
+    spins = observed(dg.concat([_spin(turns, axes, k) for k in range(3)], 1), seen_by)
     blocks = []
     for e in errors:
-        seeds = dg.gradients(e, before)
-        by_axis = [dg.add_n([c * m for c, m in zip(seeds, move)]) for move in moves]
-        by_point = dg.gradients(before, d, seeds)
-        by_lens = dg.gradients(
+        by_point = dg.gradients(before, d, dg.gradients(e, before))
+        turn = _cross(d, by_point)
+        by_axis = [
+            spins[i] * turn[0] + spins[i + 1] * turn[1] + spins[i + 2] * turn[2]
+            for i in (0, 3, 6)
+        ]
+        *by_lens, by_weight = dg.gradients(
             e, [fx, cx, cy, k1, k2, weights], unconnected_gradients="zero"
         )
         by_centre = [-g for g in by_point]
-        blocks += [*by_axis, *by_centre, *by_lens[:-1], *by_point, by_lens[-1]]
+        blocks += [*by_axis, *by_centre, *by_lens, *by_point, by_weight]
     jacobian = [
         dg.reshape(dg.stack(blocks), [2, 15, -1]),
         dg.gradients(of_weights, weights)[0],
     ]
-    objective = [dg.stack(errors), of_weights]
     arrays = (problem.cameras, problem.points, problem.weights)
     return Built(
         dict(zip((cameras, points, weights), arrays)), objective, [objective, jacobian]
     )
+
+
+def _cross(a: Any, b: Any) -> list[Any]:
+    """The cross product of two triples of arrays."""
+    return [a[i] * b[j] - a[j] * b[i] for i, j in ((1, 2), (2, 0), (0, 1))]
+
+
+def _spin(turns: Any, axes: Any, k: int) -> Any:
+    """w (n, 3) with dR = R [w], where the axes of rotations R move along ``k``."""
+    (move,) = dg.jvp(turns, axes, _along(axes, k))
+    square = [-1, 3, 3]
+    skew = dg.matmul(
+        dg.reshape(turns, square), dg.reshape(move, square), transpose_a=True
+    )
+    return dg.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
 
 
 def _along(x: Any, k: int) -> Any:
@@ -254,14 +267,14 @@ def hand(problem: Hand, complicated: bool = False) -> Built:
     has the derivatives for a point's own us first.
 
     A vertex is linear in the bones' transforms: its place is one row of a fixed
-    matrix times all transforms, so the pose alone needs differentiating.
+    matrix times all transforms, turned and shifted with the hand.  A finger's angles
+    move that finger alone, so that four directions cover the twenty angles.
     """
     theta, us = _input(problem.theta, "theta"), _input(problem.us, "us")
-    count = len(problem.theta)
     corners = problem.triangles[problem.at] if complicated else problem.at
     used, place = np.unique(corners, return_inverse=True)
     place = place.reshape(corners.shape)
-    skin = dg.constant(_skin(problem, used))
+    skin, rest = _skin(problem, used)
     first, second = us[:, :1], us[:, 1:]
 
     def seen(vertices: Any) -> Any:
@@ -271,29 +284,47 @@ def hand(problem: Hand, complicated: bool = False) -> Built:
         a, b, c = (dg.gather(vertices, place[:, i]) for i in range(3))
         return first * a + second * b + (1.0 - first - second) * c
 
-    objective = problem.points - seen(dg.matmul(skin, _pose(problem, theta[None])[0]))
-    # All 26 directions in one pass: as many copies of the pose, one tangent each.
-    copies = theta + dg.zeros([count, 1], dg.float64)
-    pose = _pose(problem, copies)
-    (moved,) = dg.jvp(pose, copies, dg.eye(count, dtype=dg.float64))
-    moved = -dg.reshape(dg.transpose(moved, [1, 2, 0]), [-1, 3 * count])
-    jacobian = dg.reshape(seen(dg.matmul(skin, moved)), [-1, count])
-    errors = problem.points - seen(dg.matmul(skin, pose[0]))
+    angles = dg.reshape(theta[6:], [1, FINGERS, 4])
+    axis, shift = theta[None, :3], theta[3:6]
+    bones = _bones(problem, angles)
+    flat = skin.transpose(1, 0, 2).reshape(len(used), -1)
+    local = dg.matmul(dg.constant(flat), dg.reshape(bones, [-1, 3])) + rest
+    turn = dg.reshape(_rotations(axis), [3, 3])
+    objective = problem.points - seen(dg.matmul(local, turn, transpose_b=True) + shift)
+
+    copies = angles + dg.zeros([4, 1, 1], dg.float64)
+    along = np.zeros((4, FINGERS, 4))
+    along[np.arange(4), :, np.arange(4)] = 1.0
+    (moved,) = dg.jvp(_bones(problem, copies), copies, dg.constant(along))
+    # Turned, then (finger, bones, to, angle); all with the minus of the distance.
+    moved = dg.matmul(dg.reshape(-moved, [-1, 3]), turn, transpose_b=True)
+    moved = dg.transpose(dg.reshape(moved, [4, FINGERS, -1, 3]), [1, 2, 3, 0])
+    moved = dg.matmul(dg.constant(skin), dg.reshape(moved, [FINGERS, -1, 12]))
+    by_angle = dg.transpose(dg.reshape(moved, [FINGERS, -1, 3, 4]), [1, 2, 0, 3])
+    by_angle = dg.reshape(by_angle, [-1, 3, 4 * FINGERS])
+    axes = axis + dg.zeros([3, 1], dg.float64)
+    (turned,) = dg.jvp(_rotations(axes), axes, dg.eye(3, dtype=dg.float64))
+    # (direction, to, from) -> (from, to, direction).
+    turned = dg.transpose(dg.reshape(-turned, [3, 3, 3]), [2, 1, 0])
+    by_axis = dg.reshape(dg.matmul(local, dg.reshape(turned, [3, 9])), [-1, 3, 3])
+    by_shift = dg.constant(np.tile(-np.eye(3), (len(used), 1, 1)))
+    moves = dg.concat([by_axis, by_shift, by_angle], 2)
+    moves = dg.reshape(moves, [len(used), -1])
+    jacobian = dg.reshape(seen(moves), [-1, len(problem.theta)])
     feeds = {theta: problem.theta}
     if complicated:
         feeds[us] = problem.us
-        own = [dg.jvp(errors, us, _along(us, k))[0] for k in range(2)]
+        own = [dg.jvp(objective, us, _along(us, k))[0] for k in range(2)]
         own = dg.reshape(dg.stack(own, 2), [-1, 2])
         jacobian = dg.concat([own, jacobian], 1)
-    return Built(feeds, objective, [errors, jacobian])
+    return Built(feeds, objective, [objective, jacobian])
 
 
 FINGERS, MOVING = 5, 3  # each finger has three bones that move and a tip
 
 
-def _skin(problem: Hand, used: Any) -> Any:
-    """The fixed matrix (used, 64): columns of the 15 moving bones, then of the wrist's
-    frame and of the translation.
+def _skin(problem: Hand, used: Any) -> tuple[Any, Any]:
+    """The fixed matrix by fingers, (5, used, 12), and what wrist and palm give.
 
     The tips move with the bones before them, wrist and palm not at all.
     """
@@ -301,32 +332,27 @@ def _skin(problem: Hand, used: Any) -> Any:
     parts = problem.weights[:, used, None] * frames
     rest = parts[0] @ problem.relatives[0].T
     rest += parts[1] @ (problem.relatives[0] @ problem.relatives[1]).T
-    columns = []
+    fingers = []
     for finger in range(FINGERS):
-        bones = 2 + 4 * finger + np.arange(4)
-        tip = parts[bones[3]] @ problem.relatives[bones[3]].T
-        columns += [parts[bones[0]], parts[bones[1]], parts[bones[2]] + tip]
-    ones = np.ones((len(used), 1))
-    return np.concatenate([*columns, rest[:, :3], ones], 1)
+        a, b, c, tip = 2 + 4 * finger + np.arange(4)
+        end = parts[c] + parts[tip] @ problem.relatives[tip].T
+        fingers.append(np.concatenate([parts[a], parts[b], end], 1))
+    return np.array(fingers), rest[:, :3]
 
 
-def _pose(problem: Hand, theta: Any) -> Any:
-    """What multiplies the fixed matrix: (copies, 26) -> (copies, 64, 3)."""
-    copies = theta.shape[0].value
+def _bones(problem: Hand, angles: Any) -> Any:
+    """Transforms of the moving bones: (copies, 5, 4) -> (copies, 5, 12, 3)."""
+    copies = angles.shape[0].value
     # Angles of a finger: x and z of its first bone, x of the next two.
-    angles = dg.reshape(theta[:, 6:], [copies, FINGERS, 4, 1, 1])
+    angles = dg.reshape(angles, [copies, FINGERS, 4, 1, 1])
     still, cosine, sine = map(dg.constant, _joints(problem))
     joints = still + dg.cos(angles) * cosine + dg.sin(angles) * sine
-    about_x, about_z, second, third = dg.unstack(joints, axis=2)
+    about_x, about_z, second, third = (joints[:, :, i] for i in range(4))
     chain = [dg.matmul(about_z, about_x)]
     for joint in (second, third):
         chain.append(dg.matmul(chain[-1], joint))
     bones = dg.transpose(dg.stack(chain, 2)[..., :3, :], [0, 1, 2, 4, 3])
-    bones = dg.reshape(bones, [copies, 4 * MOVING * FINGERS, 3])
-    frame = dg.constant(np.tile(np.eye(3), (copies, 1, 1)))
-    turns = dg.reshape(_rotations(theta[:, :3]), [copies, 3, 3])
-    turned = dg.matmul(dg.concat([bones, frame], 1), turns, transpose_b=True)
-    return dg.concat([turned, theta[:, None, 3:6]], 1)
+    return dg.reshape(bones, [copies, FINGERS, 4 * MOVING, 3])
 
 
 def _joints(problem: Hand) -> Any:
