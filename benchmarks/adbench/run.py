@@ -4,7 +4,8 @@
 
 For each problem: milliseconds of the objective, of the objective with its gradient
 or Jacobian in one run, and their ratio with its target.  Random instances of the
-published sizes; float64, one thread.  Exits with 1 where a target is missed.
+published sizes; float64, one thread; the least processor time of many runs, which
+the machine's other users disturb least.  Exits with 1 where a target is missed.
 
 Reference:
     Srajer, Kukelova & Fitzgibbon, A benchmark of selected algorithmic
@@ -30,7 +31,7 @@ import dagrad as dg
 
 
 class Case(NamedTuple):
-    """One instance; no target where the output alone is many times the input."""
+    """One instance; no target where the Jacobian is mostly the writing of it."""
 
     name: str
     build: Callable[[], objectives.Built]
@@ -64,7 +65,7 @@ def cases(names: list[str]) -> Iterator[Case]:
 
 
 def measure(built: objectives.Built) -> tuple[float, float]:
-    """Least seconds of the objective, and of objective and derivatives, by turns."""
+    """Least processor seconds of the objective, and with its derivatives, by turns."""
     session = dg.Session()
     keys, values = list(built.feeds), list(built.feeds.values())
     sides = [session.make_callable(f, keys) for f in (built.objective, built.both)]
@@ -75,9 +76,9 @@ def measure(built: objectives.Built) -> tuple[float, float]:
     begin = time.perf_counter()
     while len(times[0]) < 7 or time.perf_counter() - begin < 1.0:
         for run, seen in zip(sides, times):
-            start = time.perf_counter()
+            start = time.process_time()
             run(*values)
-            seen.append(time.perf_counter() - start)
+            seen.append(time.process_time() - start)
     return min(times[0]), min(times[1])
 
 
