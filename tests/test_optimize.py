@@ -10,6 +10,7 @@ import pytest
 import scipy.optimize
 
 import dagrad as dg
+from dagrad.contrib.opt import ScipyOptimizerInterface
 from dagrad.optimize import least_squares, minimize, root
 
 GRADIENT = ["BFGS", "CG", "L-BFGS-B", "SLSQP", "TNC"]
@@ -264,6 +265,45 @@ def test_root(session, method):
     a, b = session.run([x, y])
     assert a + 0.2 * b**3 == pytest.approx(1.0, abs=1e-5)
     assert b + 0.3 * np.sin(a) == pytest.approx(0.0, abs=1e-5)
+
+
+# -- TF1's interface ------------------------------------------------------------------
+
+
+def test_tf1s_interface(session):
+    # TensorFlow 1's own example: 0 is the minimum that the constraint cuts off.
+    v = variable([7.0, 7.0])
+    start(session)
+    loss = dg.reduce_sum(dg.square(v))
+    optimizer = ScipyOptimizerInterface(
+        loss, equalities=[v[0] - v[1]], inequalities=[v[1] - 1.0]
+    )
+    optimizer.minimize(session)
+    np.testing.assert_allclose(session.run(v), [1, 1], atol=1e-6)
+
+
+def test_tf1s_callbacks_bounds_and_options(session):
+    v, w = variable([7.0, 7.0]), variable(3.0)
+    start(session)
+    p = dg.placeholder(dg.float64, [])
+    loss = dg.reduce_sum(dg.square(v)) + (w - p) ** 2
+    optimizer = ScipyOptimizerInterface(
+        loss, [v, w], var_to_bounds={v: (1.0, np.inf)}, options={"maxiter": 50}
+    )
+    steps, losses = [], []
+    optimizer.minimize(
+        session,
+        {p: 5.0},
+        fetches=[loss, w],
+        step_callback=steps.append,
+        loss_callback=lambda *values: losses.append(values),
+    )
+    np.testing.assert_allclose(session.run(v), [1, 1], atol=1e-6)
+    assert steps[-1].shape == (3,)
+    assert losses[0] == (98.0 + 4.0, 3.0)
+    assert losses[-1][0] == pytest.approx(2.0)
+    with pytest.raises(TypeError, match="keyword"):
+        ScipyOptimizerInterface(loss, maxiter=3)
 
 
 # -- runs and mistakes ---------------------------------------------------------------

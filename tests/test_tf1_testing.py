@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import unittest
 
@@ -179,3 +180,17 @@ def test_devices_and_directories():
     assert tf_test.gpu_device_name() == ""
     assert os.path.isdir(tf_test.get_temp_dir())
     assert tf_test.get_temp_dir() == tf_test.get_temp_dir()
+
+
+def test_the_signatures_are_tf1s():
+    want = (
+        "(x, x_shape, y, y_shape, x_init_value=None, delta=0.001, init_targets=None, "
+        "extra_feed_dict=None)"
+    )
+    for f in (tf_test.compute_gradient, tf_test.compute_gradient_error):
+        plain = [p.replace(annotation=p.empty) for p in parameters(f)]
+        assert str(inspect.Signature(plain)) == want
+
+
+def parameters(f):
+    return inspect.signature(f).parameters.values()

@@ -97,9 +97,29 @@ def minimize(
     Reference:
         Nocedal & Wright, Numerical Optimization, 2nd ed.
     """
+    space = _Space(variables, session, feed_dict)
+    seen = None if callback is None else space.callback(callback)
+    return _minimize(space, loss, method, bounds, constraints, tol, options, seen)
+
+
+def _minimize(
+    space: _Space,
+    loss: Any,
+    method: str,
+    bounds: Any,
+    constraints: Any,
+    tol: float | None,
+    options: Mapping[str, Any] | None,
+    callback: Function | None,
+    watch: tuple[Sequence[Tensor], Function] | None = None,
+) -> Any:
+    """:func:`minimize`, with SciPy's own callback.
+
+    ``watch``: tensors, and a function that gets their values at each evaluation of
+    value and gradient.
+    """
     scipy_optimize = _scipy()
     kind = method.lower()
-    space = _Space(variables, session, feed_dict)
     functions = _Loss(space, loss)
     given = _constraints(space, constraints, kind)
     arguments: dict[str, Any] = {"tol": tol, "options": dict(options or {})}
@@ -115,8 +135,11 @@ def minimize(
     if given:
         arguments["constraints"] = given
     if callback is not None:
-        arguments["callback"] = space.callback(callback)
-    fun = functions.value() if kind in _NO_GRADIENT else functions.value_and_gradient()
+        arguments["callback"] = callback
+    if kind in _NO_GRADIENT:
+        fun = functions.value()
+    else:
+        fun = functions.value_and_gradient(watch)
     result = scipy_optimize.minimize(fun, space.start, method=method, **arguments)
     return space.finish(result)
 
@@ -386,13 +409,19 @@ class _Loss:
         run = self.space.compile([self.loss])
         return lambda x: float(run(x)[0])
 
-    def value_and_gradient(self) -> Function:
+    def value_and_gradient(
+        self, watch: tuple[Sequence[Tensor], Function] | None = None
+    ) -> Function:
         """``f(x) -> (value, gradient)``, in one run."""
-        run = self.space.compile([self.loss, *self.found])
+        tensors, see = ((), None) if watch is None else watch
+        run = self.space.compile([self.loss, *self.found, *tensors])
+        end = 1 + len(self.found)
 
         def both(x: Flat) -> tuple[float, Flat]:
-            value, *grads = run(x)
-            return float(value), self.space.pack(grads, self.present)
+            results = run(x)
+            if see is not None:
+                see(*results[end:])
+            return float(results[0]), self.space.pack(results[1:end], self.present)
 
         return both
 
