@@ -135,6 +135,12 @@ def mixture(n):
     return [weights, means, logs], n * dg.reduce_logsumexp(weights) - total
 
 
+def exponential(n):
+    """The sum of the exponential of a matrix."""
+    a = place(n, n)
+    return [a], dg.reduce_sum(dg.linalg.expm(a))
+
+
 # Function, a small and a large size, and the bound of a Hessian-vector product.
 CASES = [
     (polynomial, 50, 500, PRODUCT),
@@ -183,6 +189,12 @@ def test_a_gradient_is_cheap(function, small, large, bound):
     assert 1.0 < many <= GRADIENT
     assert 1.0 < few <= GRADIENT
     assert many == pytest.approx(few, rel=0.15)  # it does not grow with n
+
+
+@pytest.mark.parametrize("n", [4, 40])
+def test_the_gradient_of_a_matrix_exponential_is_cheap(n):
+    # Beside the exponential, not as a corner of one of twice the size: 9 times.
+    assert gradient_ratio(exponential, n) <= GRADIENT
 
 
 @each_case

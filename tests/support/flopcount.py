@@ -94,6 +94,11 @@ def _triangular_solve(ins: list[Any], outs: list[Any], attrs: Any) -> int:
     return ins[0][-1] * math.prod(outs[0])  # type: ignore[no-any-return]
 
 
+def _cubes(count: float) -> Any:
+    """``count`` times n^3 for matrices n x n."""
+    return lambda ins, outs, attrs: int(count * math.prod(ins[0]) * ins[0][-1])
+
+
 def _conv(out: Any, kernel: Any) -> int:
     """Each number of the result is an inner product over window and channels."""
     return 2 * math.prod(out) * math.prod(kernel[:3])
@@ -115,6 +120,10 @@ _RULES: dict[str, Any] = {
     "LogSumExp": _log_sum_exp,
     "LogSumExpWeights": _softmax,
     "MatMul": _matmul,
+    # Pade [13/13] without squarings: 6 products and a solution, and with the
+    # derivative of each step 19 and two.
+    "MatrixExponential": _cubes(6 * 2 + 8 / 3),
+    "MatrixExponentialMove": _cubes(19 * 2 + 2 * 8 / 3),
     "MatrixTriangularSolve": _triangular_solve,
     "MaxPool": lambda ins, outs, attrs: _window(outs[0], attrs),
     "MaxPoolGrad": lambda ins, outs, attrs: _window(ins[1], attrs),
