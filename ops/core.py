@@ -13,10 +13,11 @@ from ..graphlib.graph import get_default_graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.ragged import Ragged, map_rows
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, create_op, graph_of, scope, shape_tensor
-from ._kinds import infer_same, require
+from ._kinds import _count, infer_same, require
 
 __all__ = [
     "add_n",
@@ -94,6 +95,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     infer=_infer_default,
     kernel=view_kernel,
     inputs=("input",),
+    linear=True,
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
@@ -121,6 +123,7 @@ IDENTITY = OpDef(
     infer=infer_same,
     kernel=view_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
@@ -186,6 +189,7 @@ CAST = OpDef(
     infer=_infer_cast,
     kernel=_cast_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(_cast_rule,),
     jvp=lambda op, t: (
         cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
@@ -235,12 +239,12 @@ def _infer_shape(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((attrs["out_type"], (None if dims is None else len(dims),)),)
 
 
-# The sizes never need the content: `inputs_shape_only` lets a plan fold them.
 SHAPE = OpDef(
     "Shape",
     infer=_infer_shape,
     kernel=_shape_kernel,
     inputs=("x",),
+    shape_only=(0,),
     value=_shape_value,
     flops=lambda i, o, a: 0,
     doc="the sizes of x as a vector",
@@ -264,6 +268,7 @@ SIZE = OpDef(
     infer=lambda inputs, attrs: ((attrs["out_type"], ()),),
     kernel=lambda xp, x, *, out_type, out=None: xp.array(x.size, out_type.dtype),
     inputs=("x",),
+    shape_only=(0,),
     value=_size_value,
     flops=lambda i, o, a: 0,
     doc="the number of elements of x",
@@ -285,6 +290,7 @@ RANK = OpDef(
     infer=lambda inputs, attrs: ((int32, ()),),
     kernel=lambda xp, x, out=None: xp.array(x.ndim, np.int32),
     inputs=("x",),
+    shape_only=(0,),
     value=_rank_value,
     flops=lambda i, o, a: 0,
     doc="the number of axes of x",
@@ -349,6 +355,7 @@ SUM_TO: OpDef = OpDef(
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
     inputs=("x", "shape"),
+    linear=True,
     vjp=(_sum_to_rule, None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
@@ -383,6 +390,7 @@ BROADCAST_TO: OpDef = OpDef(
         x, tuple(int(n) for n in sizes)
     ),
     inputs=("x", "shape"),
+    linear=True,
     vjp=(lambda op, g: sum_to(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(BROADCAST_TO, (t, op.inputs[1])),
     alias=0,
@@ -413,6 +421,8 @@ def broadcast_like(x: Tensor, like: Tensor) -> Tensor:
 
 def _like(type: str, value: int, doc: str) -> OpDef:
     def kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
+        if isinstance(x, Ragged):
+            return map_rows(lambda row: kernel(xp, row, dtype=dtype), x)
         if out is None:
             return xp.full(x.shape, value, dtype.dtype)
         out[...] = value
@@ -424,6 +434,7 @@ def _like(type: str, value: int, doc: str) -> OpDef:
         kernel=kernel,
         inputs=("x",),
         writes_out=True,
+        shape_only=(0,),
         shape_math=True,
         flops=lambda i, o, a: 0,
         doc=doc,
@@ -464,6 +475,33 @@ def ones_like(
     return _filled_like(ONES_LIKE, 1, tensor, dtype, name or "ones_like", optimize)
 
 
+def _infer_of_shape(inputs: Sequence[Any], attrs: Any) -> Any:
+    return ((attrs["dtype"], merge(attrs["shape"], known_dims(inputs[0]))),)
+
+
+def _of_shape_kernel(
+    xp: Any, sizes: Any, *, dtype: Any, shape: Any, out: Any = None
+) -> Any:
+    return xp.broadcast_to(xp.zeros((), dtype.dtype), sizes.tolist())
+
+
+# Stands for a tensor whose content nobody reads; it takes no memory.
+OF_SHAPE = OpDef(
+    "OfShape",
+    infer=_infer_of_shape,
+    kernel=_of_shape_kernel,
+    inputs=("sizes",),
+    flops=lambda i, o, a: 0,
+    doc="an array of a given shape, one zero seen everywhere",
+)
+
+
+def of_shape(sizes: Tensor, like: Tensor) -> Tensor:
+    """A tensor with the dtype of ``like`` and a shape, for ops that read no more."""
+    attrs = {"dtype": like.dtype, "shape": like.dims}
+    return create(OF_SHAPE, (sizes,), attrs)
+
+
 # -- sums of many ------------------------------------------------------------
 
 
@@ -498,6 +536,7 @@ ADD_N = OpDef(
     infer=_infer_add_n,
     kernel=_add_n_kernel,
     inputs=("*inputs",),
+    linear=True,
     vjp=lambda op, g: [g] * len(op.inputs),
     jvp=lambda op, *ts: add_n([t for t in ts if t is not None]),
     bind=lambda attrs, inputs, outputs: np.add if len(inputs) == 2 else None,
@@ -506,9 +545,7 @@ ADD_N = OpDef(
     writes_out=True,
     elementwise=True,
     chainable=True,
-    flops=lambda ins, outs, attrs: (
-        (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
-    ),
+    flops=lambda ins, outs, attrs: (len(ins) - 1) * _count(outs[0].dims),
     doc="the sum of tensors of one shape",
 )
 
@@ -588,6 +625,7 @@ OPERATORS = {
     "broadcast_like": broadcast_like,
     "cast": cast,
     "constant": constant,
+    "identity": identity,
     "ones_like": ones_like,
     "sum_to": sum_to,
     "zeros_like": zeros_like,

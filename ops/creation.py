@@ -100,6 +100,7 @@ FILL: OpDef = OpDef(
     infer=_infer_fill,
     kernel=_fill_kernel,
     inputs=("dims", "value"),
+    linear=True,
     vjp=(None, _fill_rule),
     jvp=lambda op, _, t: create(FILL, (op.inputs[0], t)),
     writes_out=True,
@@ -255,6 +256,7 @@ RANGE = OpDef(
     infer=_infer_range,
     kernel=_range_kernel,
     inputs=("start", "limit", "delta"),
+    linear=True,
     vjp=(
         lambda op, g: TABLE["sum_to"](g, op.inputs[0]),
         None,
@@ -374,6 +376,7 @@ LINSPACE = OpDef(
     infer=_infer_linspace,
     kernel=_linspace_kernel,
     inputs=("start", "stop", "num"),
+    linear=True,
     vjp=(_linspace_rule(0), _linspace_rule(1), None),
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * ((outs[0].dims or (0,))[0] or 0),

@@ -12,6 +12,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import compatible, merge, text
+from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor
 from ._build import create, inexact
 from .core import shape as shape_of
@@ -151,8 +152,7 @@ def _frechet_of(a: Tensor, e: Tensor, direction: Tensor) -> Tensor:
     zero = TABLE["zeros_like"](a)
     block = concat([concat([a, e], -1), concat([zero, a], -1)], -2)
     along = concat([concat([direction, zero], -1), concat([zero, direction], -1)], -2)
-    known = (a.dims or (None,))[-1]
-    n = TABLE["getitem"](shape_of(a), -1) if known is None else known
+    n = _size(a)
     return TABLE["getitem"](  # type: ignore[no-any-return]
         _frechet(block, along), (..., slice(None, n), slice(n, None))
     )
@@ -174,6 +174,51 @@ def _move_jvp(op: Operation, ta: Tensor | None, te: Tensor | None) -> Tensor | N
     return TABLE["add_n"](parts) if len(parts) > 1 else parts[0]
 
 
+def _size(a: Tensor) -> Any:
+    """n, a number where it is known, else a scalar tensor."""
+    known = (a.dims or (None,))[-1]
+    return TABLE["getitem"](shape_of(a), -1) if known is None else known
+
+
+def _exponential_series(blocks: Series, n: Any) -> list[Tensor]:
+    """The coefficients of exp(A(t)) from those of A(t), by one exponential.
+
+    Truncated series multiply as block triangular Toeplitz matrices [[A_0, A_1,
+    ...], [0, A_0, ...], ...] do, so the exponential of that matrix is the Toeplitz
+    matrix of the coefficients of exp(A(t)).
+    """
+    zero = TABLE["zeros_like"](blocks[0])
+    filled = [zero if c is None else c for c in blocks]
+    count = len(filled)
+    rows = [concat([*[zero] * i, *filled[: count - i]], -1) for i in range(count)]
+    top = TABLE["getitem"](
+        create(EXPM, (concat(rows, -2),)), (..., slice(None, n), slice(None))
+    )
+    return [
+        TABLE["getitem"](top, (..., slice(n * k, n * (k + 1)))) for k in range(count)
+    ]
+
+
+def _expm_jet(op: Operation, series: list[Series]) -> list[Series]:
+    rest = _exponential_series(series[0], _size(op.inputs[0]))[1:]
+    return [[op.outputs[0], *rest]]
+
+
+def _move_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """L(A(t), E(t)) is a corner of exp([[A(t), E(t)], [0, A(t)]])."""
+    zero, n = TABLE["zeros_like"](op.inputs[0]), _size(op.inputs[0])
+    blocks: Series = []
+    for a, e in zip(*series):
+        if a is None and e is None:
+            blocks.append(None)
+            continue
+        a, e = (zero if c is None else c for c in (a, e))
+        blocks.append(concat([concat([a, e], -1), concat([zero, a], -1)], -2))
+    whole = _exponential_series(blocks, 2 * n)[1:]
+    corner = (..., slice(None, n), slice(n, None))
+    return [[op.outputs[0], *[TABLE["getitem"](c, corner) for c in whole]]]
+
+
 EXPM = OpDef(
     "MatrixExponential",
     infer=infer_square,
@@ -181,6 +226,7 @@ EXPM = OpDef(
     inputs=("input",),
     vjp=(lambda op, g: _frechet(adjoint(op.inputs[0]), g),),
     jvp=lambda op, t: _frechet(op.inputs[0], t),
+    jet=_expm_jet,
     writes_out=True,
     flops=_cubes(16),
     doc="y = I + A + A^2/2 + A^3/6 + ...",
@@ -194,6 +240,7 @@ MOVE = OpDef(
     inputs=("input", "direction"),
     vjp=_move_vjp,
     jvp=_move_jvp,
+    jet=_move_jet,
     writes_out=True,
     flops=_cubes(48),
     doc="d/dt expm(A + t E) at t = 0",

@@ -14,7 +14,7 @@ import numpy as np
 
 from .graphlib.forward import jvp
 from .graphlib.gradients import _tensors, as_dense, gradients
-from .graphlib.graph import default_session
+from .graphlib.stacks import default_session
 from .graphlib.tensor import Tensor
 from .ops.core import placeholder
 from .ops.state import Variable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .graphlib.gradients import as_dense, gradients
-from .graphlib.graph import default_session
+from .graphlib.stacks import default_session
 from .graphlib.tensor import Tensor, as_tensor
 from .ops._build import constant
 from .ops.core import identity

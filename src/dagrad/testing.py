@@ -9,7 +9,8 @@ import numpy as np
 
 from .graphlib.forward import jvp
 from .graphlib.gradients import _tensors, as_dense, gradients
-from .graphlib.graph import Graph, session_stack
+from .graphlib.graph import Graph
+from .graphlib.stacks import session_stack
 from .graphlib.tensor import Tensor
 from .ops.core import placeholder
 from .runtime.feeds import expand, feed_key
