@@ -48,11 +48,10 @@ def minimize(
 ) -> Any:
     """Minimise a scalar of the graph over variables, by ``scipy.optimize.minimize``.
 
-    The search starts at the variables' values in ``session``, and they hold the
-    result at the end (also where it did not converge, or an exception ended it at a
-    later call: then the start).  The method gets what it can use: gradients,
-    Hessian-vector products (Newton-CG, trust-ncg, trust-krylov, trust-constr),
-    Hessians (dogleg, trust-exact; one product per column).
+    The search starts at the variables' values in ``session``; at its end they hold the
+    result, converged or not (an exception leaves the start).  The method gets what it
+    can use: gradients, Hessian-vector products (Newton-CG, trust-ncg, trust-krylov,
+    trust-constr), Hessians (dogleg, trust-exact; one product per column).
 
     >>> import dagrad as dg
     >>> from dagrad.optimize import minimize

@@ -117,7 +117,8 @@ def check_grads(
 
     At a kink (relu at 0) derivatives are what the ops say, and differences are
     not: choose xs at least 2 eps away from it.  The cost is a few runs of f and of
-    its derivatives per x; the derivatives are built 2^order times.
+    its derivatives per x; the derivatives are built 2^order times, in the graph of
+    ``f``.
 
     Reference:
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2 for the
