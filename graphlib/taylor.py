@@ -33,6 +33,7 @@ from .gradients import _tensors
 from .operation import Operation
 from .operators import TABLE
 from .source import caller
+from .stacks import home
 from .tensor import Tensor
 from .traversal import between
 
@@ -176,7 +177,7 @@ def _expand(
     factor: Callable[[int], int],
 ) -> list[Series]:
     """``[y, ...]`` with factor(k) times the coefficients, from the xs' derivatives."""
-    graph = ys[0].graph
+    graph = home(ys[0].graph)
     order = len(orders[0])
     mark = graph._local.context.mark or caller()
     known: dict[Tensor, Series] = {}

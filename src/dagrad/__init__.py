@@ -119,9 +119,7 @@ from .ops.core import (
     add_n,
     broadcast_to,
     cast,
-    group,
     identity,
-    no_op,
     ones_like,
     placeholder,
     placeholder_with_default,
@@ -130,9 +128,6 @@ from .ops.core import (
     size,
     stop_gradient,
     zeros_like,
-)
-from .ops.core import (
-    tuple_ as tuple,
 )
 from .ops.counting import bincount, histogram_fixed_width
 from .ops.creation import (
@@ -190,6 +185,8 @@ from .ops.extremes import (
     reduce_min,
 )
 from .ops.gather import batch_gather, gather
+from .ops.grouping import group, no_op
+from .ops.grouping import tuple_ as tuple
 from .ops.indexing import slice_ as slice
 from .ops.indexing import strided_slice
 from .ops.initialization import (
