@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor
 from . import _batch
 from ._build import create, inexact
 from .core import shape as shape_of
-from .decompositions import infer_square, stored
+from .decompositions import infer_square, matrices, stored
 from .joining import concat
 from .matrix import adjoint
 
@@ -37,49 +40,139 @@ _PADE = (
     182.0,
     1.0,
 )
-_THETA = 5.371920351148152
+_THETA = 4.74  # of the derivative, which is a little less than the exponential's
+
+
+def _scaled(xp: Any, a: Any) -> tuple[Any, int]:
+    """A in double precision over 2^squarings, and squarings; -1: not finite."""
+    norm = float(xp.max(xp.sum(xp.abs(a), axis=-2)))
+    if not np.isfinite(norm):
+        return a, -1
+    squarings = max(0, int(np.ceil(np.log2(norm / _THETA)))) if norm > _THETA else 0
+    wide = a.astype(np.result_type(a.dtype, np.float64))
+    return wide / 2.0**squarings, squarings
+
+
+def _odd_even(powers: Sequence[Any], one: Any) -> list[Any]:
+    """Four polynomials in (A^2, A^4, A^6), of which A^6 multiplies every other one.
+
+    Linear in the powers, so that their derivatives are the same with ``one`` = 0.
+    """
+    b, (x2, x4, x6) = _PADE, powers
+    return [
+        b[13] * x6 + b[11] * x4 + b[9] * x2,
+        b[7] * x6 + b[5] * x4 + b[3] * x2 + b[1] * one,
+        b[12] * x6 + b[10] * x4 + b[8] * x2,
+        b[6] * x6 + b[4] * x4 + b[2] * x2 + b[0] * one,
+    ]
 
 
 def _expm_kernel(xp: Any, a: Any, out: Any = None) -> Any:
     if not a.size:
         return stored(xp, a, out)
-    norm = float(xp.max(xp.sum(xp.abs(a), axis=-2)))
-    if not np.isfinite(norm):
+    wide, squarings = _scaled(xp, a)
+    if squarings < 0:
         return stored(xp, xp.full(a.shape, np.nan, a.dtype), out)
-    squarings = max(0, int(np.ceil(np.log2(norm / _THETA)))) if norm > _THETA else 0
-    wide = a.astype(np.result_type(a.dtype, np.float64)) / 2.0**squarings
-    b = _PADE
-    one = xp.eye(a.shape[-1], dtype=wide.dtype)
     a2 = wide @ wide
     a4 = a2 @ a2
     a6 = a4 @ a2
-    odd = a6 @ (b[13] * a6 + b[11] * a4 + b[9] * a2)
-    odd = wide @ (odd + b[7] * a6 + b[5] * a4 + b[3] * a2 + b[1] * one)
-    even = a6 @ (b[12] * a6 + b[10] * a4 + b[8] * a2)
-    even = even + b[6] * a6 + b[4] * a4 + b[2] * a2 + b[0] * one
+    high, low, even_high, even_low = _odd_even(
+        (a2, a4, a6), xp.eye(a.shape[-1], dtype=wide.dtype)
+    )
+    odd = wide @ (a6 @ high + low)
+    even = a6 @ even_high + even_low
     y = xp.linalg.solve(even - odd, even + odd)
     for _ in range(squarings):
         y = y @ y
     return stored(xp, y.astype(a.dtype), out)
 
 
-def _flops(inputs: Any, outputs: Any, attrs: Any) -> int:
-    dims = inputs[0].dims
-    n = 16 * (dims[-1] or 0)
-    for d in dims:
-        n *= d or 0
-    return n
+def _move_kernel(xp: Any, a: Any, e: Any, out: Any = None) -> Any:
+    """The derivative of every step of the exponential, beside the step."""
+    if not a.size:
+        return stored(xp, a, out)
+    wide, squarings = _scaled(xp, a)
+    if squarings < 0:
+        return stored(xp, xp.full(a.shape, np.nan, a.dtype), out)
+    move = e.astype(wide.dtype) / 2.0**squarings
+    a2 = wide @ wide
+    a4 = a2 @ a2
+    a6 = a4 @ a2
+    m2 = wide @ move + move @ wide
+    m4 = a2 @ m2 + m2 @ a2
+    m6 = a4 @ m2 + m4 @ a2
+    high, low, even_high, even_low = _odd_even(
+        (a2, a4, a6), xp.eye(a.shape[-1], dtype=wide.dtype)
+    )
+    m_high, m_low, m_even_high, m_even_low = _odd_even((m2, m4, m6), 0.0)
+    inner = a6 @ high + low
+    m_inner = a6 @ m_high + m6 @ high + m_low
+    odd = wide @ inner
+    m_odd = wide @ m_inner + move @ inner
+    even = a6 @ even_high + even_low
+    m_even = a6 @ m_even_high + m6 @ even_high + m_even_low
+    below = even - odd
+    y = xp.linalg.solve(below, even + odd)
+    m = xp.linalg.solve(below, m_even + m_odd + (m_odd - m_even) @ y)
+    for _ in range(squarings):
+        m = y @ m + m @ y
+        y = y @ y
+    return stored(xp, m.astype(a.dtype), out)
+
+
+def _cubes(count: int) -> Any:
+    """``count`` n^3 flops."""
+
+    def flops(inputs: Any, outputs: Any, attrs: Any) -> int:
+        dims = inputs[0].dims
+        n = count * (dims[-1] or 0)
+        for d in dims:
+            n *= d or 0
+        return n
+
+    return flops
+
+
+def _infer_move(inputs: Sequence[Any], attrs: Any) -> Any:
+    a, e = inputs
+    dims = matrices(inputs, square=True)
+    if not compatible(dims, e.dims):
+        raise ShapeError(
+            f"the matrix {text(a.dims)} and its direction {text(e.dims)} differ"
+        )
+    return ((a.dtype, merge(dims, e.dims)),)
 
 
 def _frechet(a: Tensor, e: Tensor) -> Tensor:
-    """d/dt expm(A + t E) at 0: the corner of expm([[A, E], [0, A]])."""
+    """L(A, E): d/dt expm(A + t E) at 0."""
+    return create(MOVE, (a, e))
+
+
+def _frechet_of(a: Tensor, e: Tensor, direction: Tensor) -> Tensor:
+    """d/dt L(A + t D, E) at 0: a corner of L([[A, E], [0, A]], [[D, 0], [0, D]])."""
     zero = TABLE["zeros_like"](a)
     block = concat([concat([a, e], -1), concat([zero, a], -1)], -2)
+    along = concat([concat([direction, zero], -1), concat([zero, direction], -1)], -2)
     n = _size(a)
-    whole = create(EXPM, (block,))
     return TABLE["getitem"](  # type: ignore[no-any-return]
-        whole, (..., slice(None, n), slice(n, None))
+        _frechet(block, along), (..., slice(None, n), slice(n, None))
     )
+
+
+def _move_vjp(op: Operation, g: Tensor) -> list[Tensor]:
+    # <G, L(A, E)> = <L(A^H, G), E>, and what A gives is how that moves with E.
+    a, e = (adjoint(t) for t in op.inputs)
+    return [_frechet_of(a, g, e), _frechet(a, g)]
+
+
+def _move_jvp(op: Operation, ta: Tensor | None, te: Tensor | None) -> Tensor | None:
+    a, e = op.inputs
+    parts = []
+    if ta is not None:
+        parts.append(_frechet_of(a, e, ta))
+    if te is not None:
+        parts.append(_frechet(a, te))
+    return TABLE["add_n"](parts) if len(parts) > 1 else parts[0]
 
 
 def _size(a: Tensor) -> Any:
@@ -88,28 +181,43 @@ def _size(a: Tensor) -> Any:
     return TABLE["getitem"](shape_of(a), -1) if known is None else known
 
 
-def _expm_jet(op: Operation, series: list[Series]) -> list[Series]:
-    """All coefficients from one exponential.
+def _exponential_series(blocks: Series, n: Any) -> list[Tensor]:
+    """The coefficients of exp(A(t)) from those of A(t), by one exponential.
 
     Truncated series multiply as block triangular Toeplitz matrices [[A_0, A_1,
     ...], [0, A_0, ...], ...] do, so the exponential of that matrix is the Toeplitz
     matrix of the coefficients of exp(A(t)).
     """
-    a_0 = op.inputs[0]
-    zero, n = TABLE["zeros_like"](a_0), _size(a_0)
-    blocks = [zero if c is None else c for c in series[0]]
-    order = len(blocks) - 1
-    rows = [
-        concat([*[zero] * i, *blocks[: order + 1 - i]], -1) for i in range(order + 1)
-    ]
+    zero = TABLE["zeros_like"](blocks[0])
+    filled = [zero if c is None else c for c in blocks]
+    count = len(filled)
+    rows = [concat([*[zero] * i, *filled[: count - i]], -1) for i in range(count)]
     top = TABLE["getitem"](
         create(EXPM, (concat(rows, -2),)), (..., slice(None, n), slice(None))
     )
-    rest: Series = [
-        TABLE["getitem"](top, (..., slice(n * k, n * (k + 1))))
-        for k in range(1, order + 1)
+    return [
+        TABLE["getitem"](top, (..., slice(n * k, n * (k + 1)))) for k in range(count)
     ]
+
+
+def _expm_jet(op: Operation, series: list[Series]) -> list[Series]:
+    rest = _exponential_series(series[0], _size(op.inputs[0]))[1:]
     return [[op.outputs[0], *rest]]
+
+
+def _move_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """L(A(t), E(t)) is a corner of exp([[A(t), E(t)], [0, A(t)]])."""
+    zero, n = TABLE["zeros_like"](op.inputs[0]), _size(op.inputs[0])
+    blocks: Series = []
+    for a, e in zip(*series):
+        if a is None and e is None:
+            blocks.append(None)
+            continue
+        a, e = (zero if c is None else c for c in (a, e))
+        blocks.append(concat([concat([a, e], -1), concat([zero, a], -1)], -2))
+    whole = _exponential_series(blocks, 2 * n)[1:]
+    corner = (..., slice(None, n), slice(n, None))
+    return [[op.outputs[0], *[TABLE["getitem"](c, corner) for c in whole]]]
 
 
 EXPM = OpDef(
@@ -121,9 +229,23 @@ EXPM = OpDef(
     jvp=lambda op, t: _frechet(op.inputs[0], t),
     jet=_expm_jet,
     writes_out=True,
-    flops=_flops,
+    flops=_cubes(16),
     batch=_batch.leading,
     doc="y = I + A + A^2/2 + A^3/6 + ...",
+)
+
+# Three exponentials' worth, where the corner of expm([[A, E], [0, A]]) takes eight.
+MOVE = OpDef(
+    "MatrixExponentialMove",
+    infer=_infer_move,
+    kernel=_move_kernel,
+    inputs=("input", "direction"),
+    vjp=_move_vjp,
+    jvp=_move_jvp,
+    jet=_move_jet,
+    writes_out=True,
+    flops=_cubes(48),
+    doc="d/dt expm(A + t E) at t = 0",
 )
 
 
@@ -135,10 +257,10 @@ def expm(input: Any, name: str | None = None) -> Tensor:
     Raises:
         ShapeError: A is not square.
 
-    Gradient: the Frechet derivative at A^H, as a block of one larger
-    exponential.
+    Gradient: the Frechet derivative at A^H, computed beside the exponential.
 
     Reference:
-        Higham, SIAM J. Matrix Anal. Appl. 26 (2005); Al-Mohy & Higham (2009).
+        Higham, SIAM J. Matrix Anal. Appl. 26 (2005); Al-Mohy & Higham, ibid. 30
+        (2009), for the derivative.
     """
     return create(EXPM, (inexact(input),), None, name)

@@ -428,10 +428,10 @@ def _prod_vjp(op: Operation, g: Tensor) -> Tensor:
             others = conj(others)
         return mul(spread_as(op, g), others)  # type: ignore[no-any-return]
     # Several axes: one axis after the other, so that no transpose is needed.
-    g = spread(g, x, axis, keepdims)
     parts = [x]
     for i in axis[:-1]:
         parts.append(create(PROD, (parts[-1],), {"axis": (i,), "keepdims": True}))
+    g = spread(g, parts[-1], axis, keepdims)  # the least of them: grown by products
     for i, part in zip(reversed(axis), reversed(parts)):
         others = exclusive_product(part, i)
         if y.dtype.is_complex:

@@ -40,7 +40,6 @@ LATER = {
     "sparse_placeholder": "sparse tensors",
     "string_to_number": "strings",
     "summary.": "summaries",
-    "test.": "testing",
     "train.ClusterSpec": "servers",
     "train.Coordinator": "queues",
     "train.QueueRunner": "queues",

@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 from evaluate import evaluate
 
+import dagrad as dg
 from dagrad.graphlib.errors import GradientError, InvalidArgumentError, ShapeError
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
@@ -148,3 +149,22 @@ def test_least_squares_against_scipy():
     for fast in (True, False):
         y = spectral.matrix_solve_ls(constant(a), constant(b), fast=fast)
         np.testing.assert_allclose(evaluate(y), want, rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 8.0])
+@pytest.mark.parametrize("kind", ["float64", "complex128"])
+def test_how_a_matrix_exponential_moves(scale, kind):
+    rng = np.random.default_rng(5)
+    a, e = rng.normal(size=(2, 4, 4)).astype(kind)
+    if kind == "complex128":
+        a, e = a + 1j * rng.normal(size=(4, 4)), e * (1 + 2j)
+    a *= scale
+    x = dg.constant(a)
+    y = dg.linalg.expm(x)
+    (along,) = dg.jvp(y, x, dg.constant(e))
+    (back,) = dg.gradients(y, x, dg.constant(e))
+    got, turned = dg.Session().run([along, back])
+    want = scipy.linalg.expm_frechet(a, e, compute_expm=False)
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * np.abs(want).max())
+    want = scipy.linalg.expm_frechet(a.conj().T, e, compute_expm=False)
+    np.testing.assert_allclose(turned, want, rtol=1e-9, atol=1e-11 * np.abs(want).max())

@@ -19,6 +19,7 @@ from oprecord import Record
 
 import dagrad as dg
 from dagrad.graphlib.tensor import Tensor
+from dagrad.testing import random_directions
 
 _TRACE = dg.RunOptions(trace_level=dg.RunOptions.FULL_TRACE)
 
@@ -94,9 +95,9 @@ class _Model:
         feeds.update((t, np.ones((), d.dtype)) for d, t in self.ones.items())
         rng = np.random.default_rng(5)
         values = evaluate(self.ys, feeds) if self.cotangents else []
-        feeds.update(zip(self.cotangents, opchecks._directions(rng, values)))
+        feeds.update(zip(self.cotangents, random_directions(rng, values)))
         values = [feeds[x] for x in self.xs] if self.tangents else []
-        feeds.update(zip(self.tangents, opchecks._directions(rng, values)))
+        feeds.update(zip(self.tangents, random_directions(rng, values)))
         return feeds
 
     def other_feed(self) -> dict[Tensor, Any]:

@@ -23,6 +23,7 @@ from dagrad.graphlib.taylor import jet
 from dagrad.graphlib.tensor import Tensor
 from dagrad.ops.core import add_n, cast, constant, placeholder, zeros_like
 from dagrad.ops.elementwise import multiply
+from dagrad.testing import random_directions
 
 ORDER = 3
 CASES = [
@@ -92,7 +93,7 @@ def test_jet(record: Record, dtype: str) -> None:
     arrays = [probe.feeds[x] for x in probe.xs]
     paths = directions(rng, arrays, ORDER)
     with np.errstate(all="ignore"):
-        cotangents = opchecks._directions(rng, evaluate(probe.ys, probe.feeds))
+        cotangents = random_directions(rng, evaluate(probe.ys, probe.feeds))
         turns = directions(rng, cotangents, ORDER)
         with Graph().as_default():
             t = placeholder("float64", ())
@@ -115,7 +116,7 @@ def test_jet(record: Record, dtype: str) -> None:
 
 def directions(rng: Any, arrays: list[Any], order: int) -> list[list[Any]]:
     """Derivatives of a path through each array, small enough to stay near it."""
-    return [[0.3 * d for d in opchecks._directions(rng, [a] * order)] for a in arrays]
+    return [[0.3 * d for d in random_directions(rng, [a] * order)] for a in arrays]
 
 
 def differentiable(probe: opchecks.Built) -> list[int]:

@@ -22,6 +22,7 @@ from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
 from dagrad.graphlib.tensor import Tensor
 from dagrad.ops.core import placeholder
+from dagrad.testing import random_directions
 
 _BLOCKS = "which axes are cut into blocks depends on the rank"
 _LETTERS = "'...' stands for as many letters as the rank leaves"
@@ -132,7 +133,7 @@ def _derivatives(made: Any) -> tuple[list[Any], list[Any]]:
     rng = np.random.default_rng(3)
     y_values = evaluate(made.ys, made.feeds)
     x_values = [made.feeds[x] for x in made.xs]
-    vs, ts = (opchecks._directions(rng, a) for a in (y_values, x_values))
+    vs, ts = (random_directions(rng, a) for a in (y_values, x_values))
     with made.graph.as_default():
         seeds = [placeholder(y.dtype, y.dims) for y in made.ys]
         tangents = [placeholder(x.dtype, x.dims) for x in made.xs]

@@ -280,14 +280,14 @@ RECORDS = [
         for r, fast in ((0.0, True), (0.5, True), (0.0, False))
     ],
     Record(
-        ("MatrixExponential",),
+        ("MatrixExponential", "MatrixExponentialMove"),
         exponential.expm,
         (Arg((2, 3, 3)),),
         scipy.linalg.expm,
         **MORE,
     ),
     Record(
-        ("MatrixExponential",),
+        ("MatrixExponential", "MatrixExponentialMove"),
         exponential.expm,
         (Arg((3, 3), -9, 9),),
         scipy.linalg.expm,

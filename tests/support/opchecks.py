@@ -36,6 +36,7 @@ from dagrad.graphlib.shapes import compatible
 from dagrad.graphlib.subgraph import bodies_of
 from dagrad.graphlib.tensor import Tensor
 from dagrad.ops.core import placeholder
+from dagrad.testing import central_difference, inner_product, random_directions
 
 _RTOL = {"float16": 5e-3, "float32": 1e-5, "float64": 1e-12}
 _RTOL |= {"complex64": 1e-5, "complex128": 1e-12}
@@ -295,20 +296,6 @@ def _known_values(record: Record, built: Built) -> None:
 # -- derivatives ----------------------------------------------------------------------
 
 
-def _inner(a: Sequence[Any], b: Sequence[Any]) -> float:
-    return float(sum(np.sum(np.conj(x) * y).real for x, y in zip(a, b, strict=True)))
-
-
-def _directions(rng: np.random.Generator, tensors: Sequence[Any]) -> list[Any]:
-    out = []
-    for a in tensors:
-        d = rng.uniform(-1, 1, a.shape)
-        if a.dtype.kind == "c":
-            d = d + 1j * rng.uniform(-1, 1, a.shape)
-        out.append(np.asarray(d, a.dtype))
-    return out
-
-
 def _zeros_for_none(
     tensors: Sequence[Tensor | None], feeds: Any, like: Sequence[Any], call: Any
 ) -> list[Any]:
@@ -328,12 +315,7 @@ def _difference(ys: Any, feeds: Any, xs: Any, ts: Any) -> list[Any]:
         found: list[Any] = evaluate(list(ys), {**feeds, **moved})
         return found
 
-    h = _STEP
-    near, far = zip(at(h), at(-h)), zip(at(2 * h), at(-2 * h))
-    return [
-        np.asarray((8 * (a - b) - (c - d)) / (12 * h))
-        for (a, b), (c, d) in zip(near, far, strict=True)
-    ]
+    return central_difference(at, _STEP)
 
 
 def _derivatives(built: Built, order: int, strict: StrictCall) -> None:
@@ -342,7 +324,7 @@ def _derivatives(built: Built, order: int, strict: StrictCall) -> None:
     for level in range(1, order + 1):
         y_values = evaluate(ys, feeds)
         x_values = [feeds[x] for x in xs]
-        ts, vs = _directions(rng, x_values), _directions(rng, y_values)
+        ts, vs = random_directions(rng, x_values), random_directions(rng, y_values)
         want = _difference(ys, feeds, xs, ts)
         _forward_mode(level, ys, xs, ts, y_values, feeds, strict, want)
         with built.graph.as_default():
@@ -352,8 +334,10 @@ def _derivatives(built: Built, order: int, strict: StrictCall) -> None:
         got = _zeros_for_none(pulled, feeds, x_values, strict)
         for g, x in zip(got, x_values, strict=True):
             assert g.shape == x.shape, f"order {level}: gradient of shape {g.shape}"
-        left, right = _inner(vs, want), _inner(got, ts)
-        size = _inner([np.abs(v) for v in vs], [np.abs(w) for w in want]) + abs(right)
+        left, right = inner_product(vs, want), inner_product(got, ts)
+        size = inner_product([np.abs(v) for v in vs], [np.abs(w) for w in want]) + abs(
+            right
+        )
         assert abs(left - right) <= 1e-6 * size + 1e-8, (
             f"order {level}: <v, J t> is {left} by differences, <J^T v, t> is {right}"
         )
@@ -396,7 +380,7 @@ def _gradient_values(built: Built, strict: StrictCall) -> list[Any]:
     rng = np.random.default_rng(11)
     with built.graph.as_default():
         y_values = evaluate(built.ys, built.feeds)
-        vs = _directions(rng, y_values)
+        vs = random_directions(rng, y_values)
         seeds = [placeholder(y.dtype, y.dims) for y in built.ys]
     feeds = {**built.feeds, **dict(zip(seeds, vs))}
     pulled = gradients(built.ys, built.xs, seeds)
