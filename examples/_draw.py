@@ -194,30 +194,37 @@ class Panel:
         """Words at a point."""
         self.front.append(text(*self.at(x, y), words, colour, **more))
 
-    def legend(self, right: bool = True, low: bool = False, size: float = 0) -> None:
-        """What the labelled curves and dots are, in a corner."""
+    def below(self, u: float, words: str) -> None:
+        """Words under the frame, at a distance from the drawing's left."""
+        self.front.append(
+            text(u, self.box[1] + self.box[3] + 17, words, GREY, "middle")
+        )
+
+    def legend(self, right: bool = True, low: bool = False, row: bool = False) -> None:
+        """What the labelled curves and dots are, in a corner, in a column or a row."""
         x, y, w, h = self.box
-        wide = size or 44 + 6.4 * max(len(label) for *_, label in self.entries)
-        tall = 18 * len(self.entries) + 8
+        widths = [48 + 6.4 * len(label) for *_, label in self.entries]
+        wide = sum(widths) if row else max(widths)
+        tall = 26 if row else 18 * len(self.entries) + 8
         left = x + w - wide - 8 if right else x + 8
         top = y + h - tall - 8 if low else y + 8
         self.front.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall}" '
             'rx="4" fill="#ffffff" fill-opacity="0.88"/>'
         )
-        for i, (kind, style, colour, label) in enumerate(self.entries):
-            v = top + 13 + 18 * i
+        u, v = left, top + 13
+        for (kind, style, colour, label), next_one in zip(self.entries, widths):
             if kind == "line":
                 self.front.append(
-                    f'<line x1="{left + 8:.1f}" y1="{v:.1f}" x2="{left + 30:.1f}" '
+                    f'<line x1="{u + 8:.1f}" y1="{v:.1f}" x2="{u + 30:.1f}" '
                     f'y2="{v:.1f}" {style}/>'
                 )
             else:
                 self.front.append(
-                    f'<circle cx="{left + 19:.1f}" cy="{v:.1f}" {style} '
-                    f'fill="{colour}"/>'
+                    f'<circle cx="{u + 19:.1f}" cy="{v:.1f}" {style} fill="{colour}"/>'
                 )
-            self.front.append(text(left + 36, v + 4, label, INK))
+            self.front.append(text(u + 36, v + 4, label, INK))
+            u, v = (u + next_one, v) if row else (u, v + 18)
 
     def bar(self, low: float, high: float, stops: Sequence[str], label: str) -> None:
         """The scale of the colours, right of the frame."""
