@@ -409,13 +409,21 @@ def outline(shape: Any) -> tuple[Any, Any]:
     along = np.array([np.gradient(x), np.gradient(y)])
     pace = np.hypot(*along)
     along /= pace
-    lean = np.clip(np.gradient(r) / pace, -0.95, 0.95)
+    lean = np.gradient(r) / pace
+    seen = np.abs(lean) < 0.95  # other circles lie within larger ones
+    x, y, r, lean, along = x[seen], y[seen], r[seen], lean[seen], along[:, seen]
     upright = np.sqrt(1.0 - lean**2)
-    sides = []
-    for sign in (1.0, -1.0):
-        normal = sign * np.array([-along[1], along[0]])
-        sides.append(np.array([x, y]) + r * (upright * normal - lean * along))
-    edge = np.concatenate([sides[0], sides[1][:, ::-1]], axis=1)
+    centre, normal = np.array([x, y]), np.array([-along[1], along[0]])
+    upper = centre + r * (upright * normal - lean * along)
+    lower = centre - r * (upright * normal + lean * along)
+
+    def cap(i: int, sign: float) -> Any:
+        turn = np.linspace(1.0, -1.0, 15) * np.arccos(-sign * lean[i])
+        turn += np.arctan2(sign * along[1, i], sign * along[0, i])
+        return centre[:, [i]] + r[i] * np.array([np.cos(turn), np.sin(turn)])
+
+    parts = [upper, cap(-1, 1.0), lower[:, ::-1], cap(0, -1.0)]
+    edge = np.concatenate(parts, axis=1)
     return edge[0], edge[1]
 
 
