@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import DTypeError, GradientError, ShapeError
 from .gradients import _has_dtype, _tensors, cotangents_of, gradients
+from .graph import Graph
 from .operation import Operation
 from .operators import TABLE
 from .shapes import compatible, text
 from .source import caller
+from .stacks import home
 from .tensor import Tensor, as_tensor
-from .traversal import between
+from .traversal import between, captured_from
 
 __all__ = ["jvp"]
 
@@ -47,7 +50,7 @@ def jvp(
         raise ShapeError(f"{len(tangents)} tangents were given for {len(x_list)} xs")
     if not y_list or not x_list:
         return [None] * len(y_list)
-    graph = y_list[0].graph
+    graph = home(y_list[0].graph)
     mark = graph._local.context.mark or caller()
     known: dict[Tensor, Tensor] = {}
     with graph.as_default(), graph.name_scope(name or "jvp") as scope:
@@ -57,18 +60,49 @@ def jvp(
         try:
             for x, t in zip(x_list, tangents):
                 known[x] = _tangent(x, t)
-            for op in between(y_list, x_list, set()):
-                incoming = [known.get(t) for t in op.inputs]
-                if not any(t is not None for t in incoming):
-                    continue
-                context.scope = f"{scope}{op.name}_jvp/"
-                context.forward_op = op
-                for out, t in zip(op.outputs, push_forward(op, incoming)):
-                    if t is not None and out not in known:
-                        known[out] = t
+            _push(y_list, x_list, known, graph, scope)
         finally:
             context.forward_op, context.mark = saved
     return [known.get(y) for y in y_list]
+
+
+def _push(
+    ys: Sequence[Tensor],
+    xs: Sequence[Tensor],
+    known: dict[Tensor, Tensor],
+    graph: Graph,
+    scope: str,
+) -> None:
+    """Push the tangents in ``known`` forward through the operations between."""
+    context = graph._local.context
+    for op in between(ys, xs, set()):
+        incoming = [known.get(t) for t in op.inputs or captured_from(op)]
+        if not any(t is not None for t in incoming):
+            continue
+        context.scope = f"{scope}{op.name}_jvp/"
+        context.forward_op = op
+        outgoing = push_forward(op, incoming) if op.inputs else incoming
+        for out, t in zip(op.outputs, outgoing):
+            if t is not None and out not in known:
+                known[out] = t
+
+
+def push_through(
+    ys: Sequence[Tensor], xs: Sequence[Tensor], tangents: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Tangents of ``ys`` from those of ``xs``: for rules that walk a body.
+
+    Nodes go where the default graph says.
+    """
+    known = dict(zip(xs, tangents))
+    graph = home(ys[0].graph)
+    context = graph._local.context
+    saved = context.scope, context.forward_op
+    try:
+        _push(ys, xs, known, graph, context.scope)
+    finally:
+        context.scope, context.forward_op = saved
+    return [known.get(y) for y in ys]
 
 
 def _tangent(x: Tensor, t: Any) -> Tensor:

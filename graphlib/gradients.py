@@ -20,8 +20,9 @@ from .operation import Operation
 from .operators import TABLE
 from .shapes import TensorShape, compatible, text
 from .source import caller
+from .stacks import home
 from .tensor import Tensor, as_tensor
-from .traversal import between
+from .traversal import between, captured_from
 
 __all__ = ["IndexedSlices", "UnconnectedGradients", "gradients"]
 
@@ -171,8 +172,9 @@ def _gradients(
         return [None] * len(x_list)
     graph = y_list[0].graph
     for t in (*y_list, *x_list):
-        if t.graph is not graph:
+        if t.graph is not graph and t.graph.root is not graph.root:
             raise GradientError(f"{t!r} belongs to another graph than {y_list[0]!r}")
+    graph = home(graph)
     mark = graph._local.context.mark or caller()
     with graph.as_default(), graph.name_scope(name or "gradients") as scope:
         context = graph._local.context
@@ -267,7 +269,7 @@ def _walk(
         op = path.pop()
         opdef = op.opdef
         context.scope = scope
-        if _pass_rows(op, grads, targets):
+        if _pass_rows(op, grads, targets) or _pass_out(op, grads):
             continue
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):
@@ -340,6 +342,15 @@ def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> boo
     return True
 
 
+def _pass_out(op: Operation, grads: Contributions) -> bool:
+    """Hand the cotangent of what a body captured to what it stands for."""
+    if op.inputs:
+        return False
+    (source,) = captured_from(op)
+    grads.setdefault(source, []).extend(grads.get(op.outputs[0], ()))
+    return True
+
+
 def _rows(grads: Contributions, t: Tensor) -> IndexedSlices | None:
     """All contributions to ``t`` as rows; None where one of them is dense.
 
@@ -359,7 +370,7 @@ def _total(grads: Contributions, t: Tensor) -> Tensor | None:
         return None
     if len(parts) == 1 and type(parts[0]) is Tensor:
         return parts[0]
-    context = t.graph._local.context
+    context = home(t.graph)._local.context
     saved, context.forward_op = context.forward_op, t.op
     dense = [p for p in parts if not isinstance(p, IndexedSlices)]
     rows = [p for p in parts if isinstance(p, IndexedSlices)]
@@ -386,6 +397,28 @@ def _joined(rows: Sequence[IndexedSlices]) -> tuple[Tensor, Tensor]:
         indices = [TABLE["cast"](i, int64) for i in indices]
     values = TABLE["concat"]([r.values for r in rows], 0)
     return values, TABLE["concat"](indices, 0)
+
+
+def pull_back(
+    ys: Sequence[Tensor], cotangents: Sequence[Tensor], xs: Sequence[Tensor]
+) -> list[Tensor | IndexedSlices | None]:
+    """Cotangents of ``xs`` from those of ``ys``: for rules that walk a body.
+
+    Nodes go where the default graph says; an x that is read by gathers only gets
+    rows.
+    """
+    grads: Contributions = {}
+    for y, g in zip(ys, cotangents):
+        grads.setdefault(y, []).append(g)
+    graph = home(ys[0].graph)
+    context = graph._local.context
+    saved = context.scope, context.forward_op
+    try:
+        _walk(graph, ys, xs, set(), grads, context.scope)
+        context.scope = saved[0]
+        return [_rows(grads, x) or _total(grads, x) for x in xs]
+    finally:
+        context.scope, context.forward_op = saved
 
 
 def as_dense(value: Tensor | IndexedSlices) -> Tensor:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .errors import (
     CopyError,
     DagradError,
@@ -21,18 +19,17 @@ from .errors import (
     GraphError,
     MissingNameError,
 )
-from .opdef import OpDef
+from .opdef import OpDef, known_value
 from .operation import Operation, explain
 from .operators import TABLE
 from .source import Mark, caller, resolve
+from .stacks import _stacks, home
 from .tensor import Tensor, as_name
 
 __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
 
 _VALID_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
 _VALID_INNER = re.compile(r"[A-Za-z0-9_.\\/>-]*\Z")
-# Shape arithmetic is worked out at build time on arrays of at most this size.
-_MAX_KNOWN = 64
 
 
 class _Context:
@@ -40,8 +37,8 @@ class _Context:
 
     __slots__ = ("controls", "device", "forward_op", "mark", "scope")
 
-    def __init__(self) -> None:
-        self.scope = ""  # "" or "a/b/"
+    def __init__(self, scope: str) -> None:
+        self.scope = scope  # "" or "a/b/"
         self.controls: tuple[Operation, ...] = ()
         self.device: str | Callable[[Operation], str] = ""
         self.forward_op: Operation | None = None
@@ -49,8 +46,8 @@ class _Context:
 
 
 class _Local(threading.local):
-    def __init__(self) -> None:
-        self.context = _Context()
+    def __init__(self, scope: str) -> None:
+        self.context = _Context(scope)
 
 
 class Graph:
@@ -64,11 +61,16 @@ class Graph:
     ['Const', 'Const', 'Mul']
     """
 
+    #: The graph that this one is the body of a loop or branch in (see Subgraph).
+    outer: Graph | None = None
+    #: The scope at the top: empty but in bodies, whose names begin with it.
+    top_scope = ""
+
     def __init__(self) -> None:
         self._operations: list[Operation] = []
         self._by_name: dict[str, Operation] = {}
         self._names: dict[str, int] = {}
-        self._local = _Local()
+        self._local = _Local(self.top_scope)
         self._lock = threading.RLock()
         self._finalized = False
         self._collections: dict[Any, list[Any]] = {}
@@ -100,12 +102,18 @@ class Graph:
                 the name is not valid.
             ShapeError, DTypeError: the inputs do not fit the op.
         """
+        graphs = _stacks.graphs
+        if graphs and graphs[-1].outer is not None:
+            target = home(self)
+            if target is not self:
+                return target.create_op(opdef, inputs, attrs, name)
         inputs = tuple(inputs)
         context = self._local.context
         mark = context.mark or caller()
         for t in inputs:
             if t.op.graph is not self:
-                self._refuse_foreign(opdef, name, t, mark)
+                inputs = self._adopt(opdef, name, inputs, mark)
+                break
         try:
             specs = opdef.infer(inputs, attrs or {})
         except DagradError as error:
@@ -167,14 +175,46 @@ class Graph:
             op.device = context.device(op) or ""
         return op
 
-    def _refuse_foreign(
-        self, opdef: OpDef, name: str | None, t: Tensor, mark: Mark
-    ) -> None:
+    def _adopt(
+        self, opdef: OpDef, name: str | None, inputs: tuple[Tensor, ...], mark: Mark
+    ) -> tuple[Tensor, ...]:
+        """The tensors of this graph that stand for ``inputs``: bodies have such."""
+        t = next(t for t in inputs if t.op.graph is not self)
+        inner = t.op.graph
+        why = "another graph; all inputs must be of one graph (see Graph.as_default)"
+        if inner.outer is not None and inner.is_inside(self):
+            why = f"{inner.describe()}: return it from there to use it outside"
         raise GraphError(
             f'{opdef.type} "{name or opdef.type}" at {resolve(mark)}: input '
-            f"{t.op.describe()} ({t.op.defined_at()}) belongs to another graph; "
-            "all inputs must be of one graph (see Graph.as_default)"
+            f"{t.op.describe()} ({t.op.defined_at()}) belongs to {why}"
         )
+
+    # -- bodies --------------------------------------------------------------
+
+    @property
+    def root(self) -> Graph:
+        """The graph that is no body: this one, or the outermost around it."""
+        graph = self
+        while graph.outer is not None:
+            graph = graph.outer
+        return graph
+
+    def is_inside(self, other: Graph) -> bool:
+        """Whether this is a body somewhere inside ``other``."""
+        graph = self.outer
+        while graph is not None:
+            if graph is other:
+                return True
+            graph = graph.outer
+        return False
+
+    def source_of(self, inner: Tensor) -> Tensor | None:
+        """What an input of a body stands for (see Subgraph)."""
+        return None
+
+    def describe(self) -> str:
+        """How messages name this graph."""
+        return "the graph"
 
     # -- reading -------------------------------------------------------------
 
@@ -274,6 +314,13 @@ class Graph:
             raise GraphError(f"{found!r} is an operation: a tensor is needed here")
         if found.graph is not self:
             maker = found.op if isinstance(found, Tensor) else found
+            if self.is_inside(found.graph):
+                return found
+            if found.graph.is_inside(self):
+                raise GraphError(
+                    f"{maker.describe()} ({maker.defined_at()}) is part of "
+                    f"{found.graph.describe()}: return it from there to use it outside"
+                )
             raise GraphError(
                 f"{maker.describe()} ({maker.defined_at()}) belongs to another graph: "
                 "was reset_default_graph() called after it was made, or is it made "
@@ -323,7 +370,7 @@ class Graph:
         context = self._local.context
         before = context.scope
         if not name:
-            context.scope = ""
+            context.scope = self.top_scope
         elif name[-1] == "/":
             check_name(name, "")
             context.scope = name
@@ -354,12 +401,19 @@ class Graph:
             found = dict.fromkeys(before)
             for c in control_inputs:
                 element = self.as_graph_element(c)
-                found[element.op if isinstance(element, Tensor) else element] = None
+                op = element.op if isinstance(element, Tensor) else element
+                if op.graph is self:
+                    found[op] = None
+                else:
+                    self._wait_outside(op)
             context.controls = tuple(found)
         try:
             yield
         finally:
             context.controls = before
+
+    def _wait_outside(self, op: Operation) -> None:
+        """Make all of a body wait for an operation around it (see Subgraph)."""
 
     @contextmanager
     def device(self, device_name_or_function: Any) -> Iterator[None]:
@@ -435,7 +489,19 @@ class Graph:
 
     @contextmanager
     def as_default(self) -> Iterator[Graph]:
-        """Make this the graph that builders add to, in this thread."""
+        """Make this the graph that builders add to, in this thread.
+
+        Inside a body that is part of this graph, the body stays the default.
+        """
+        with home(self).as_innermost() as graph:
+            yield graph
+
+    @contextmanager
+    def as_innermost(self) -> Iterator[Graph]:
+        """:meth:`as_default`, also where a body of this graph is being built.
+
+        What is made inside stands outside of the body, and so runs once.
+        """
         stack = _stacks.graphs
         stack.append(self)
         try:
@@ -519,49 +585,9 @@ def check_name(name: str, scope: str) -> str:
     return name
 
 
-def known_value(
-    opdef: OpDef, inputs: Sequence[Any], attrs: dict[str, Any], specs: Any
-) -> Any:
-    """What is known of output 0 before a run (see ``opdef.Spec.value``)."""
-    if opdef.value is not None:
-        value = opdef.value(inputs, attrs)
-        if value is not None:
-            return value
-    if not opdef.shape_math or specs[0][0].kind > 1:
-        return None
-    arrays = []
-    for t in inputs:
-        value = t.value
-        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
-            return None
-        arrays.append(value)
-    if not arrays:
-        return None
-    kernel = opdef.kernel
-    assert kernel is not None
-    try:
-        with np.errstate(all="ignore"):
-            if isinstance(kernel, str):
-                result = getattr(np, kernel)(*arrays)
-            else:
-                result = kernel(np, *arrays, **attrs)
-    except (ArithmeticError, ValueError):
-        # The run will compute it and report the error with the user's lines.
-        return None
-    result = np.asarray(result, dtype=specs[0][0].dtype)
-    return result if result.size <= _MAX_KNOWN else None
+# -- the default graph ---------------------------------------------------------
 
 
-# -- the default graph and session -------------------------------------------
-
-
-class _Stacks(threading.local):
-    def __init__(self) -> None:
-        self.graphs: list[Graph] = []
-        self.sessions: list[Any] = []
-
-
-_stacks = _Stacks()
 _global_graph = Graph()
 
 
@@ -581,20 +607,3 @@ def reset_default_graph() -> None:
     if _stacks.graphs:
         raise GraphError("reset_default_graph() cannot be called inside as_default()")
     _global_graph = Graph()
-
-
-def session_stack() -> list[Any]:
-    """The default sessions of this thread, innermost last."""
-    return _stacks.sessions
-
-
-def default_session(session: Any, who: str) -> Any:
-    """``session``, or the default one; raises GraphError where there is none."""
-    if session is not None:
-        return session
-    if not _stacks.sessions:
-        raise GraphError(
-            f"{who} needs a session: pass session=, or call it inside "
-            "`with session.as_default():`"
-        )
-    return _stacks.sessions[-1]

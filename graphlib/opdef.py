@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
+import numpy as np
+
 from .dtypes import DType
 from .errors import GraphError, MissingNameError
 from .shapes import Dims
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .tensor import Tensor
 
-__all__ = ["OpDef", "OutSpecs", "Spec", "lookup", "registered"]
+__all__ = ["OpDef", "OutSpecs", "Spec", "known_value", "lookup", "registered"]
+
+# Shape arithmetic is worked out at build time on arrays of at most this size.
+_MAX_KNOWN = 64
 
 
 class Spec:
@@ -105,7 +110,13 @@ class OpDef:
             (kernel changes the arrays of ``updates`` in place), "random"
             (kernel takes a Generator after ``xp``), or "io" (runs once per
             run that needs it, never folded, merged or reordered with other io).
-        updates: inputs (variables) that the kernel changes.
+            A control operation with an effect in one of its bodies has "body".
+        updates: inputs (variables) that the kernel changes (a control operation
+            has them as an attribute: they depend on its bodies).
+        control: "branch" or "loop" for operations that run bodies: the kernel
+            takes ``run(body, arrays) -> arrays`` after ``xp``, and the rules take
+            ``needed=``, which inputs a derivative is wanted for.
+        shape_only: inputs of which the kernel reads nothing but the shape.
         elementwise: output element i depends on the inputs' elements i only
             (after broadcasting).
         commutative: the order of two inputs does not matter (for CSE).
@@ -139,6 +150,8 @@ class OpDef:
     settle: Callable[..., Any] | None = None
     effect: str | None = None
     updates: tuple[int, ...] = ()
+    control: str | None = None
+    shape_only: tuple[int, ...] = ()
     elementwise: bool = False
     commutative: bool = False
     chainable: bool = False
@@ -173,7 +186,8 @@ class OpDef:
         """Cotangents of the inputs that ``needed`` marks (None elsewhere)."""
         rules = self.vjp
         if callable(rules):
-            results = list(rules(op, *cotangents))
+            more = {"needed": needed} if self.control is not None else {}
+            results = list(rules(op, *cotangents, **more))
             return [r if n else None for r, n in zip(results, needed)]
         return [
             rule(op, *cotangents) if n and rule is not None else None
@@ -205,3 +219,36 @@ def registered() -> Mapping[str, OpDef]:
     Types with a leading underscore exist in plans only and are left out.
     """
     return {name: d for name, d in _REGISTRY.items() if name[0] != "_"}
+
+
+def known_value(
+    opdef: OpDef, inputs: Sequence[Any], attrs: dict[str, Any], specs: Any
+) -> Any:
+    """What is known of output 0 before a run (see ``opdef.Spec.value``)."""
+    if opdef.value is not None:
+        value = opdef.value(inputs, attrs)
+        if value is not None:
+            return value
+    if not opdef.shape_math or specs[0][0].kind > 1:
+        return None
+    arrays = []
+    for t in inputs:
+        value = t.value
+        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
+            return None
+        arrays.append(value)
+    if not arrays:
+        return None
+    kernel = opdef.kernel
+    assert kernel is not None
+    try:
+        with np.errstate(all="ignore"):
+            if isinstance(kernel, str):
+                result = getattr(np, kernel)(*arrays)
+            else:
+                result = kernel(np, *arrays, **attrs)
+    except (ArithmeticError, ValueError):
+        # The run will compute it and report the error with the user's lines.
+        return None
+    result = np.asarray(result, dtype=specs[0][0].dtype)
+    return result if result.size <= _MAX_KNOWN else None

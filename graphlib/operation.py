@@ -123,7 +123,7 @@ class Operation:
 
     def run(self, feed_dict: Any = None, session: Any = None) -> None:
         """Run this operation in ``session`` (default: the default session)."""
-        from .graph import default_session
+        from .stacks import default_session
 
         default_session(session, "Operation.run").run(self, feed_dict)
 

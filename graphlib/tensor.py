@@ -105,7 +105,7 @@ class Tensor:
 
     def eval(self, feed_dict: Any = None, session: Any = None) -> Any:
         """The value in ``session`` (default: the default session)."""
-        from .graph import default_session
+        from .stacks import default_session
 
         return default_session(session, "Tensor.eval").run(self, feed_dict)
 

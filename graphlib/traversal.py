@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from .operation import Operation
 from .tensor import Tensor
 
-__all__ = ["ancestors", "between"]
+if TYPE_CHECKING:
+    from .graph import Graph
+
+__all__ = ["ancestors", "between", "captured_from"]
 
 
 def ancestors(
@@ -46,29 +51,45 @@ def between(
 
     Touches only ancestors of ``ys`` that are no older than the oldest of
     ``xs``: an older operation cannot depend on them.  ``stops`` are tensors
-    behind which no path is followed.
+    behind which no path is followed.  From a body the path goes on in the
+    graphs around it: what a body captures depends on what it stands for.
     """
     targets = set(xs)
     if not targets:
         return []
-    oldest = min(x.op.id for x in targets)
+    oldest: dict[Any, int] = {}
+    for x in targets:
+        graph = x.op.graph
+        oldest[graph] = min(x.op.id, oldest.get(graph, x.op.id))
     seen: set[Operation] = set()
     stack = [y.op for y in ys if y.dtype.is_inexact and y not in stops]
+    nested = False
     while stack:
         op = stack.pop()
-        if op in seen or op.id < oldest:
+        if op in seen:
+            continue
+        graph = op.graph
+        first = oldest.get(graph)
+        if first is None:
+            # Outside of all xs nothing depends on them; in a body it may.
+            first = oldest[graph] = 0 if _inside_any(graph, oldest) else _NEVER
+        if op.id < first:
             continue
         opdef = op.opdef
+        inputs = op.inputs
         if opdef.vjp is None and opdef.no_gradient is None:
-            continue
+            inputs = captured_from(op)
+            if not inputs:
+                continue
+        nested = nested or graph.outer is not None
         seen.add(op)
-        for t in op.inputs:
+        for t in inputs:
             if t.dtype.is_inexact and t not in stops and t.op not in seen:
                 stack.append(t.op)
     found = []
     reached: set[Operation] = set()
-    for op in sorted(seen, key=_id):
-        for t in op.inputs:
+    for op in sorted(seen, key=_depth_and_id if nested else _id):
+        for t in op.inputs or captured_from(op):
             if t.dtype.is_inexact and (
                 t in targets or (t.op in reached and t not in stops)
             ):
@@ -78,5 +99,31 @@ def between(
     return found
 
 
+_NEVER = sys.maxsize
+
+
+def captured_from(op: Operation) -> tuple[Tensor, ...]:
+    """The tensor outside of a body that an input of the body stands for, if any."""
+    graph = op.graph
+    if graph.outer is None or not op.outputs:
+        return ()
+    source = graph.source_of(op.outputs[0])
+    return () if source is None else (source,)
+
+
+def _inside_any(graph: Graph, others: Iterable[Graph]) -> bool:
+    return any(graph.is_inside(other) for other in others)
+
+
 def _id(op: Operation) -> int:
     return op.id
+
+
+def _depth_and_id(op: Operation) -> tuple[int, int]:
+    """Sorts what is captured before the body that captures it."""
+    depth = 0
+    graph = op.graph.outer
+    while graph is not None:
+        depth += 1
+        graph = graph.outer
+    return depth, op.id

@@ -30,6 +30,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, as_dims, is_static, text
 from ..graphlib.source import entry
+from ..graphlib.stacks import home
 from ..graphlib.tensor import Tensor, _holds_tensor, as_tensor
 
 __all__ = [
@@ -52,12 +53,15 @@ _PYTHON_NUMBERS = (float, int, bool, complex)
 
 
 def graph_of(*values: Any) -> Graph:
-    """The graph of the first tensor among ``values``, else the default graph."""
+    """The graph of the first tensor among ``values``, else the default graph.
+
+    Inside a body that lies in that graph it is the body.
+    """
     for v in values:
         if isinstance(v, Tensor):
-            return v.op.graph
+            return home(v.op.graph)
         if hasattr(v, "_as_graph_element"):
-            return v.graph  # type: ignore[no-any-return]
+            return home(v.graph)
     return get_default_graph()
 
 

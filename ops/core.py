@@ -13,6 +13,7 @@ from ..graphlib.graph import get_default_graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.ragged import Ragged, map_rows
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, create_op, graph_of, scope, shape_tensor
@@ -235,12 +236,12 @@ def _infer_shape(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((attrs["out_type"], (None if dims is None else len(dims),)),)
 
 
-# The sizes never need the content: `inputs_shape_only` lets a plan fold them.
 SHAPE = OpDef(
     "Shape",
     infer=_infer_shape,
     kernel=_shape_kernel,
     inputs=("x",),
+    shape_only=(0,),
     value=_shape_value,
     flops=lambda i, o, a: 0,
     doc="the sizes of x as a vector",
@@ -264,6 +265,7 @@ SIZE = OpDef(
     infer=lambda inputs, attrs: ((attrs["out_type"], ()),),
     kernel=lambda xp, x, *, out_type, out=None: xp.array(x.size, out_type.dtype),
     inputs=("x",),
+    shape_only=(0,),
     value=_size_value,
     flops=lambda i, o, a: 0,
     doc="the number of elements of x",
@@ -285,6 +287,7 @@ RANK = OpDef(
     infer=lambda inputs, attrs: ((int32, ()),),
     kernel=lambda xp, x, out=None: xp.array(x.ndim, np.int32),
     inputs=("x",),
+    shape_only=(0,),
     value=_rank_value,
     flops=lambda i, o, a: 0,
     doc="the number of axes of x",
@@ -413,6 +416,8 @@ def broadcast_like(x: Tensor, like: Tensor) -> Tensor:
 
 def _like(type: str, value: int, doc: str) -> OpDef:
     def kernel(xp: Any, x: Any, *, dtype: Any, out: Any = None) -> Any:
+        if isinstance(x, Ragged):
+            return map_rows(lambda row: kernel(xp, row, dtype=dtype), x)
         if out is None:
             return xp.full(x.shape, value, dtype.dtype)
         out[...] = value
@@ -424,6 +429,7 @@ def _like(type: str, value: int, doc: str) -> OpDef:
         kernel=kernel,
         inputs=("x",),
         writes_out=True,
+        shape_only=(0,),
         shape_math=True,
         flops=lambda i, o, a: 0,
         doc=doc,
@@ -462,6 +468,33 @@ def ones_like(
 ) -> Tensor:
     """Ones of the shape of ``tensor``, of its dtype or ``dtype``."""
     return _filled_like(ONES_LIKE, 1, tensor, dtype, name or "ones_like", optimize)
+
+
+def _infer_of_shape(inputs: Sequence[Any], attrs: Any) -> Any:
+    return ((attrs["dtype"], merge(attrs["shape"], known_dims(inputs[0]))),)
+
+
+def _of_shape_kernel(
+    xp: Any, sizes: Any, *, dtype: Any, shape: Any, out: Any = None
+) -> Any:
+    return xp.broadcast_to(xp.zeros((), dtype.dtype), sizes.tolist())
+
+
+# Stands for a tensor whose content nobody reads; it takes no memory.
+OF_SHAPE = OpDef(
+    "OfShape",
+    infer=_infer_of_shape,
+    kernel=_of_shape_kernel,
+    inputs=("sizes",),
+    flops=lambda i, o, a: 0,
+    doc="an array of a given shape, one zero seen everywhere",
+)
+
+
+def of_shape(sizes: Tensor, like: Tensor) -> Tensor:
+    """A tensor with the dtype of ``like`` and a shape, for ops that read no more."""
+    attrs = {"dtype": like.dtype, "shape": like.dims}
+    return create(OF_SHAPE, (sizes,), attrs)
 
 
 # -- sums of many ------------------------------------------------------------

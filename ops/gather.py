@@ -332,4 +332,48 @@ def scatter_rows(like: Tensor, indices: Tensor, values: Tensor) -> Tensor:
     return y
 
 
-OPERATORS = {"scatter_rows": scatter_rows}
+def _add_rows_kernel(
+    xp: Any, total: Any, indices: Any, values: Any, out: Any = None
+) -> Any:
+    check_range(indices, len(total), "scatter")
+    if out is None:
+        out = xp.array(total)
+    elif out is not total:
+        xp.copyto(out, total)
+    if values.size:
+        q = count(total.shape[1:])
+        add_rows(xp, out.reshape(len(total), q), indices, values.reshape(-1, q))
+    return out
+
+
+ADD_ROWS: OpDef = OpDef(
+    "AddRows",
+    infer=lambda inputs, attrs: ((inputs[0].dtype, inputs[0].dims),),
+    kernel=_add_rows_kernel,
+    inputs=("total", "indices", "values"),
+    vjp=(lambda op, g: g, None, lambda op, g: gather(g, op.inputs[1], axis=0)),
+    jvp=lambda op, t, _, rows: _add_rows_jvp(op, t, rows),
+    inplace=(0,),
+    writes_out=True,
+    transient=lambda ins, outs, attrs: added_bytes(
+        ins[1].dims[0], count(ins[2].dims[1:])
+    ),
+    doc="total with values[i] added to row indices[i]",
+)
+
+
+def _add_rows_jvp(op: Operation, t: Tensor | None, rows: Tensor | None) -> Tensor:
+    if rows is None:
+        assert t is not None
+        return t
+    if t is None:
+        return scatter_rows(op.inputs[0], op.inputs[1], rows)
+    return add_to_rows(t, op.inputs[1], rows)
+
+
+def add_to_rows(total: Tensor, indices: Tensor, values: Tensor) -> Tensor:
+    """``total`` (n, ...) with ``values[i]`` added to row ``indices[i]``."""
+    return create(ADD_ROWS, (total, indices, values))
+
+
+OPERATORS = {"add_rows": add_to_rows, "scatter_rows": scatter_rows}

@@ -41,12 +41,12 @@ def set_random_seed(seed: int | None) -> None:
     Which numbers an operation draws depends on this seed and on its own seed
     (or, without one, its name), never on how many operations there are.
     """
-    get_default_graph().seed = None if seed is None else int(seed)
+    get_default_graph().root.seed = None if seed is None else int(seed)
 
 
 def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
     """(graph seed, op seed): None where not set."""
-    return get_default_graph().seed, seed_attr(op_seed)
+    return get_default_graph().root.seed, seed_attr(op_seed)
 
 
 def seed_attr(seed: Any) -> int | None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..graphlib.dtypes import as_dtype
 from ..graphlib.errors import CopyError, GraphError, ShapeError
-from ..graphlib.graph import Graph, default_session, get_default_graph
+from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, TensorShape, as_dims, compatible, text
+from ..graphlib.stacks import default_session, home
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
 from .assignment import (
@@ -88,10 +89,11 @@ class Variable:
         graph = _graph_of(initial_value)
         self.constraint = constraint
         self.trainable = trainable is None or bool(trainable)
-        self._controlled: tuple[tuple[Operation, ...], Tensor] | None = None
+        self._controlled: tuple[Any, Tensor] | None = None
         self._save_slice_info: Any = None
+        # Inside the body of a loop too: a variable is one, however often it runs.
         with (
-            graph.as_default(),
+            graph.as_innermost(),
             graph.control_dependencies(None),
             graph.name_scope(name or "Variable") as scope,
         ):
@@ -189,12 +191,14 @@ class Variable:
             return identity(self._variable, name="read")
 
     def _as_tensor(self) -> Tensor:
-        controls = self.graph._local.context.controls
-        if not controls:
+        graph = home(self._op.graph)
+        controls = graph._local.context.controls
+        if not controls and graph.outer is None:
             return self._snapshot
+        # A body reads for itself: each of its runs sees what is there then.
         kept = self._controlled
-        if kept is None or kept[0] != controls:
-            kept = self._controlled = (controls, self.read_value())
+        if kept is None or kept[0] != (graph, controls):
+            kept = self._controlled = ((graph, controls), self.read_value())
         return kept[1]
 
     def _as_graph_element(self) -> Tensor:
@@ -370,9 +374,10 @@ class Variable:
 
 
 def _graph_of(initial_value: Any) -> Graph:
+    graph = get_default_graph()
     if isinstance(initial_value, Tensor) or hasattr(initial_value, "_as_tensor"):
-        return initial_value.graph  # type: ignore[no-any-return]
-    return get_default_graph()
+        graph = initial_value.graph
+    return graph.root
 
 
 def _variable_dims(initial: Tensor, shape: Any, validate_shape: bool) -> Dims:

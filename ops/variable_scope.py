@@ -70,7 +70,7 @@ class _Store:
 
 
 def _store(graph: Graph | None = None) -> _Store:
-    graph = graph or get_default_graph()
+    graph = (graph or get_default_graph()).root
     kept: _Store = vars(graph).setdefault("_variable_store", None) or _Store()
     vars(graph)["_variable_store"] = kept
     return kept
@@ -264,8 +264,8 @@ def get_variable(
     for wrap in (scope.custom_getter, custom_getter):
         if wrap is not None:
             getter = partial(wrap, getter)
-    graph = get_default_graph()
-    with graph.name_scope(None):
+    graph = get_default_graph().root
+    with graph.as_innermost(), graph.name_scope(None):
         return getter(**arguments)
 
 

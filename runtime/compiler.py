@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
+from ..graphlib.shapes import Dims
+from ..graphlib.subgraph import variable_of
 from ..graphlib.tensor import Tensor
 from .hazards import Accesses, order_accesses
 from .liveness import lifetimes
@@ -51,9 +53,12 @@ def compile_plan(
     fetches: Sequence[Tensor],
     targets: Sequence[Operation],
     feeds: Sequence[Tensor],
-    feed_dims: Sequence[tuple[int, ...]],
+    feed_dims: Sequence[Dims],
+    whole: bool = False,
 ) -> Plan:
     """The plan of a run: needed operations, fetches, feeds and their shapes.
+
+    With ``whole`` fetched scalars are arrays too, for a loop to write into.
 
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation.
@@ -63,7 +68,7 @@ def compile_plan(
     def prepare(cautious: bool) -> tuple[_Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims)
         rewrite(program)
-        layout = _Layout(program, order_accesses(program, cautious))
+        layout = _Layout(program, order_accesses(program, cautious), whole)
         problem = layout.problem()
         return layout, problem, order(problem)
 
@@ -79,8 +84,9 @@ def compile_plan(
 class _Layout:
     """Where each value of a program lives; builds the scheduler's problem."""
 
-    def __init__(self, program: Program, accesses: Accesses) -> None:
+    def __init__(self, program: Program, accesses: Accesses, whole: bool) -> None:
         self.program = program
+        self.whole = whole
         self.accesses = accesses
         self.values: list[Value] = []
         self.index: dict[Value, int] = {}
@@ -141,8 +147,13 @@ class _Layout:
                 self._add(v, CALL)
             return "call"
         for v in node.outputs:
-            self._add(v, FETCH if v in self.fetched and v.dims else ARENA)
+            self._add(v, self._planned(v))
         return "out"
+
+    def _planned(self, v: Value) -> str:
+        """The kind of a value whose memory is planned."""
+        handed_out = v in self.fetched and (v.dims or self.whole)
+        return FETCH if handed_out else ARENA
 
     def _variable_outputs(self, node: Node) -> str:
         """Writes of a variable, and views of one: the memory is the session's."""
@@ -219,7 +230,7 @@ class _Layout:
         if view.size and not np.may_share_memory(view, whole):
             # No such view of this layout (a reshape after a transpose): copy.
             self.copies.add(node)
-            self._add(out, FETCH if out in self.fetched and out.dims else ARENA)
+            self._add(out, self._planned(out))
             return "out"
         k = self._add(out, VIEW, owner)
         start = view.__array_interface__["data"][0]
@@ -415,7 +426,7 @@ class _Layout:
                 if v in index
             },
             updated=frozenset(index[v] for v in accesses.writes),
-            variable_ops={i: values[i].tensor.op for i in variables},  # type: ignore[union-attr]
+            variable_ops={i: variable_of(values[i].tensor.op) for i in variables},  # type: ignore[union-attr]
             writes=bool(accesses.writes),
             seconds=seconds,
         )

@@ -48,6 +48,7 @@ class Frame:
 
     __slots__ = (
         "_arrays",
+        "_buffers",
         "_memory",
         "_sites",
         "arena",
@@ -71,6 +72,7 @@ class Frame:
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
+        self._buffers: dict[Any, list[list[Any]]] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
         require_variables(plan, state)
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
@@ -213,10 +215,40 @@ class Frame:
         if isinstance(kernel, str):
             return getattr(np, kernel)  # type: ignore[no-any-return]
         assert kernel is not None
+        if opdef.control is not None:
+            return self._control(step, kernel)
         keywords = {**step.attrs, **self._work(step)}
         if opdef.effect == "random":
             return partial(kernel, np, self.state.stream(step.op), **keywords)
         return partial(kernel, np, **keywords)
+
+    def _control(self, step: Step, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """What runs the bodies of a loop or branch."""
+        from .control import Loop, bodies_of
+
+        bodies = bodies_of(self.state)
+        run: Callable[..., Any]
+        if step.opdef.control == "loop":
+            run = Loop(bodies, step.attrs)
+        else:
+            run = partial(kernel, np, bodies.run, **step.attrs)
+        owners = [self.plan.slots[step.inputs[i]].owner for i in updated(step)]
+        if not owners:
+            return run
+        # The bodies may give a variable new memory: later reads must see it.
+        fresh = [
+            (self.state.cell(self._variable_op(i)), self._sites.setdefault(i, []))
+            for i in owners
+        ]
+
+        def run_and_look(*arrays: Any, **keywords: Any) -> Any:
+            results = run(*arrays, **keywords)
+            for cell, sites in fresh:
+                for target, k in sites:
+                    target[k] = cell.array
+            return results
+
+        return run_and_look
 
     def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
         """A call without arguments, where every array has its place for good."""
@@ -298,7 +330,7 @@ class Frame:
             def call_one(*arrays: Any) -> None:
                 result = kernel(*arrays)
                 if type(result) is not np.ndarray:
-                    result = np.asarray(result)
+                    result = np.asanyarray(result)
                 for target, k in places:
                     target[k] = result
 
@@ -308,7 +340,7 @@ class Frame:
             results = kernel(*arrays)
             for result, where in zip(results or (), sites):
                 for target, k in where:
-                    target[k] = np.asarray(result)
+                    target[k] = np.asanyarray(result)
 
         return call_many
 
@@ -373,16 +405,7 @@ class Frame:
         for cell, sites in self.assigned_sites:
             for target, k in sites:
                 target[k] = cell.array
-        steps = iter(self.instructions)
-        try:
-            for function, args in steps:
-                function(*args)
-        except Exception as error:
-            left = operator.length_hint(steps)
-            step = self.steps[len(self.instructions) - left - 1]
-            number = len(self.instructions) - left - 1
-            arrays = self.instructions[number][1]
-            raise run_error(self.plan.steps[step], arrays, error) from error
+        self.execute()
         results = []
         for k, (how, array) in enumerate(self.collect):
             if how == _GIVE:
@@ -393,10 +416,49 @@ class Frame:
                 results.append(leave(self.outs[k] if array is None else array))
             else:
                 results.append(_found(self.outs[k]))
-        self._forget()
+        self.forget()
         return results
 
-    def _forget(self) -> None:
+    def execute(self) -> None:
+        """Run every instruction; all arrays are where they are read."""
+        steps = iter(self.instructions)
+        try:
+            for function, args in steps:
+                function(*args)
+        except Exception as error:
+            left = operator.length_hint(steps)
+            step = self.steps[len(self.instructions) - left - 1]
+            number = len(self.instructions) - left - 1
+            arrays = self.instructions[number][1]
+            raise run_error(self.plan.steps[step], arrays, error) from error
+
+    # -- what a loop needs to run the frame again and again --------------------
+
+    def sites_of(self, slot: int) -> list[Site]:
+        """Where a run writes the array of a slot."""
+        return self._sites.get(slot, [])
+
+    def put(self, slot: int, array: Any) -> None:
+        """Write an array wherever it is read."""
+        for target, k in self._sites.get(slot, ()):
+            target[k] = array
+
+    def value_of(self, k: int) -> Any:
+        """The ``k``-th fetched value, after :meth:`execute`."""
+        array = self.collect[k][1]
+        return self.outs[k] if array is None else array
+
+    def buffers(self, key: Any, wanted: Sequence[Any]) -> list[list[Any]]:
+        """Two arrays (and a place for a third) per (shape, dtype), kept."""
+        kept = self._buffers.get(key)
+        if kept is None:
+            kept = self._buffers[key] = [
+                [np.empty(dims, dtype), np.empty(dims, dtype), None]
+                for dims, dtype in wanted
+            ]
+        return kept
+
+    def forget(self) -> None:
         """Keep nothing of this run's feeds and fetched arrays."""
         for sites in self.feed_sites:
             for target, k in sites:
@@ -407,6 +469,11 @@ class Frame:
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
+
+
+def updated(step: Step) -> tuple[int, ...]:
+    """The inputs (variables) that a step writes."""
+    return step.opdef.updates or step.attrs.get("updates", ())
 
 
 def require_variables(plan: Plan, state: State) -> None:
@@ -504,7 +571,30 @@ class Executable:
         """Forget what is bound to ``arena``, so that its memory can go."""
         self._frames[:] = [f for f in self._frames if f.arena is not arena]
 
+    def run_inside(self, feeds: Sequence[Any]) -> list[Any]:
+        """Run as a part of a run that holds the session's lock."""
+        return self._run(feeds)
+
     def _run(self, feeds: Sequence[Any]) -> list[Any]:
+        frame = self.take()
+        try:
+            with np.errstate(all="ignore"):
+                results = frame.run(feeds)
+            # A frame that failed is not used again.
+            if frame.epoch == self.state.epoch:
+                self._frames.append(frame)
+        finally:
+            frame.arena.lock.release()
+        return results
+
+    def give_back(self, frame: Frame) -> None:
+        """End the use of a frame that :meth:`take` gave."""
+        if frame.epoch == self.state.epoch:
+            self._frames.append(frame)
+        frame.arena.lock.release()
+
+    def take(self) -> Frame:
+        """A frame, with its arena locked for the caller."""
         try:
             frame: Frame | None = self._frames.pop()
         except IndexError:
@@ -519,15 +609,7 @@ class Executable:
         elif frame.arena.retired:
             frame.arena.lock.release()
             frame = self._take(None)
-        try:
-            with np.errstate(all="ignore"):
-                results = frame.run(feeds)
-            # A frame that failed is not used again.
-            if frame.epoch == self.state.epoch:
-                self._frames.append(frame)
-        finally:
-            frame.arena.lock.release()
-        return results
+        return frame
 
     def _take(self, passed: Frame | None) -> Frame:
         """A frame whose arena is locked for this run; not ``passed``, which is

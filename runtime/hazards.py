@@ -75,11 +75,12 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
                     found.root.pop(node.outputs[0], None)
                 continue
             probe = i == 0 and node.opdef.effect == "probe"
-            if i in node.opdef.updates:
+            if i in node.updates:
                 continue
             writes = found.writes.get(variable, [])
             version = _seen(node, v, variable, found, ranks, before)
-            if version == 0 and not probe:
+            # A body asks for itself: it may not run, or write first.
+            if version == 0 and not probe and node.opdef.control is None:
                 found.required.setdefault(variable, node)
             if version >= len(writes):
                 continue
@@ -115,7 +116,8 @@ def _may_move(variable: Value, found: Accesses) -> bool:
     if variable not in found.required or not variable.static:
         return True
     return any(
-        node.opdef.effect == "assign" and node.inputs[1].dims != variable.dims
+        node.opdef.effect == "body"
+        or (node.opdef.effect == "assign" and node.inputs[1].dims != variable.dims)
         for node in found.writes[variable]
     )
 
@@ -129,8 +131,8 @@ def _writes(program: Program) -> Accesses:
             if v.kind == VARIABLE:
                 root[v] = v
         opdef = node.opdef
-        if opdef.effect in _WRITES:
-            for i in opdef.updates:
+        if node.updates:
+            for i in node.updates:
                 variable = root.get(node.inputs[i])
                 if variable is None:
                     raise InvalidArgumentError(
@@ -141,7 +143,7 @@ def _writes(program: Program) -> Accesses:
                         node.op,
                     )
                 found.writes.setdefault(variable, []).append(node)
-                if opdef.effect == "assign":
+                if opdef.effect in ("assign", "body"):
                     found.assigned.add(variable)
         if opdef.alias is not None and node.outputs:
             source = root.get(node.inputs[opdef.alias])

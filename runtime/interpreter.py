@@ -119,19 +119,37 @@ def _run_step(plan: Plan, state: State, step: Step, values: list[Any]) -> None:
         try:
             if isinstance(kernel, str):
                 result = getattr(np, kernel)(*arrays)
+            elif opdef.control is not None:
+                result = kernel(np, _body_runner(state), *arrays, **step.attrs)
             elif opdef.effect == "random":
                 result = kernel(np, state.stream(step.op), *arrays, **step.attrs)
             else:
                 result = kernel(np, *arrays, **step.attrs)
         except Exception as error:
             raise run_error(step, arrays, error) from error
+    for i in step.attrs.get("updates", ()) if opdef.control is not None else ():
+        owner = plan.slots[step.inputs[i]].owner
+        values[owner] = state.cell(plan.variable_ops[owner]).array
     if not step.outputs:
         return
     results = result if isinstance(result, tuple) else (result,)
     for s, r in zip(step.outputs, results):
-        values[s] = np.asarray(r)
+        values[s] = np.asanyarray(r)
         if opdef.effect == "assign":
             values[plan.slots[s].owner] = values[s]
+
+
+def _body_runner(state: State) -> Any:
+    """Runs a body by this interpreter."""
+    from .control import bodies_of
+
+    bodies = bodies_of(state)
+
+    def run(body: Any, arrays: Sequence[Any]) -> list[Any]:
+        plan, feeds = bodies.plan_for(body, arrays)
+        return [np.asanyarray(r) for r in interpret(plan, state, feeds)]
+
+    return run
 
 
 def _last_uses(plan: Plan) -> list[list[int]]:

@@ -16,8 +16,7 @@ import numpy as np
 
 from ..graphlib.dtypes import DType
 from ..graphlib.errors import DagradError, InvalidArgumentError
-from ..graphlib.graph import known_value
-from ..graphlib.opdef import OpDef
+from ..graphlib.opdef import OpDef, known_value
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, is_static, text
 from ..graphlib.tensor import Tensor
@@ -125,6 +124,11 @@ class Node:
         self.inputs = inputs
         self.after = after
         self.outputs: tuple[Value, ...] = ()
+
+    @property
+    def updates(self) -> tuple[int, ...]:
+        """The inputs (variables) that it writes."""
+        return self.opdef.updates or self.attrs.get("updates", ())
 
     def redirect(self, subst: Mapping[Value, Value]) -> None:
         """Read what has taken the place of an input."""
@@ -234,7 +238,7 @@ def build(
     fetches: Sequence[Tensor],
     targets: Sequence[Operation],
     feeds: Sequence[Tensor],
-    feed_dims: Sequence[tuple[int, ...]],
+    feed_dims: Sequence[Dims],
 ) -> Program:
     """The program of ``operations`` for feeds of concrete shapes.
 

@@ -17,8 +17,9 @@ from ..graphlib.errors import (
     FetchError,
     SessionClosedError,
 )
-from ..graphlib.graph import Graph, get_default_graph, session_stack
+from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.operation import Operation
+from ..graphlib.stacks import session_stack
 from ..graphlib.tensor import Tensor
 from .compiler import compile_plan
 from .executor import Executable

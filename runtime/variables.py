@@ -55,6 +55,8 @@ class State:
         self.epoch = 0
         self.lock = ReadWriteLock()
         self.arenas = ArenaPool()
+        #: The plans of loops' and branches' bodies (see control.Bodies).
+        self.bodies: Any = None
         self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}
         self._streams_lock = threading.Lock()
         self._entropy = np.random.SeedSequence().entropy
@@ -72,7 +74,7 @@ class State:
         It depends on (graph seed, op seed or op name) only, never on how many
         ops the graph has; without any seed it differs between sessions.
         """
-        graph_seed = op.graph.seed
+        graph_seed = op.graph.root.seed
         key = (op, graph_seed)
         stream = self._streams.get(key)
         if stream is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..program import Program
+from .bodies import merge_bodies
 from .common import merge_common
 from .dead import remove_dead
 from .dense import plan_copies
@@ -22,6 +23,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "fold": fold_constants,
     "identity": remove_identities,
     "common": merge_common,
+    "bodies": merge_bodies,
     "dead": remove_dead,
     "sums": split_sums,
     "dense": plan_copies,

@@ -33,6 +33,8 @@ def _compute(node: Node) -> list[Any] | None:
     opdef = node.opdef
     if opdef.effect is not None or node.after or not node.outputs:
         return None
+    if opdef.control is not None:
+        return None
     if len(node.outputs) == 1:
         value = node.outputs[0].value
         if isinstance(value, np.ndarray) and value.shape == node.outputs[0].dims:

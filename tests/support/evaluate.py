@@ -42,7 +42,16 @@ def kernel_of(op: Operation) -> Callable[..., Any]:
         return lambda *arrays, **more: ufunc(*arrays, **more)
     assert kernel is not None, f"{op.type} has no kernel: feed it"
     bound = kernel
+    if op.opdef.control is not None:
+        return lambda *arrays, **more: bound(np, run_body, *arrays, **attrs, **more)
     return lambda *arrays, **more: bound(np, *arrays, **attrs, **more)
+
+
+def run_body(body: Any, arrays: list[Any]) -> list[Any]:
+    """The outputs of the body of a control operation."""
+    feeds = dict(zip(body.inputs, arrays, strict=True))
+    outputs = [t for t in body.outputs if t is not None]
+    return list(evaluate(outputs, feeds)) if outputs else []
 
 
 def plain_call(op: Operation, arrays: list[Any]) -> Any:

@@ -33,6 +33,7 @@ from dagrad.graphlib.graph import Graph
 from dagrad.graphlib.opdef import Spec
 from dagrad.graphlib.operation import Operation
 from dagrad.graphlib.shapes import compatible
+from dagrad.graphlib.subgraph import bodies_of
 from dagrad.graphlib.tensor import Tensor
 from dagrad.ops.core import placeholder
 
@@ -235,12 +236,23 @@ def check(record: Record, dtype: str) -> set[str]:
                 _derivatives(built, record.order, strict)
             if record.dynamic or dtype in ("float32", "complex64"):
                 _other_gradients(record, dtype, strict)
-        types = strict.types | {op.type for op in built.graph.get_operations()}
+        types = strict.types | _types_in(built.graph)
     # Derivatives are taken in double precision only, where the record has it.
     if dtype in _DOUBLE or not set(record.dtypes) & _DOUBLE:
         missing = set(record.types) - types
         assert not missing, f"{record.label} does not make {missing}, which it lists"
     return types
+
+
+def _types_in(graph: Graph) -> set[str]:
+    """The types of a graph's operations and of those in their bodies."""
+    found: set[str] = set()
+    graphs = [graph]
+    while graphs:
+        for op in graphs.pop().get_operations():
+            found.add(op.type)
+            graphs.extend(body.graph for body in bodies_of(op))
+    return found
 
 
 def _against_reference(

@@ -1,0 +1,420 @@
+"""Case and Call: operations that run one of several bodies, or one body.
+
+``cond``, ``case`` and ``switch_case`` are a Case, ``function`` and
+``recompute_grad`` a Call.  Only the body that is chosen runs, in either
+direction: its derivative is a Case with the same index, whose bodies read what
+the forward bodies kept.  What a body that did not run would have kept is an
+empty array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.forward import push_through
+from ..graphlib.gradients import gradients, pull_back
+from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
+from ..graphlib.shapes import Dims, is_static
+from ..graphlib.stacks import home
+from ..graphlib.subgraph import Body, Subgraph, infer_through
+from ..graphlib.tensor import Tensor
+from ._bodies import BackwardGraph, appended, copy_into, positions, zeros_for
+from ._build import create_op
+from .loops import join
+
+__all__ = ["CALL", "CASE", "RECOMPUTED_CALL", "branch", "call"]
+
+# An output of a Case that this body does not make.
+Absent = None
+
+
+def _first(op: Operation) -> int:
+    """How many inputs come before those of the bodies."""
+    return 1 if op.opdef in (CASE, STATEFUL_CASE) else 0
+
+
+# -- inference -----------------------------------------------------------------
+
+
+def _infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    found: list[list[Any]] = []
+    for body, wires in zip(attrs["branches"], attrs["wires"]):
+        given = [inputs[i] for i in wires]
+        found.append(infer_through(body, given))
+    result = []
+    for made in zip(*found):
+        present = [t for t in made if t is not None]
+        dims: Dims = present[0].dims
+        for t in present[1:]:
+            dims = join(dims, t.dims)
+        if len(present) < len(made):
+            dims = _absent_dims(attrs["branches"], len(result))
+        result.append((present[0].dtype, dims))
+    return result
+
+
+def _absent_dims(branches: Sequence[Body], k: int) -> Dims:
+    """The shape of an output that a branch lacks, as far as the graph knows it."""
+    like = _made_somewhere(branches, k)
+    if like.dims is None or is_static(like.dims):
+        return like.dims
+    return (None,) * len(like.dims)
+
+
+def _made_somewhere(branches: Sequence[Body], k: int) -> Tensor:
+    return next(b.outputs[k] for b in branches if b.outputs[k] is not None)
+
+
+# -- kernels ---------------------------------------------------------------------
+
+
+def _case_kernel(
+    xp: Any,
+    run: Callable[..., Any],
+    index: Any,
+    *arrays: Any,
+    branches: Sequence[Body],
+    wires: Sequence[Sequence[int]],
+    updates: Sequence[int] = (),
+    out: Any = None,
+) -> Any:
+    chosen = int(index)
+    if not 0 <= chosen < len(branches):
+        chosen = len(branches) - 1
+    return _run(xp, run, branches, chosen, [arrays[i - 1] for i in wires[chosen]])
+
+
+def _call_kernel(
+    xp: Any,
+    run: Callable[..., Any],
+    *arrays: Any,
+    branches: Sequence[Body],
+    wires: Sequence[Sequence[int]],
+    updates: Sequence[int] = (),
+    out: Any = None,
+) -> Any:
+    return _run(xp, run, branches, 0, [arrays[i] for i in wires[0]])
+
+
+def _run(
+    xp: Any, run: Any, branches: Sequence[Body], chosen: int, arrays: list[Any]
+) -> Any:
+    body = branches[chosen]
+    results = iter(run(body, arrays))
+    made = []
+    for k, t in enumerate(body.outputs):
+        if t is not None:
+            made.append(next(results))
+            continue
+        # Where the shape is known it is kept, so that a loop around this stacks
+        # rows of one shape: one zero, seen everywhere, takes no memory.
+        like = _made_somewhere(branches, k)
+        dims = like.dims if is_static(like.dims) else (0,) * len(like.dims or ())
+        made.append(xp.broadcast_to(xp.zeros((), like.dtype.dtype), dims))
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+# -- making one ------------------------------------------------------------------
+
+
+def branch(
+    opdef: OpDef,
+    index: Tensor | None,
+    bodies: Sequence[Body],
+    passed: Sequence[Sequence[Tensor]],
+    name: str | None = None,
+) -> Operation:
+    """A Case or Call operation: ``passed[i]`` are the inputs of ``bodies[i]``."""
+    inputs: list[Tensor] = [] if index is None else [index]
+    place: dict[Tensor, int] = {}
+    wires = []
+    for given in passed:
+        mine = []
+        for t in given:
+            if t not in place:
+                place[t] = len(inputs)
+                inputs.append(t)
+            mine.append(place[t])
+        wires.append(tuple(mine))
+    attrs: dict[str, Any] = {"branches": tuple(bodies), "wires": tuple(wires)}
+    if any(body.stateful for body in bodies):
+        opdef = _STATEFUL[opdef]
+        written: dict[int, None] = {}
+        for body, mine in zip(bodies, wires):
+            for i in positions(body.written(), body.inputs):
+                written[mine[i]] = None
+        attrs["updates"] = tuple(written)
+    return create_op(opdef, inputs, attrs, name)
+
+
+def call(body: Body, passed: Sequence[Tensor], name: str | None = None) -> Operation:
+    """A Call of ``body``."""
+    return branch(CALL, None, [body], [passed], name)
+
+
+# -- forward mode ------------------------------------------------------------------
+
+
+def _pure(op: Operation) -> OpDef:
+    for pure, stateful in _STATEFUL.items():
+        if op.opdef is stateful:
+            return pure
+    return op.opdef
+
+
+def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
+    """The same bodies, with tangents beside the values."""
+    bodies: Sequence[Body] = op._attrs["branches"]
+    wires: Sequence[Sequence[int]] = op._attrs["wires"]
+    pushed: list[list[Tensor | None]] = []
+    inputs: list[list[Tensor]] = []
+    given: list[list[Tensor]] = []
+    for body, mine in zip(bodies, wires):
+        moving = [
+            (t, tangents[i])
+            for t, i in zip(body.inputs, mine)
+            if tangents[i] is not None
+        ]
+        graph = body.graph
+        with appended(graph, op):
+            new = [graph.add_input(t.dtype, t.dims, "tangent") for t, _ in moving]
+            wanted = [t for t in body.outputs if t is not None]
+            found: list[Tensor | None] = [None] * len(wanted)
+            if moving and wanted:
+                found = push_through(wanted, [t for t, _ in moving], new)
+            by_output = dict(zip(wanted, found))
+            pushed.append([None if t is None else by_output[t] for t in body.outputs])
+        inputs.append([*body.inputs, *new])
+        given.append([*[op.inputs[i] for i in mine], *[t for _, t in moving]])
+    active = [
+        k for k in range(len(op.outputs)) if any(made[k] is not None for made in pushed)
+    ]
+    if not active:
+        return [None] * len(op.outputs)
+    twins = []
+    for body, made, ins in zip(bodies, pushed, inputs):
+        with appended(body.graph, op):
+            extra = [_or_zeros(made[k], body.outputs[k]) for k in active]
+        twins.append(Body(body.graph, tuple(ins), (*body.outputs, *extra)))
+    index = op.inputs[0] if _first(op) else None
+    both = branch(_pure(op), index, twins, given)
+    new_outputs = dict(zip(active, both.outputs[len(op.outputs) :]))
+    return [new_outputs.get(k) for k in range(len(op.outputs))]
+
+
+def _or_zeros(tangent: Tensor | None, value: Tensor | None) -> Any:
+    return Absent if value is None else zeros_for(tangent, value)
+
+
+# -- reverse mode ------------------------------------------------------------------
+
+
+def _vjp(
+    op: Operation, *cotangents: Tensor | None, needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """A Case of the backward bodies, which read what the forward bodies kept."""
+    bodies: Sequence[Body] = op._attrs["branches"]
+    wires: Sequence[Sequence[int]] = op._attrs["wires"]
+    seeded = [k for k, g in enumerate(cotangents) if g is not None]
+    wanted = [
+        i for i, need in enumerate(needed) if need and op.inputs[i].dtype.is_inexact
+    ]
+    sides = [_Side(op, b, w, seeded, wanted) for b, w in zip(bodies, wires)]
+    active = [i for i in wanted if any(i in side.found for side in sides)]
+    if not active:
+        return [None] * len(op.inputs)
+    for side in sides:
+        side.finish(op, active)
+    saved, columns = _saving(op, bodies, wires, sides)
+    backward_bodies = []
+    given = []
+    for side, where in zip(sides, columns):
+        graph = side.graph
+        kept = [inner for _, inner in graph.kept]
+        same = [inner for _, inner in graph.same]
+        backward_bodies.append(
+            Body(graph, (*side.into, *kept, *same), tuple(side.results))
+        )
+        given.append(
+            [
+                *[cotangents[k] for k in side.seeded],
+                *[saved.outputs[where[t]] for t, _ in graph.kept],
+                *[outside for outside, _ in graph.same],
+            ]
+        )
+    index = op.inputs[0] if _first(op) else None
+    with home(op.graph).control_dependencies(op.control_inputs):
+        backward = branch(_pure(op), index, backward_bodies, given)  # type: ignore[arg-type]
+    by_input = dict(zip(active, backward.outputs))
+    return [by_input.get(i) for i in range(len(op.inputs))]
+
+
+class _Side:
+    """The backward body of one branch, while it is built."""
+
+    def __init__(
+        self,
+        op: Operation,
+        body: Body,
+        wires: Sequence[int],
+        seeded: Sequence[int],
+        wanted: Sequence[int],
+    ) -> None:
+        passed = {t: op.inputs[i] for t, i in zip(body.inputs, wires)}
+        what = f"the gradient of {op.describe()}"
+        self.graph = BackwardGraph(op, body, passed, what, False)
+        self.seeded = [k for k in seeded if body.outputs[k] is not None]
+        with self.graph.as_innermost():
+            outs = [body.outputs[k] for k in self.seeded]
+            self.into = [
+                self.graph.add_input(t.dtype, t.dims, "cotangent") for t in outs
+            ]
+            targets = [t for t, i in zip(body.inputs, wires) if i in wanted]
+            pulled = pull_back(outs, self.into, targets) if outs and targets else []
+            by_tensor = dict(zip(targets, pulled))
+            #: input of the operation -> cotangent
+            self.found: dict[int, Tensor] = {}
+            for t, i in zip(body.inputs, wires):
+                if by_tensor.get(t) is not None:
+                    g = zeros_for(by_tensor[t], t)
+                    have = self.found.get(i)
+                    self.found[i] = g if have is None else TABLE["add"](have, g)
+        self.results: list[Tensor] = []
+
+    def finish(self, op: Operation, active: Sequence[int]) -> None:
+        """Zeros for inputs that matter in another branch only."""
+        with self.graph.as_innermost():
+            for i in active:
+                g = self.found.get(i)
+                if g is None:
+                    x = op.inputs[i]
+                    inner = self.graph.stand_in(x)
+                    self.graph.same.append((x, inner))
+                    g = TABLE["zeros_like"](inner)
+                self.results.append(g)
+
+
+def _saving(
+    op: Operation,
+    bodies: Sequence[Body],
+    wires: Sequence[Sequence[int]],
+    sides: Sequence[_Side],
+) -> tuple[Operation, list[dict[Tensor, int]]]:
+    """The operation with what the backward bodies read among its outputs.
+
+    Returns it, and per branch where each tensor stands among the outputs.
+    """
+    count = len(op.outputs)
+    columns: list[dict[Tensor, int]] = []
+    for body, side in zip(bodies, sides):
+        at: dict[Tensor, int] = {}
+        for t, _ in side.graph.kept:
+            if t in body.outputs:
+                at[t] = body.outputs.index(t)
+            elif t not in at:
+                at[t] = count
+                count += 1
+        columns.append(at)
+    if count == len(op.outputs):
+        return op, columns
+    wider = []
+    for body, at in zip(bodies, columns):
+        outputs: list[Any] = [*body.outputs, *[Absent] * (count - len(op.outputs))]
+        for t, k in at.items():
+            outputs[k] = t
+        wider.append(Body(body.graph, body.inputs, tuple(outputs)))
+    kept_ops = vars(op.graph).setdefault("_saving_branches", {})
+    known: dict[Any, Operation] = kept_ops.setdefault(op, {})
+    key = tuple(wider)
+    if key not in known:
+        with (
+            appended(op.graph, op),
+            op.graph.control_dependencies(op.control_inputs),
+        ):
+            known[key] = branch(
+                _pure(op),
+                op.inputs[0] if _first(op) else None,
+                wider,
+                [[op.inputs[i] for i in mine] for mine in wires],
+                name=op.name.rpartition("/")[2] + "_saving",
+            )
+    return known[key], columns
+
+
+def _recompute_vjp(
+    op: Operation, *cotangents: Tensor | None, needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """A call of a body that runs the forward body again, and then backward."""
+    (body,) = op._attrs["branches"]
+    seeded = [k for k, g in enumerate(cotangents) if g is not None]
+    wanted = [
+        i for i, need in enumerate(needed) if need and op.inputs[i].dtype.is_inexact
+    ]
+    outer = home(op.graph)
+    scope = f"{outer._local.context.scope}body"
+    graph = Subgraph(outer, scope, f"the gradient of {op.describe()}")
+    with graph.as_innermost():
+        inputs = [graph.stand_in(t) for t in op.inputs]
+        into = [
+            graph.add_input(op.outputs[k].dtype, op.outputs[k].dims, "cotangent")
+            for k in seeded
+        ]
+        outputs = copy_into(graph, body, inputs)
+        xs = [inputs[i] for i in wanted]
+        found = gradients([outputs[k] for k in seeded], xs, into)
+    active = [(i, g) for i, g in zip(wanted, found) if g is not None]
+    if not active:
+        return [None] * len(op.inputs)
+    backward_body = Body(graph, (*inputs, *into), tuple(g for _, g in active))
+    given = [*op.inputs, *[cotangents[k] for k in seeded]]
+    with outer.control_dependencies(op.control_inputs):
+        backward = branch(CALL, None, [backward_body], [given])  # type: ignore[list-item]
+    by_input = dict(zip([i for i, _ in active], backward.outputs))
+    return [by_input.get(i) for i in range(len(op.inputs))]
+
+
+def _flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
+    """The flops of the body that has most."""
+    return max(_body_flops(body) for body in attrs["branches"])
+
+
+def _body_flops(body: Body) -> int:
+    total = 0
+    for op in body.operations():
+        own = op.opdef.flops
+        if own is not None:
+            total += own(op.inputs, op.outputs, op._attrs)
+        else:
+            for t in op.outputs:
+                total += int(np.prod([d or 1 for d in t.dims or ()], dtype=np.int64))
+    return total
+
+
+def _declare(type: str, effect: str | None, **more: Any) -> OpDef:
+    case = "Case" in type
+    fields: dict[str, Any] = {"vjp": _vjp, "jvp": _jvp, **more}
+    return OpDef(
+        type,
+        infer=_infer,
+        kernel=_case_kernel if case else _call_kernel,
+        inputs=("index", "*inputs") if case else ("*inputs",),
+        control="branch",
+        effect=effect,
+        flops=_flops,
+        doc="the body that the index chooses" if case else "the body, run once",
+        **fields,
+    )
+
+
+CASE = _declare("Case", None)
+STATEFUL_CASE = _declare("StatefulCase", "body")
+CALL = _declare("Call", None)
+STATEFUL_CALL = _declare("StatefulCall", "body")
+RECOMPUTED_CALL = _declare("RecomputedCall", None, vjp=_recompute_vjp)
+
+_STATEFUL = {CASE: STATEFUL_CASE, CALL: STATEFUL_CALL}

@@ -1,0 +1,529 @@
+"""while_loop, scan, map_fn and the folds: builders of loop operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..graphlib.dtypes import as_dtype, int32
+from ..graphlib.errors import DTypeError, ShapeError
+from ..graphlib.graph import Graph, get_default_graph
+from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
+from ..graphlib.shapes import Dims, as_dims, compatible, text
+from ..graphlib.source import entry
+from ..graphlib.subgraph import Body, Subgraph, captures_of, updated_inputs
+from ..graphlib.tensor import Tensor, as_tensor
+from ..graphlib.traversal import ancestors
+from ._build import graph_of
+from ._nest import assert_same, flatten, pack
+from .core import cast, stop_gradient
+from .loops import Parts, join, loop
+
+__all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
+
+# How often a body is traced again because a carry's shape changed in it: each
+# time at least one dimension becomes unknown, or a rank.
+_MOST_TRACES = 64
+
+
+class _Carries:
+    """Loop variables: their structure, dtypes and what is known of their shapes."""
+
+    def __init__(self, structure: Any, who: str, invariants: Any = None) -> None:
+        self.structure = structure
+        self.who = who
+        self.inits = [as_tensor(v) for v in flatten(structure)]
+        self.dims: list[Dims] = [t.dims for t in self.inits]
+        self.fixed = [False] * len(self.inits)
+        if invariants is not None:
+            self._take_invariants(invariants)
+
+    def _take_invariants(self, invariants: Any) -> None:
+        shapes = _flat_shapes(self.structure, invariants)
+        for i, (t, shape) in enumerate(zip(self.inits, shapes)):
+            if shape is None:
+                continue
+            dims = as_dims(shape)
+            if not compatible(dims, t.dims):
+                raise ShapeError(
+                    f"{entry()}the shape invariant {text(dims)} does not fit the "
+                    f"initial value {t!r}"
+                )
+            self.dims[i] = dims
+            self.fixed[i] = True
+
+    def tensors(self, given: Any) -> list[Tensor]:
+        """What a body returned, as one tensor per carry.
+
+        Raises:
+            ValueError: another structure.
+            DTypeError: another dtype.
+        """
+        bare = not isinstance(given, (list, tuple, dict))
+        if bare and isinstance(self.structure, (list, tuple)):
+            given = type(self.structure)([given])
+        assert_same(
+            self.structure,
+            given,
+            f"{self.who}: the loop variables and what the body returns differ",
+        )
+        made = []
+        for i, (value, init) in enumerate(zip(flatten(given), self.inits)):
+            plain = not (isinstance(value, Tensor) or hasattr(value, "_as_tensor"))
+            t = as_tensor(value, init.dtype if plain else None)
+            if t.dtype is not init.dtype:
+                raise DTypeError(
+                    f"{self.who}: loop variable {i} is {init.dtype.name} "
+                    f"({init.op.defined_at()}), but the body makes {t.dtype.name} of "
+                    f"it ({t.op.defined_at()}): use dagrad.cast"
+                )
+            made.append(t)
+        return made
+
+    def widen(self, made: Sequence[Tensor]) -> bool:
+        """Take into account the shapes that the body makes; whether any changed."""
+        changed = False
+        for i, (dims, t) in enumerate(zip(self.dims, made)):
+            if self.fixed[i]:
+                if not _within(t.dims, dims):
+                    raise ShapeError(
+                        f"{self.who}: the body makes {text(t.dims)} of loop variable "
+                        f"{i} ({t.op.defined_at()}), which its shape invariant "
+                        f"{text(dims)} does not allow"
+                    )
+                continue
+            joined = join(dims, t.dims)
+            if joined != dims:
+                self.dims[i] = joined
+                changed = True
+        return changed
+
+
+def _within(dims: Dims, allowed: Dims) -> bool:
+    if allowed is None:
+        return True
+    if dims is None or len(dims) != len(allowed):
+        return False
+    return all(a is None or a == d for d, a in zip(dims, allowed))
+
+
+def _flat_shapes(structure: Any, shapes: Any) -> list[Any]:
+    """The shapes of a structure of shapes, which are lists themselves."""
+    if hasattr(structure, "_parts"):
+        return [None] * len(structure._parts())
+    if isinstance(structure, dict):
+        return [
+            s for k in sorted(structure) for s in _flat_shapes(structure[k], shapes[k])
+        ]
+    if isinstance(structure, (list, tuple)):
+        if len(structure) != len(shapes):
+            raise ValueError(
+                f"{len(shapes)} shape invariants for {len(structure)} loop variables"
+            )
+        return [s for a, b in zip(structure, shapes) for s in _flat_shapes(a, b)]
+    return [shapes]
+
+
+class Traced:
+    """A body as traced, and what it captured."""
+
+    def __init__(
+        self, graph: Subgraph, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> None:
+        rest = captures_of(outputs, inputs)
+        self.body = Body(graph, (*inputs, *rest), tuple(outputs))
+        self.rest = [source_in(graph, t) for t in rest]
+        self.controls = list(graph.outer_controls)
+
+
+def source_in(graph: Subgraph, t: Tensor) -> Tensor:
+    """The tensor around ``graph`` that its input ``t`` stands for."""
+    source = graph.source_of(t)
+    assert source is not None
+    return source
+
+
+def trace(
+    outer: Graph,
+    scope: str,
+    what: str,
+    carries: _Carries,
+    rows: Sequence[tuple[Any, Dims]],
+    build: Callable[
+        [Subgraph, list[Tensor], list[Tensor]], tuple[list[Tensor], list[Any]]
+    ],
+) -> Traced:
+    """Trace ``build(graph, carries, rows) -> (new carries, other outputs)`` until the
+    shapes of the carries are those of every iteration."""
+    for _ in range(_MOST_TRACES):
+        graph = Subgraph(outer, f"{scope}body", what)
+        ins = [
+            graph.add_input(t.dtype, dims, "carry")
+            for t, dims in zip(carries.inits, carries.dims)
+        ]
+        row_ins = [graph.add_input(dtype, dims, "row") for dtype, dims in rows]
+        with graph.as_innermost():
+            made, others = build(graph, ins, row_ins)
+        if not carries.widen(made):
+            return Traced(graph, [*ins, *row_ins], [*made, *others])
+    raise ShapeError(f"{what}: the shapes of the loop variables never settle")
+
+
+def _writers(outputs: Sequence[Tensor]) -> list[Operation]:
+    return [op for op in ancestors([t.op for t in outputs]) if updated_inputs(op)]
+
+
+def _boolean(value: Any, who: str) -> Tensor:
+    t = as_tensor(value)
+    if not t.dtype.is_bool:
+        raise DTypeError(f"{who}: the condition must be a bool, not {t!r}")
+    if t.dims is not None and t.dims != ():
+        raise ShapeError(f"{who}: the condition must be a scalar, not {t!r}")
+    return t
+
+
+def _finish(
+    outer: Graph,
+    traced: Traced,
+    carries: _Carries,
+    arrays: Sequence[Tensor] = (),
+    back_prop: bool = True,
+    **how: Any,
+) -> tuple[Parts, Callable[[Tensor], Tensor]]:
+    """Make the operation; returns its parts and what to do to each result."""
+    with outer.control_dependencies(traced.controls):
+        op = loop(traced.body, carries.inits, arrays, traced.rest, **how)
+    return Parts(op), (lambda t: t) if back_prop else stop_gradient
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    shape_invariants: Any = None,
+    parallel_iterations: int = 10,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    name: str | None = None,
+    maximum_iterations: Any = None,
+    return_same_structure: bool = False,
+) -> Any:
+    """Repeat ``loop_vars = body(*loop_vars)`` while ``cond(*loop_vars)`` holds.
+
+    Both functions are called to build a body, once (again where a shape turns
+    out to change from one iteration to the next), and may read any tensor or
+    variable around the loop.  An assignment in the body runs in each iteration if
+    the loop variables that it returns depend on it.
+
+    Args:
+        cond: ``f(*loop_vars) -> bool scalar``.
+        body: ``f(*loop_vars) -> new loop_vars``, of the same structure and dtypes.
+        loop_vars: any nesting of lists, tuples, dicts and TensorArrays.
+        shape_invariants: what is known of the shape of each variable in every
+            iteration; found automatically where it is not given.
+        parallel_iterations, swap_memory: accepted for TF1 programs.
+        back_prop: with False, derivatives treat the results as constants.
+        name: the scope of the operations.
+        maximum_iterations: stop after so many (an int or an integer scalar).
+        return_same_structure: with False, a single variable is returned bare.
+
+    Returns:
+        The loop variables after the last iteration.
+
+    Raises:
+        DTypeError, ShapeError, ValueError: the body returns something else than
+            the loop variables, or the condition is no bool scalar.
+
+    Gradient: a loop backward over what the backward body reads of each iteration,
+        which is kept; forward mode carries tangents along. Both to any order.
+
+    Example:
+        >>> import dagrad as tf
+        >>> step = lambda i, s: (i + 1, s + i)
+        >>> i, s = tf.while_loop(lambda i, s: i < 5, step, [0, 0])
+        >>> with tf.Session() as session:
+        ...     print(session.run(s))
+        10
+    """
+    if not callable(cond) or not callable(body):
+        raise TypeError(f"{entry()}cond and body must be functions")
+    leaves = flatten(loop_vars)
+    if not leaves:
+        raise ValueError(f"{entry()}no loop variables were given")
+    outer = _home_of(leaves)
+    with outer.as_default(), outer.name_scope(name or "while") as scope:
+        who = f'while_loop "{scope[:-1]}"'
+        carries = _Carries(loop_vars, who, shape_invariants)
+
+        def call(f: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
+            packed = pack(loop_vars, tensors)
+            if isinstance(packed, (list, tuple)):
+                return f(*packed)
+            return f(packed)
+
+        def build(
+            graph: Subgraph, ins: list[Tensor], rows: list[Tensor]
+        ) -> tuple[list[Tensor], list[Tensor]]:
+            made = carries.tensors(call(body, ins))
+            # The condition of the next iteration sees what this one wrote.
+            with graph.control_dependencies(_writers(made)):
+                return made, [_boolean(call(cond, made), who)]
+
+        traced = trace(outer, scope, who, carries, (), build)
+        bound = None
+        if maximum_iterations is not None:
+            bound = cast(as_tensor(maximum_iterations), int32)
+        test = _boolean(call(cond, carries.inits), who)
+        parts, give = _finish(
+            outer, traced, carries, back_prop=back_prop, bound=bound, test=test
+        )
+        results = pack(loop_vars, [give(t) for t in parts.finals])
+    bare = isinstance(results, (list, tuple)) and len(results) == 1
+    return results[0] if bare and not return_same_structure else results
+
+
+def _home_of(values: Sequence[Any]) -> Graph:
+    """Where a loop over ``values`` belongs."""
+    tensors = [v for v in values if isinstance(v, Tensor) or hasattr(v, "_as_tensor")]
+    return graph_of(*tensors) if tensors else get_default_graph()
+
+
+# -- over the rows of arrays ---------------------------------------------------------
+
+
+def _scanned(elems: Any, who: str) -> list[Tensor]:
+    arrays = [as_tensor(e) for e in flatten(elems)]
+    if not arrays:
+        raise ValueError(f"{who}: nothing to scan over")
+    for t in arrays:
+        if t.dims == ():
+            raise ShapeError(f"{who}: cannot scan over a scalar: {t!r}")
+    return arrays
+
+
+def _rows_of(arrays: Sequence[Tensor]) -> list[tuple[Any, Dims]]:
+    return [(t.dtype, None if t.dims is None else t.dims[1:]) for t in arrays]
+
+
+def _part(t: Tensor, key: Any) -> Tensor:
+    return TABLE["getitem"](t, key)  # type: ignore[no-any-return]
+
+
+def scan(
+    fn: Callable[..., Any],
+    elems: Any,
+    initializer: Any = None,
+    parallel_iterations: int = 10,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    infer_shape: bool = True,
+    reverse: bool = False,
+    name: str | None = None,
+) -> Any:
+    """y_t = fn(y_{t-1}, elems[t]): all the y_t, stacked along a first axis.
+
+    Args:
+        fn: ``f(accumulator, row) -> accumulator``, of the structure and the dtypes
+            of ``initializer``.
+        elems: arrays (n, ...) in any nesting; ``fn`` gets their rows.
+        initializer: y_{-1}; without it y_0 = elems[0].
+        parallel_iterations, swap_memory, infer_shape: accepted for TF1 programs.
+        back_prop: with False, derivatives treat the results as constants.
+        reverse: go from the last row to the first.
+        name: the scope of the operations.
+
+    Returns:
+        (n, ...) for each part of the accumulator, in the order of ``elems``.
+
+    Raises:
+        DTypeError, ShapeError, ValueError: as :func:`while_loop`.
+
+    Gradient: keeps the y_t, which are the result anyway, and what else the
+        backward body reads.
+
+    Example:
+        >>> import dagrad as tf
+        >>> y = tf.scan(lambda total, x: total + x, tf.constant([1, 2, 3]))
+        >>> with tf.Session() as session:
+        ...     print(session.run(y))
+        [1 3 6]
+    """
+    leaves = flatten((elems, initializer) if initializer is not None else elems)
+    outer = _home_of(leaves)
+    with outer.as_default(), outer.name_scope(name or "scan") as scope:
+        parts, structure, give = _accumulate(
+            fn, elems, initializer, reverse, back_prop, scope, outer, history=True
+        )
+        results = []
+        for i in sorted(parts.histories):
+            rows = parts.histories[i]
+            rows = rows if initializer is None else _part(rows, slice(1, None))
+            results.append(
+                give(_part(rows, slice(None, None, -1)) if reverse else rows)
+            )
+    return pack(structure, results)
+
+
+def _accumulate(
+    fn: Callable[..., Any],
+    elems: Any,
+    initializer: Any,
+    reverse: bool,
+    back_prop: bool,
+    scope: str,
+    outer: Graph,
+    history: bool,
+) -> tuple[Parts, Any, Callable[[Tensor], Tensor]]:
+    """The loop of scan and of the folds; also the accumulator's structure."""
+    who = f'{scope[:-1].rpartition("/")[2]} "{scope[:-1]}"'
+    if not callable(fn):
+        raise TypeError(f"{entry()}fn must be a function, not {fn!r}")
+    arrays = _scanned(elems, who)
+    if initializer is None:
+        first, others = (-1, slice(None, -1)) if reverse else (0, slice(1, None))
+        initializer = pack(elems, [_part(t, first) for t in arrays])
+        arrays = [_part(t, others) for t in arrays]
+    carries = _Carries(initializer, who)
+
+    def build(
+        graph: Subgraph, ins: list[Tensor], rows: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        return carries.tensors(fn(pack(initializer, ins), pack(elems, rows))), []
+
+    traced = trace(outer, scope, who, carries, _rows_of(arrays), build)
+    kept = range(len(carries.inits)) if history else ()
+    parts, give = _finish(
+        outer, traced, carries, arrays, back_prop, reverse=reverse, history=tuple(kept)
+    )
+    return parts, initializer, give
+
+
+def foldl(
+    fn: Callable[..., Any],
+    elems: Any,
+    initializer: Any = None,
+    parallel_iterations: int = 10,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    name: str | None = None,
+) -> Any:
+    """The last y_t of :func:`scan`: fn(...fn(fn(initializer, elems[0]), elems[1])...).
+
+    Arguments, errors and gradient: as :func:`scan`.
+    """
+    return _fold(fn, elems, initializer, back_prop, False, name or "foldl")
+
+
+def foldr(
+    fn: Callable[..., Any],
+    elems: Any,
+    initializer: Any = None,
+    parallel_iterations: int = 10,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    name: str | None = None,
+) -> Any:
+    """:func:`foldl` from the last row to the first.
+
+    Arguments, errors and gradient: as :func:`scan`.
+    """
+    return _fold(fn, elems, initializer, back_prop, True, name or "foldr")
+
+
+def _fold(
+    fn: Callable[..., Any],
+    elems: Any,
+    initializer: Any,
+    back_prop: bool,
+    reverse: bool,
+    name: str,
+) -> Any:
+    leaves = flatten((elems, initializer) if initializer is not None else elems)
+    outer = _home_of(leaves)
+    with outer.as_default(), outer.name_scope(name) as scope:
+        parts, structure, give = _accumulate(
+            fn, elems, initializer, reverse, back_prop, scope, outer, history=False
+        )
+        return pack(structure, [give(t) for t in parts.finals])
+
+
+def map_fn(
+    fn: Callable[..., Any],
+    elems: Any,
+    dtype: Any = None,
+    parallel_iterations: int | None = None,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    infer_shape: bool = True,
+    name: str | None = None,
+) -> Any:
+    """fn(elems[t]) for each row t, stacked along a first axis.
+
+    Args:
+        fn: ``f(row) -> result``, in any nesting.
+        elems: arrays (n, ...) in any nesting; ``fn`` gets their rows.
+        dtype: the dtypes of the result, where they are to be checked or where
+            plain numbers are returned (TF1 needs it where they differ from those
+            of ``elems``; here they are found out).
+        parallel_iterations, swap_memory, infer_shape: accepted for TF1 programs.
+        back_prop: with False, derivatives treat the results as constants.
+        name: the scope of the operations.
+
+    Returns:
+        (n, ...) for each part of what ``fn`` returns.
+
+    Raises:
+        DTypeError: ``fn`` returns another dtype than ``dtype``.
+
+    Gradient: a loop that keeps what the backward body reads.
+
+    See also: ``vectorized_map``, which needs no loop where the ops allow it.
+    """
+    outer = _home_of(flatten(elems))
+    with outer.as_default(), outer.name_scope(name or "map") as scope:
+        who = f'map_fn "{scope[:-1]}"'
+        if not callable(fn):
+            raise TypeError(f"{entry()}fn must be a function, not {fn!r}")
+        arrays = _scanned(elems, who)
+        structure: list[Any] = []
+
+        def build(
+            graph: Subgraph, ins: list[Tensor], rows: list[Tensor]
+        ) -> tuple[list[Tensor], list[Tensor]]:
+            result = fn(pack(elems, rows))
+            structure[:] = [result]
+            return [], _as_dtypes(result, dtype, who)
+
+        traced = trace(outer, scope, who, _Carries((), who), _rows_of(arrays), build)
+        parts, give = _finish(outer, traced, _Carries((), who), arrays, back_prop)
+        return pack(structure[0], [give(t) for t in parts.stacks])
+
+
+def _as_dtypes(result: Any, dtype: Any, who: str) -> list[Tensor]:
+    leaves = flatten(result)
+    wanted = [None] * len(leaves) if dtype is None else flatten(dtype)
+    if len(wanted) != len(leaves):
+        raise ValueError(
+            f"{who}: fn returns {len(leaves)} values, dtype names {len(wanted)}"
+        )
+    made = []
+    for value, d in zip(leaves, wanted):
+        plain = not (isinstance(value, Tensor) or hasattr(value, "_as_tensor"))
+        t = as_tensor(value, d if plain else None)
+        if d is not None and t.dtype is not as_dtype(d):
+            raise DTypeError(
+                f"{who}: fn returns {t.dtype.name} ({t.op.defined_at()}), but dtype "
+                f"says {as_dtype(d).name}"
+            )
+        made.append(t)
+    return made
+
+
+def map_rows(build: Callable[..., Any], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """``build(*rows)`` (a tensor or several) for each row of ``tensors``, stacked."""
+    result = map_fn(lambda rows: list(flatten(build(*rows))), list(tensors))
+    return list(result)
+
+
+OPERATORS = {"map_rows": map_rows}

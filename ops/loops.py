@@ -1,0 +1,619 @@
+"""Loop: one operation that runs a body again and again.
+
+``while_loop``, ``scan``, ``map_fn`` and the folds are all this operation.  An
+iteration t computes, from the *carries*, the t-th *rows* of the scanned arrays
+and the *rest* (which is the same in each iteration), new carries, outputs that
+are stacked, and whether to go on.
+
+The derivative of a loop is a loop again, so every order and both modes work:
+forward mode carries the tangents beside the values; reverse mode runs backward
+over what the forward loop kept, which is exactly what the backward body reads:
+the history of a carry serves as its value before and after each iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.dtypes import int32
+from ..graphlib.errors import GraphError, InvalidArgumentError, ShapeError
+from ..graphlib.forward import push_through
+from ..graphlib.gradients import IndexedSlices, pull_back
+from ..graphlib.opdef import OpDef, Spec
+from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
+from ..graphlib.ragged import Ragged, stack_rows
+from ..graphlib.shapes import Dims, text
+from ..graphlib.stacks import home
+from ..graphlib.subgraph import Body, infer_through
+from ..graphlib.tensor import Tensor
+from ._bodies import (
+    BackwardGraph,
+    appended,
+    positions,
+    reached,
+    reaching,
+    zeros_for,
+)
+from ._build import create_op
+
+__all__ = ["LOOP", "STATEFUL_LOOP", "Parts", "loop"]
+
+
+class Parts:
+    """The inputs and outputs of a loop operation, taken apart by their role.
+
+    Attributes:
+        bound, test: the most iterations, and whether the first one runs (or None).
+        carries, rows, rest: (input of the body, what is passed) pairs; of a row
+            the whole scanned array is passed.
+        carried: what the body makes of each carry.
+        again: the body's output that says whether to go on (or None).
+        made: the outputs of the body that are stacked.
+        count, finals, histories, stacks: the operation's outputs; histories by
+            the position of the carry.
+    """
+
+    def __init__(self, op: Operation) -> None:
+        attrs = op._attrs
+        body: Body = attrs["body"]
+        inputs = list(op.inputs)
+        self.body = body
+        self.bound = inputs.pop(0) if attrs["bounded"] else None
+        self.test = inputs.pop(0) if attrs["tested"] else None
+        k, n = attrs["carries"], attrs["scanned"]
+        pairs = list(zip(body.inputs, inputs))
+        self.carries = pairs[:k]
+        self.rows = pairs[k : k + n]
+        self.rest = pairs[k + n :]
+        outputs = list(body.outputs)
+        self.carried = outputs[:k]
+        self.again = outputs[k] if attrs["tested"] else None
+        self.made = outputs[k + 1 :] if attrs["tested"] else outputs[k:]
+        out = op.outputs
+        self.count = out[0]
+        self.finals = out[1 : k + 1]
+        kept = attrs["history"]
+        self.histories = dict(zip(kept, out[k + 1 : k + 1 + len(kept)]))
+        self.stacks = out[k + 1 + len(kept) :]
+        self.reverse: bool = attrs["reverse"]
+        self.loose: tuple[int, ...] = attrs["loose"]
+        self.strict: int = attrs["strict"]
+
+
+# -- inference -----------------------------------------------------------------
+
+
+def _infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    body: Body = attrs["body"]
+    k, scanned = attrs["carries"], attrs["scanned"]
+    first = attrs["bounded"] + attrs["tested"]
+    carries = [Spec(t.dtype, t.dims) for t in inputs[first : first + k]]
+    arrays = inputs[first + k : first + k + scanned]
+    length = _length(inputs, arrays, attrs)
+    rows = [Spec(t.dtype, None if t.dims is None else t.dims[1:]) for t in arrays]
+    rest = list(inputs[first + k + scanned :])
+    while True:
+        made = infer_through(body, [*carries, *rows, *rest])
+        moved = False
+        for c, out in zip(carries, made):
+            joined = join(c.dims, out.dims)
+            if joined != c.dims:
+                c.dims, moved = joined, True
+        if not moved:
+            break
+    outputs: list[tuple[Any, Dims]] = [(int32, ())]
+    outputs += [(c.dtype, c.dims) for c in carries]
+    after = None if length is None else length + 1
+    outputs += [
+        (carries[i].dtype, _stacked(after, carries[i].dims)) for i in attrs["history"]
+    ]
+    outputs += [
+        (t.dtype, _stacked(length, t.dims)) for t in made[k + attrs["tested"] :]
+    ]
+    return outputs
+
+
+def _known_count(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    first = attrs["bounded"] + attrs["tested"] + attrs["carries"]
+    length = _length(inputs, inputs[first : first + attrs["scanned"]], attrs)
+    return None if length is None else np.array(length, np.int32)
+
+
+def _length(inputs: Sequence[Any], arrays: Sequence[Any], attrs: Any) -> int | None:
+    """The number of iterations, where it is known."""
+    lengths: set[int] = set()
+    for t in arrays:
+        if t.dims is not None:
+            if not t.dims:
+                raise ShapeError("cannot scan over a scalar: it has no first axis")
+            if t.dims[0] is not None:
+                lengths.add(t.dims[0])
+    if len(lengths) > 1:
+        shown = ", ".join(text(t.dims) for t in arrays)
+        raise ShapeError(f"the scanned arrays differ in their first axis: {shown}")
+    if attrs["tested"]:
+        return None
+    if attrs["bounded"] and isinstance(inputs[0].value, np.ndarray):
+        lengths.add(max(int(inputs[0].value), 0))
+    return min(lengths) if lengths else None
+
+
+def _stacked(length: int | None, dims: Dims) -> Dims:
+    return None if dims is None else (length, *dims)
+
+
+def join(a: Dims, b: Dims) -> Dims:
+    """The shapes that both describe: a dimension in which they differ is unknown."""
+    if a == b:
+        return a
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(x if x == y else None for x, y in zip(a, b))
+
+
+# -- the reference kernel --------------------------------------------------------
+
+
+def _kernel(
+    xp: Any,
+    run: Callable[..., Any],
+    *arrays: Any,
+    body: Body,
+    carries: int,
+    scanned: int,
+    bounded: bool,
+    tested: bool,
+    reverse: bool,
+    history: Sequence[int],
+    loose: Sequence[int],
+    strict: int,
+    updates: Sequence[int] = (),
+    out: Any = None,
+) -> Any:
+    given = list(arrays)
+    bound = int(given.pop(0)) if bounded else None
+    go_on = bool(given.pop(0)) if tested else True
+    state, rest = given[:carries], given[carries + scanned :]
+    scans = given[carries : carries + scanned]
+    limit = iterations(scans, bound)
+    kept: list[list[Any]] = [[state[i]] for i in history]
+    stacks: list[list[Any]] = [[] for _ in body.outputs[carries + tested :]]
+    done = 0
+    while go_on and (limit is None or done < limit):
+        at = limit - 1 - done if reverse and limit is not None else done
+        results = run(body, [*state, *[row_of(a, at) for a in scans], *rest])
+        state = results[:carries]
+        if tested:
+            go_on = bool(results[carries])
+        for rows, i in zip(kept, history):
+            rows.append(state[i])
+        for rows, row in zip(stacks, results[carries + tested :]):
+            rows.append(row)
+        done += 1
+    if reverse:
+        stacks = [rows[::-1] for rows in stacks]
+    results = [xp.asarray(done, np.int32), *state]
+    results += [stacked(rows, i not in loose) for rows, i in zip(kept, history)]
+    for k, (rows, t) in enumerate(zip(stacks, body.outputs[carries + tested :])):
+        results.append(stacked(rows, k < strict) if rows else empty_stack(xp, t))
+    if out is None:
+        return tuple(results)
+    for target, result in zip(out, results):
+        xp.copyto(target, result)
+    return out
+
+
+def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
+    """How many iterations the scanned arrays and the bound allow (None: any)."""
+    lengths = {len(a) for a in scans}
+    if len(lengths) > 1:
+        raise InvalidArgumentError(
+            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
+        )
+    found = min(lengths) if lengths else None
+    if bound is not None:
+        found = max(bound, 0) if found is None else min(found, max(bound, 0))
+    return found
+
+
+def row_of(array: Any, t: int) -> Any:
+    """Row ``t``, as an array."""
+    return array[t] if type(array) is Ragged else array[t, ...]
+
+
+def stacked(rows: Sequence[Any], strict: bool) -> Any:
+    """The rows as one array; raises InvalidArgumentError where they cannot be."""
+    made = stack_rows(rows)
+    if strict and type(made) is Ragged:
+        shapes = sorted({r.shape for r in rows})
+        raise InvalidArgumentError(
+            f"the iterations make rows of different shapes, {shapes}, which cannot "
+            "be stacked"
+        )
+    return made
+
+
+def empty_stack(xp: Any, t: Tensor) -> Any:
+    """The stack of no rows; dimensions that nobody knows are 0."""
+    dims = tuple(d or 0 for d in t.dims or ())
+    return xp.empty((0, *dims), t.dtype.dtype)
+
+
+# -- making one --------------------------------------------------------------------
+
+
+def loop(
+    body: Body,
+    carries: Sequence[Tensor],
+    arrays: Sequence[Tensor],
+    rest: Sequence[Tensor],
+    bound: Tensor | None = None,
+    test: Tensor | None = None,
+    reverse: bool = False,
+    history: Sequence[int] = (),
+    loose: Sequence[int] | None = None,
+    strict: int | None = None,
+    name: str | None = None,
+) -> Operation:
+    """A loop operation (see :class:`Parts` for what its inputs mean).
+
+    Rows of different shapes are an error in what users see: in the history of
+    carries that are not ``loose``, and in the first ``strict`` stacks (None: all).
+    """
+    head = [t for t in (bound, test) if t is not None]
+    if test is not None and arrays:
+        raise GraphError("a loop that tests whether to go on scans no arrays")
+    inputs = [*head, *carries, *arrays, *rest]
+    attrs: dict[str, Any] = {
+        "body": body,
+        "carries": len(carries),
+        "scanned": len(arrays),
+        "bounded": bound is not None,
+        "tested": test is not None,
+        "reverse": reverse,
+        "history": tuple(history),
+        "loose": () if loose is None else tuple(loose),
+        "strict": len(body.outputs) if strict is None else strict,
+    }
+    opdef = LOOP
+    if body.stateful:
+        opdef = STATEFUL_LOOP
+        written = positions(body.written(), body.inputs)
+        attrs["updates"] = tuple(len(head) + i for i in written)
+    return create_op(opdef, inputs, attrs, name)
+
+
+# -- forward mode ------------------------------------------------------------------
+
+
+def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
+    """The loop that carries tangents beside the values."""
+    p = Parts(op)
+    graph = p.body.graph
+    moving = list(tangents)[(p.bound is not None) + (p.test is not None) :]
+    k, n = len(p.carries), len(p.rows)
+    inner = p.body.inputs
+    active = {t for t, g in zip(inner, moving) if g is not None}
+    while True:
+        found = reached(p.carried, active)
+        more = {c for (c, _), out in zip(p.carries, p.carried) if out in found}
+        if more <= active:
+            break
+        active |= more
+    moved = [t for t in inner if t in active]
+    with appended(graph, op):
+        new = {t: graph.add_input(t.dtype, t.dims, "tangent") for t in moved}
+        wanted = [*p.carried, *p.made]
+        pushed = push_through(wanted, moved, [new[t] for t in moved])
+        d_carried = [
+            zeros_for(d, out) if c in active else None
+            for (c, _), out, d in zip(p.carries, p.carried, pushed)
+        ]
+    d_made = pushed[k:]
+    slots = [i for i, (c, _) in enumerate(p.carries) if c in active]
+    passed = dict(zip(inner, moving))
+    inits = [zeros_for(passed[p.carries[i][0]], p.carries[i][1]) for i in slots]
+
+    def split(part: slice) -> tuple[list[Tensor], list[Tensor]]:
+        chosen = [t for t in inner[part] if t in active]
+        return [new[t] for t in chosen], [zeros_for(passed[t], t) for t in chosen]
+
+    row_ins, row_ts = split(slice(k, k + n))
+    rest_ins, rest_ts = split(slice(k + n, None))
+    again = [] if p.again is None else [p.again]
+    body = Body(
+        graph,
+        (
+            *inner[:k],
+            *[new[p.carries[i][0]] for i in slots],
+            *inner[k : k + n],
+            *row_ins,
+            *inner[k + n :],
+            *rest_ins,
+        ),
+        (
+            *p.carried,
+            *[d for d in d_carried if d is not None],
+            *again,
+            *p.made,
+            *[d for d in d_made if d is not None],
+        ),
+    )
+    histories = list(p.histories)
+    twins = [i for i in histories if i in slots]
+    both = loop(
+        body,
+        [*[x for _, x in p.carries], *inits],
+        [*[x for _, x in p.rows], *row_ts],
+        [*[x for _, x in p.rest], *rest_ts],
+        p.bound,
+        p.test,
+        p.reverse,
+        [*histories, *[k + slots.index(i) for i in twins]],
+        [*p.loose, *[k + slots.index(i) for i in twins if i in p.loose]],
+        p.strict if p.strict < len(p.made) else None,
+    )
+    q = Parts(both)
+    results: list[Tensor | None] = [None]
+    results += [q.finals[k + slots.index(i)] if i in slots else None for i in range(k)]
+    results += [
+        q.histories[k + slots.index(i)] if i in twins else None for i in histories
+    ]
+    stacks = iter(q.stacks[len(p.made) :])
+    results += [None if d is None else next(stacks) for d in d_made]
+    return results
+
+
+# -- reverse mode ------------------------------------------------------------------
+
+
+def _vjp(
+    op: Operation, *cotangents: Tensor | None, needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """The loop that runs backward over what the forward loop kept."""
+    p = Parts(op)
+    k = len(p.carries)
+    head = len(op.inputs) - len(p.body.inputs)
+    wanted = {
+        t
+        for t, need in zip(p.body.inputs, needed[head:])
+        if need and t.dtype.is_inexact
+    }
+    finals = list(cotangents[1 : k + 1])
+    d_histories = dict(zip(p.histories, cotangents[k + 1 : k + 1 + len(p.histories)]))
+    d_stacks = cotangents[k + 1 + len(p.histories) :]
+    active = _active_carries(p, wanted, finals, d_histories, d_stacks)
+    seeded = [j for j, g in enumerate(d_stacks) if g is not None]
+    if not active and not seeded:
+        return [None] * len(op.inputs)
+    remembered = [i for i in active if d_histories.get(i) is not None]
+
+    passed = dict(p.rest)
+    graph = BackwardGraph(op, p.body, passed, f"the gradient of {op.describe()}", True)
+    with graph.as_innermost():
+        into = [_cotangent_of(graph, p.carried[i], "cotangent") for i in active]
+        d_rows = [_cotangent_of(graph, p.made[j], "row") for j in seeded]
+        d_befores = [_cotangent_of(graph, p.carried[i], "before") for i in remembered]
+        carry_ins = [p.carries[i][0] for i in active]
+        row_ins = [t for t, _ in p.rows if t in wanted]
+        rest_ins = [t for t, _ in p.rest if t in wanted]
+        outs = [p.carried[i] for i in active] + [p.made[j] for j in seeded]
+        targets = [*carry_ins, *row_ins, *rest_ins]
+        pulled = pull_back(outs, [*into, *d_rows], targets) if outs else []
+        by_input = dict(zip(targets, pulled))
+        out_of = []
+        for i, c in zip(active, into):
+            g = zeros_for(by_input.get(p.carries[i][0]), c)
+            if i in remembered:
+                g = TABLE["add"](g, d_befores[remembered.index(i)])
+            out_of.append(g)
+        row_ins = [t for t in row_ins if by_input.get(t) is not None]
+        rest_ins = [t for t in rest_ins if by_input.get(t) is not None]
+        made = [zeros_for(by_input[t], t) for t in row_ins]
+        sums = [graph.add_input(t.dtype, t.dims, "sum") for t in rest_ins]
+        totals = [_accumulated(s, by_input[t]) for s, t in zip(sums, rest_ins)]
+
+    saved = _saving(op, p, [t for t, _ in graph.kept])
+    source = _Saved(saved)
+    outer = dict(p.rest)
+    kept_arrays = [source.rows_of(t) for t, _ in graph.kept]
+    inits = [_last_cotangent(p, i, finals[i], d_histories.get(i)) for i in active]
+    inits += [zeros_for(None, outer[t]) for t in rest_ins]
+    scanned = [cotangents[k + 1 + len(p.histories) + j] for j in seeded]
+    for i in remembered:
+        rows = _getitem(d_histories[i], slice(None, -1))
+        scanned.append(_getitem(rows, slice(None, None, -1)) if p.reverse else rows)
+    body = Body(
+        graph,
+        (
+            *into,
+            *sums,
+            *d_rows,
+            *d_befores,
+            *[inner for _, inner in graph.kept],
+            *[inner for _, inner in graph.same],
+        ),
+        (*out_of, *totals, *made),
+    )
+    with home(op.graph).control_dependencies(op.control_inputs):
+        backward = loop(
+            body,
+            inits,
+            [*scanned, *kept_arrays],
+            [outside for outside, _ in graph.same],
+            bound=source.p.count,
+            reverse=not p.reverse,
+            strict=0,
+        )
+    q = Parts(backward)
+    found: dict[Tensor, Tensor] = dict(zip(carry_ins, q.finals))
+    found.update(zip(rest_ins, q.finals[len(active) :]))
+    found.update(zip(row_ins, q.stacks))
+    return [None] * head + [found.get(t) for t in p.body.inputs]
+
+
+def _active_carries(
+    p: Parts,
+    wanted: set[Tensor],
+    finals: Sequence[Tensor | None],
+    d_histories: Mapping[int, Tensor | None],
+    d_stacks: Sequence[Tensor | None],
+) -> list[int]:
+    """The carries through which a wanted derivative flows."""
+    varied = set(wanted)
+    while True:
+        found = reached(p.carried, varied)
+        more = {c for (c, _), out in zip(p.carries, p.carried) if out in found}
+        if more <= varied:
+            break
+        varied |= more
+    inputs = [c for c, _ in p.carries]
+    useful = {
+        i
+        for i, g in enumerate(finals)
+        if g is not None or d_histories.get(i) is not None
+    }
+    outs = {t for t, g in zip(p.made, d_stacks) if g is not None}
+    while True:
+        read = reaching(outs | {p.carried[i] for i in useful}, inputs)
+        wider = useful | {i for i, c in enumerate(inputs) if c in read}
+        if wider == useful:
+            break
+        useful = wider
+    return [i for i in sorted(useful) if inputs[i] in varied]
+
+
+def _cotangent_of(graph: BackwardGraph, t: Tensor, name: str) -> Tensor:
+    return graph.add_input(t.dtype, t.dims, name)
+
+
+def _accumulated(total: Tensor, part: Tensor | IndexedSlices | None) -> Tensor:
+    """``total`` + ``part``; rows are added in place."""
+    if isinstance(part, IndexedSlices):
+        result: Tensor = TABLE["add_rows"](total, part.indices, part.values)
+        return result
+    return TABLE["add"](total, part)  # type: ignore[no-any-return]
+
+
+def _getitem(t: Any, key: slice) -> Tensor:
+    return TABLE["getitem"](t, key)  # type: ignore[no-any-return]
+
+
+def _last_cotangent(
+    p: Parts, i: int, final: Tensor | None, history: Tensor | None
+) -> Tensor:
+    """The cotangent that the backward loop starts from."""
+    if history is None:
+        return zeros_for(final, p.finals[i])
+    last: Tensor = TABLE["getitem"](history, -1)
+    return last if final is None else TABLE["add"](final, last)
+
+
+def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
+    """The loop ``op`` with what its backward body reads among its outputs.
+
+    It reads the same inputs, so that a plan runs both as one.
+    """
+    before = [c for c, _ in p.carries]
+    rows = {t for t, _ in p.rows}
+    history = set(p.histories)
+    made = list(p.made)
+    for t in kept:
+        if t in before:
+            history.add(before.index(t))
+        elif t in p.carried:
+            history.add(p.carried.index(t))
+        elif t not in rows and t not in made:
+            made.append(t)
+    if len(history) == len(p.histories) and len(made) == len(p.made):
+        return op
+    again = [] if p.again is None else [p.again]
+    body = Body(p.body.graph, p.body.inputs, (*p.carried, *again, *made))
+    key = (body.outputs, tuple(sorted(history)))
+    kept_ops = vars(op.graph).setdefault("_saving_loops", {})
+    known: dict[Any, Operation] = kept_ops.setdefault(op, {})
+    if key not in known:
+        with (
+            appended(op.graph, op),
+            op.graph.control_dependencies(op.control_inputs),
+        ):
+            known[key] = loop(
+                body,
+                [x for _, x in p.carries],
+                [x for _, x in p.rows],
+                [x for _, x in p.rest],
+                p.bound,
+                p.test,
+                p.reverse,
+                sorted(history),
+                [*p.loose, *(history - set(p.histories))],
+                min(p.strict, len(p.made)),
+                name=op.name.rpartition("/")[2] + "_saving",
+            )
+    return known[key]
+
+
+class _Saved:
+    """Where the rows of the forward body's tensors are."""
+
+    def __init__(self, op: Operation) -> None:
+        self.p = Parts(op)
+        self._before = {c: i for i, (c, _) in reversed([*enumerate(self.p.carries)])}
+        self._after = {t: i for i, t in reversed([*enumerate(self.p.carried)])}
+        self._rows = dict(self.p.rows)
+
+    def rows_of(self, t: Tensor) -> Tensor:
+        """The values of ``t`` in all iterations, stacked in the order of the scan."""
+        p = self.p
+        i = self._before.get(t)
+        if i is not None:
+            return self._in_order(_getitem(p.histories[i], slice(None, -1)))
+        if t in self._rows:
+            return self._rows[t]
+        if t in p.made:
+            return p.stacks[p.made.index(t)]
+        return self._in_order(_getitem(p.histories[self._after[t]], slice(1, None)))
+
+    def _in_order(self, history: Tensor) -> Tensor:
+        """A history runs with the iterations, a stack with the scanned arrays."""
+        return _getitem(history, slice(None, None, -1)) if self.p.reverse else history
+
+
+def _flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
+    """The flops of the body times the iterations that are known of (at least 1)."""
+    arrays = inputs[attrs["bounded"] + attrs["tested"] + attrs["carries"] :]
+    length = _length(inputs, arrays[: attrs["scanned"]], attrs)
+    total = 0
+    for op in attrs["body"].operations():
+        own = op.opdef.flops
+        if own is not None:
+            total += own(op.inputs, op.outputs, op._attrs)
+        else:
+            for t in op.outputs:
+                total += int(np.prod([d or 1 for d in t.dims or ()], dtype=np.int64))
+    return total * (1 if length is None else length)
+
+
+def _declare(type: str, effect: str | None) -> OpDef:
+    return OpDef(
+        type,
+        infer=_infer,
+        kernel=_kernel,
+        inputs=("*inputs",),
+        vjp=_vjp,
+        jvp=_jvp,
+        writes_out=True,
+        control="loop",
+        effect=effect,
+        value=_known_count,
+        flops=_flops,
+        doc="carries, stacks = the body, iteration after iteration",
+    )
+
+
+LOOP = _declare("Loop", None)
+STATEFUL_LOOP = _declare("StatefulLoop", "body")
