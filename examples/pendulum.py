@@ -114,14 +114,13 @@ def simulate(
     mass: Any = MASS,
 ) -> tuple[Any, Any, Any]:
     """Angles, speeds and torques (steps, runs) of the controlled pendulum."""
-    angle, speed = start
-    rows = []
-    for _ in range(steps):
+
+    def next_one(before: Any, _: Any) -> Any:
+        angle, speed, _ = before
         torque = control(weights, limit, angle, speed)
-        angle, speed = step(angle, speed, torque, mass)
-        rows.append((angle, speed, torque))
-    angles, speeds, torques = (tf.stack(row) for row in zip(*rows))
-    return angles, speeds, torques
+        return (*step(angle, speed, torque, mass), torque)
+
+    return tf.scan(next_one, tf.zeros([steps]), (*start, tf.zeros_like(start[0])))
 
 
 # -- training and testing ------------------------------------------------------

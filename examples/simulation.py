@@ -106,13 +106,12 @@ def observe(steps: int) -> Any:
 
 def simulate(parameters: Any, steps: int) -> Any:
     """The displacements (steps, runs, masses) that the parameters give."""
-    forces = pushes(steps, STEP)
-    state = (tf.zeros([RUNS, MASSES], tf.float64), tf.zeros([RUNS, MASSES], tf.float64))
-    rows = []
-    for i in range(steps):
-        state = step(parameters, state, forces[i], STEP)
-        rows.append(state[0])
-    return tf.stack(rows)
+    rest = tf.zeros([RUNS, MASSES], tf.float64)
+
+    def next_one(state: Any, forces: Any) -> Any:
+        return step(parameters, state, tf.unstack(forces), STEP)
+
+    return tf.scan(next_one, pushes(steps, STEP), (rest, rest))[0]
 
 
 # -- the fit -------------------------------------------------------------------

@@ -219,7 +219,7 @@ class Tunnel:
             change(v, 1.0 + u_at_v, v, self.v_x, self.v_y),
         )
 
-    def step(self, state: Any, wing: Any) -> tuple[list[Any], Any, Any]:
+    def step(self, state: list[Any], wing: Any) -> tuple[list[Any], Any, Any]:
         """The state after a time step, and the lift and drag during it."""
         u, v, p, old_fu, old_fv = state
         fu, fv = self.transport(u, v)
@@ -238,12 +238,13 @@ class Tunnel:
 
     def simulate(self, state: Any, wing: Any, steps: int) -> tuple[Any, Any, Any]:
         """The state after ``steps``, and the lift and drag of each."""
-        lifts, drags = [], []
-        for _ in range(steps):
-            state, lift, drag = self.step(state, wing)
-            lifts.append(lift)
-            drags.append(drag)
-        return state, tf.stack(lifts), tf.stack(drags)
+
+        def next_one(before: Any, _: Any) -> Any:
+            return self.step(before[0], wing)
+
+        none = tf.zeros([], tf.float64)
+        states, lifts, drags = tf.scan(next_one, tf.zeros([steps]), (state, none, none))
+        return [a[-1] for a in states], lifts, drags
 
 
 # -- the wing ------------------------------------------------------------------
