@@ -61,6 +61,28 @@ def test_derivatives_are_exact(tmp_path: Path) -> None:
     assert len(curves) == 7
 
 
+@pytest.mark.parametrize("example", ["wing", "simulation", "pendulum"])
+def test_quick_simulations(example: str, tmp_path: Path) -> None:
+    """Each checks itself: a slope, parameters, a pendulum that stands."""
+    done = run(f"{example}.py", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == [f"{example}.svg"]
+    assert is_svg(tmp_path / f"{example}.svg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", ["simulation", "pendulum"])
+def test_whole_simulations(example: str, tmp_path: Path) -> None:
+    done = run(f"{example}.py", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_drawing_module_alone_does_nothing(tmp_path: Path) -> None:
+    """It lies among the examples, which all are run."""
+    done = run("_draw.py", "--quick")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.slow
 def test_fashion_mnist(tmp_path: Path) -> None:
     done = run("fashion_mnist.py", "--quick", "--out", str(tmp_path))
