@@ -20,6 +20,7 @@ from ._loop import Parts, join
 from ._nest import assert_same, flatten, pack
 from .core import cast, stop_gradient
 from .loops import loop
+from .rows import UNSHAPED
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
 
@@ -81,6 +82,24 @@ class _Carries:
                 )
             made.append(t)
         return made
+
+    def unshaped(self) -> list[int]:
+        """The carries that start with rows of a shape that only a run tells."""
+        return [i for i, t in enumerate(self.inits) if t.op.opdef is UNSHAPED]
+
+    def settle(self) -> bool:
+        """Take arrays whose rows the body has given a shape; whether any has."""
+        waiting = self.unshaped()
+        if not waiting:
+            return False
+        # What the others are does not change: they stay the tensors that they are.
+        leaves = flatten(self.structure)
+        changed = False
+        for i in waiting:
+            t = leaves[i]
+            if t is not self.inits[i]:
+                self.inits[i], self.dims[i], changed = t, t.dims, True
+        return changed
 
     def widen(self, made: Sequence[Tensor]) -> bool:
         """Take into account the shapes that the body makes; whether any changed."""
@@ -166,7 +185,7 @@ def trace(
         row_ins = [graph.add_input(dtype, dims, "row") for dtype, dims in rows]
         with graph.as_innermost():
             made, others = build(graph, ins, row_ins)
-        if not carries.widen(made):
+        if not (carries.widen(made) or carries.settle()):
             return Traced(graph, [*ins, *row_ins], [*made, *others])
     raise ShapeError(f"{what}: the shapes of the loop variables never settle")
 
@@ -194,7 +213,14 @@ def _finish(
 ) -> tuple[Parts, Callable[[Tensor], Tensor]]:
     """Make the operation; returns its parts and what to do to each result."""
     with outer.control_dependencies(traced.controls):
-        op = loop(traced.body, carries.inits, arrays, traced.rest, **how)
+        op = loop(
+            traced.body,
+            carries.inits,
+            arrays,
+            traced.rest,
+            unshaped=carries.unshaped(),
+            **how,
+        )
     return Parts(op), (lambda t: t) if back_prop else stop_gradient
 
 
