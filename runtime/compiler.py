@@ -17,6 +17,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import variable_of
 from ..graphlib.tensor import Tensor
+from .body_plans import BodyKey, body_bytes, keys_of, plan_body
 from .donation import in_place
 from .hazards import Accesses, order_accesses
 from .liveness import lifetimes
@@ -429,7 +430,8 @@ class _Layout:
             )
         live = simulate(problem, best.nodes)
         fetched = self._fetch_bytes()
-        transient = self._transient_bytes()
+        bodies, inside = self._bodies()
+        transient = max(self._transient_bytes(), inside)
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
         return Plan(
@@ -456,8 +458,24 @@ class _Layout:
             updated=frozenset(index[v] for v in accesses.writes),
             variable_ops={i: variable_of(values[i].tensor.op) for i in variables},  # type: ignore[union-attr]
             writes=bool(accesses.writes),
+            bodies=bodies,
             seconds=seconds,
         )
+
+    def _bodies(self) -> tuple[dict[BodyKey, Plan], int]:
+        """The plans of bodies, and the most bytes that one node's bodies take."""
+        found: dict[BodyKey, Plan] = {}
+        most = 0
+        for node in self.program.nodes:
+            if node.opdef.control is None:
+                continue
+            mine = []
+            for key in keys_of(node):
+                if key not in found:
+                    found[key] = plan_body(key)
+                mine.append((key, found[key]))
+            most = max(most, body_bytes(node, mine))
+        return found, most
 
     def _transient_bytes(self) -> int:
         """The most that one kernel allocates for itself, beside the arena."""

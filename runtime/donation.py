@@ -31,8 +31,10 @@ def in_place(
         return same
     readers: dict[Value, list[Node]] = defaultdict(list)
     for node in program.nodes:
-        if node.opdef.alias is None or node.opdef.effect is not None:
-            for v in node.inputs:
+        # Making a view reads nothing; who reads the view counts.
+        view = node.opdef.alias if node.opdef.effect is None else None
+        for k, v in enumerate(node.inputs):
+            if k != view:
                 readers[memory_of(v)].append(node)
     for feed, fetch in donated:
         old, new = program.feeds[feed], program.fetches[fetch]

@@ -42,7 +42,6 @@ class Frame:
 
     __slots__ = (
         "_arrays",
-        "_buffers",
         "_memory",
         "_sites",
         "arena",
@@ -54,6 +53,7 @@ class Frame:
         "instructions",
         "outs",
         "plan",
+        "spares",
         "state",
         "steps",
     )
@@ -66,7 +66,8 @@ class Frame:
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
-        self._buffers: dict[Any, list[list[Any]]] = {}
+        #: What a loop keeps from one run to the next: a buffer for each carry.
+        self.spares: dict[Any, Any] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
         require_variables(plan, state)
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
@@ -228,6 +229,7 @@ class Frame:
         from .control import Loop, bodies_of
 
         bodies = bodies_of(self.state)
+        bodies.know(self.plan.bodies)
         run: Callable[..., Any]
         if step.opdef.control == "loop":
             run = Loop(bodies, step.attrs)
@@ -448,16 +450,6 @@ class Frame:
         """The ``k``-th fetched value, after :meth:`execute`."""
         array = self.collect[k][1]
         return self.outs[k] if array is None else array
-
-    def buffers(self, key: Any, wanted: Sequence[Any]) -> list[list[Any]]:
-        """Two arrays (and a place for a third) per (shape, dtype), kept."""
-        kept = self._buffers.get(key)
-        if kept is None:
-            kept = self._buffers[key] = [
-                [np.empty(dims, dtype), np.empty(dims, dtype), None]
-                for dims, dtype in wanted
-            ]
-        return kept
 
     def forget(self) -> None:
         """Keep nothing of this run's feeds and fetched arrays."""

@@ -137,6 +137,8 @@ class Plan:
         updated: slots of variables that are changed in place.
         variable_ops: slot -> the operation that makes the variable.
         writes: whether the run changes variables.
+        bodies: the plans of the bodies of loops and branches whose shapes are
+            known before the run.
         seconds: what planning took.
     """
 
@@ -159,6 +161,7 @@ class Plan:
     required: Mapping[int, Operation | None]
     variable_ops: Mapping[int, Operation]
     writes: bool
+    bodies: Mapping[Any, Plan] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
 
     def live_at(self, step: int) -> list[Slot]:
