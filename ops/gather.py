@@ -33,7 +33,7 @@ from ._static import (
     normal_axis,
     sizes,
 )
-from .views import no_flops, reshape
+from .views import expand_dims, no_flops, reshape
 
 __all__ = [
     "batch_gather",
@@ -167,10 +167,12 @@ def _gather_rule(op: Operation, g: Tensor) -> Any:
     if axis == 0 and batch == 0:
         if indices.dims is not None and len(indices.dims) == 1:
             return IndexedSlices(g, indices, params)
+        if indices.dims == ():
+            row = expand_dims(g, 0)
+            return IndexedSlices(row, reshape(indices, [1]), params)
         if params.dims is not None:
             rest = sizes(params)[1:]
-            axes = [] if indices.dims == () else [_count(indices)]
-            height = merged(axes, rest)
+            height = merged([_count(indices)], rest)
             values = reshape(g, as_vector([height, *rest], g.op.graph))
             if values.dims is not None:
                 values.set_shape((None, *params.dims[1:]))

@@ -22,6 +22,7 @@ from .checkpoints import block_sizes, blocked_scan, blocked_while
 from .core import cast, stop_gradient
 from .joining import concat
 from .loops import loop
+from .rows import UNSHAPED
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
 
@@ -83,6 +84,24 @@ class _Carries:
                 )
             made.append(t)
         return made
+
+    def unshaped(self) -> list[int]:
+        """The carries that start with rows of a shape that only a run tells."""
+        return [i for i, t in enumerate(self.inits) if t.op.opdef is UNSHAPED]
+
+    def settle(self) -> bool:
+        """Take arrays whose rows the body has given a shape; whether any has."""
+        waiting = self.unshaped()
+        if not waiting:
+            return False
+        # What the others are does not change: they stay the tensors that they are.
+        leaves = flatten(self.structure)
+        changed = False
+        for i in waiting:
+            t = leaves[i]
+            if t is not self.inits[i]:
+                self.inits[i], self.dims[i], changed = t, t.dims, True
+        return changed
 
     def widen(self, made: Sequence[Tensor]) -> bool:
         """Take into account the shapes that the body makes; whether any changed."""
@@ -168,7 +187,7 @@ def trace(
         row_ins = [graph.add_input(dtype, dims, "row") for dtype, dims in rows]
         with graph.as_innermost():
             made, others = build(graph, ins, row_ins)
-        if not carries.widen(made):
+        if not (carries.widen(made) or carries.settle()):
             return Traced(graph, [*ins, *row_ins], [*made, *others])
     raise ShapeError(f"{what}: the shapes of the loop variables never settle")
 
@@ -277,7 +296,13 @@ def while_loop(
         with outer.control_dependencies(traced.controls):
             if checkpoint_every is None:
                 op = loop(
-                    traced.body, carries.inits, (), traced.rest, bound=bound, test=test
+                    traced.body,
+                    carries.inits,
+                    (),
+                    traced.rest,
+                    bound=bound,
+                    test=test,
+                    unshaped=carries.unshaped(),
                 )
                 finals = list(Parts(op).finals)
             else:

@@ -54,11 +54,14 @@ def loop(
     loose: Sequence[int] | None = None,
     strict: int | None = None,
     name: str | None = None,
+    unshaped: Sequence[int] = (),
 ) -> Operation:
     """A loop operation (see :class:`Parts` for what its inputs mean).
 
     Rows of different shapes are an error in what users see: in the history of
     carries that are not ``loose``, and in the first ``strict`` stacks (None: all).
+    ``unshaped`` are carries that start with empty rows: the first iteration gives
+    them their shape.
     """
     head = [t for t in (bound, test) if t is not None]
     if test is not None and arrays:
@@ -74,6 +77,7 @@ def loop(
         "history": tuple(history),
         "loose": () if loose is None else tuple(loose),
         "strict": len(body.outputs) if strict is None else strict,
+        "unshaped": tuple(unshaped),
     }
     opdef = LOOP
     if body.stateful:
@@ -152,6 +156,10 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         [*histories, *[k + slots.index(i) for i in twins]],
         [*p.loose, *[k + slots.index(i) for i in twins if i in p.loose]],
         p.strict if p.strict < len(p.made) else None,
+        unshaped=[
+            *p.unshaped,
+            *[k + slots.index(i) for i in p.unshaped if i in slots],
+        ],
     )
     q = Parts(both)
     results: list[Tensor | None] = [None]
@@ -349,6 +357,7 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
                 [*p.loose, *(history - set(p.histories))],
                 min(p.strict, len(p.made)),
                 name=op.name.rpartition("/")[2] + "_saving",
+                unshaped=p.unshaped,
             )
     return known[key]
 
