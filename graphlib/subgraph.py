@@ -165,6 +165,7 @@ class Subgraph(Graph):
         effect = t.op.opdef.effect
         if effect == "constant" and not t.dtype.is_inexact:
             inner = self._bare(t.op.opdef, dict(t.op.attrs), "Const")
+            self.outer.prevent_feeding(t)
             self._captures[t] = inner
             return inner
         opdef = BODY_VARIABLE if effect == "variable" else BODY_INPUT

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.forward import push_through
 from ..graphlib.gradients import gradients, pull_back
 from ..graphlib.opdef import OpDef
@@ -83,6 +84,10 @@ def _case_kernel(
     updates: Sequence[int] = (),
     out: Any = None,
 ) -> Any:
+    if np.ndim(index):
+        raise InvalidArgumentError(
+            f"what chooses a branch must be a scalar, not an array {np.shape(index)}"
+        )
     chosen = int(index)
     if not 0 <= chosen < len(branches):
         chosen = len(branches) - 1
