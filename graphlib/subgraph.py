@@ -18,12 +18,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import GraphError
+from .errors import DagradError, GraphError
 from .graph import Graph
 from .known import known_value
 from .opdef import OpDef, Spec
 from .operation import Operation
-from .shapes import Dims, is_static
+from .shapes import Dims, is_static, text
 from .source import Mark, entry
 from .stacks import graph_stack, home
 from .tensor import Tensor
@@ -81,6 +81,8 @@ class Subgraph(Graph):
         self.outer_controls: dict[Operation, None] = {}
         self._captures: dict[Tensor, Tensor] = {}
         self._sources: dict[Tensor, Tensor] = {}
+        #: How many operations were made that run it: calls of one function.
+        self.sites = 0
         super().__init__()
         # What surrounds the place where the body is built holds inside as well.
         self._local.context.overrides = home(outer)._local.context.overrides
@@ -168,6 +170,7 @@ class Subgraph(Graph):
         effect = t.op.opdef.effect
         if effect == "constant" and not t.dtype.is_inexact:
             inner = self._bare(t.op.opdef, dict(t.op.attrs), "Const")
+            self.outer.prevent_feeding(t)
             self._captures[t] = inner
             return inner
         opdef = BODY_VARIABLE if effect == "variable" else BODY_INPUT
@@ -261,7 +264,13 @@ def infer_through(body: Body, inputs: Sequence[Any]) -> list[Any]:
         given = [known.get(t, t) for t in op.inputs]
         if all(s is t for s, t in zip(given, op.inputs)):
             continue
-        specs = op.opdef.infer(given, op._attrs)
+        try:
+            specs = op.opdef.infer(given, op._attrs)
+        except DagradError as error:
+            if error.op is not None:
+                raise
+            shown = ", ".join(text(t.dims) for t in given)
+            raise type(error)(op.explain(f"{error} (shapes: {shown})"), op) from None
         for t, (dtype, dims) in zip(op.outputs, specs):
             if is_static(t.dims):
                 continue

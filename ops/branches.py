@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.forward import push_through
 from ..graphlib.gradients import gradients, pull_back
 from ..graphlib.opdef import OpDef
@@ -81,8 +82,13 @@ def _case_kernel(
     branches: Sequence[Body],
     wires: Sequence[Sequence[int]],
     updates: Sequence[int] = (),
+    site: int = 0,
     out: Any = None,
 ) -> Any:
+    if np.ndim(index):
+        raise InvalidArgumentError(
+            f"what chooses a branch must be a scalar, not an array {np.shape(index)}"
+        )
     chosen = int(index)
     if not 0 <= chosen < len(branches):
         chosen = len(branches) - 1
@@ -96,6 +102,7 @@ def _call_kernel(
     branches: Sequence[Body],
     wires: Sequence[Sequence[int]],
     updates: Sequence[int] = (),
+    site: int = 0,
     out: Any = None,
 ) -> Any:
     return _run(xp, run, branches, 0, [arrays[i] for i in wires[0]])
@@ -128,8 +135,13 @@ def branch(
     bodies: Sequence[Body],
     passed: Sequence[Sequence[Tensor]],
     name: str | None = None,
+    site: int | None = None,
 ) -> Operation:
-    """A Case or Call operation: ``passed[i]`` are the inputs of ``bodies[i]``."""
+    """A Case or Call operation: ``passed[i]`` are the inputs of ``bodies[i]``.
+
+    Two operations that have an effect are run as one where they share the bodies,
+    the inputs and the ``site`` (None: one that no other has).
+    """
     inputs: list[Tensor] = [] if index is None else [index]
     place: dict[Tensor, int] = {}
     wires = []
@@ -149,6 +161,9 @@ def branch(
             for i in positions(body.written(), body.inputs):
                 written[mine[i]] = None
         attrs["updates"] = tuple(written)
+        graph = bodies[0].graph
+        attrs["site"] = graph.sites if site is None else site
+        graph.sites = max(graph.sites, attrs["site"] + 1)
     return create_op(opdef, inputs, attrs, name)
 
 
@@ -202,7 +217,8 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
             extra = [_or_zeros(made[k], body.outputs[k]) for k in active]
         twins.append(Body(body.graph, tuple(ins), (*body.outputs, *extra)))
     index = op.inputs[0] if _first(op) else None
-    both = branch(_pure(op), index, twins, given)
+    site = op._attrs.get("site")
+    both = branch(_pure(op), index, twins, given, site=site)
     new_outputs = dict(zip(active, both.outputs[len(op.outputs) :]))
     return [new_outputs.get(k) for k in range(len(op.outputs))]
 
@@ -342,6 +358,7 @@ def _saving(
                 wider,
                 [[op.inputs[i] for i in mine] for mine in wires],
                 name=op.name.rpartition("/")[2] + "_saving",
+                site=op._attrs.get("site"),
             )
     return known[key], columns
 

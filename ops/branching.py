@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -97,8 +98,13 @@ def _choose(
     name: str,
     who: str,
     strict: bool,
+    order: Sequence[int] | None = None,
 ) -> Any:
-    """The result of the function that ``index`` chooses, as a Case operation."""
+    """The result of the function that ``index`` chooses, as a Case operation.
+
+    The functions are called as they are given; ``index`` i chooses that at
+    ``order[i]`` (None: at i).
+    """
     outer = home(index.op.graph)
     with outer.as_default(), outer.name_scope(name) as scope:
         what = f'{who} "{scope[:-1]}"'
@@ -108,6 +114,8 @@ def _choose(
         ]
         first = branches[0].result
         for other in branches[1:]:
+            if (other.result is None) is not (first is None):
+                raise ValueError(f"{what}: one branch returns None, another does not")
             assert_same(first, other.result, f"{what}: the branches differ")
         dtypes = _shared_dtypes(branches, what)
         for b, label in zip(branches, labels):
@@ -115,6 +123,8 @@ def _choose(
                 b.finish(dtypes)
             except DTypeError as error:
                 raise DTypeError(f"{what}, {label}: {error}") from None
+        if order is not None:
+            branches = [branches[i] for i in order]
         bodies = [b.body() for b in branches]
         controls = [c for b in branches for c in b.graph.outer_controls]
         with outer.control_dependencies(controls):
@@ -182,8 +192,8 @@ def cond(
     if not p.dtype.is_bool:
         raise DTypeError(f"{entry()}pred must be a bool, not {p!r}")
     _require_scalar(p, "pred")
-    fns = (false_fn, true_fn)
-    return _choose(p, fns, ("false", "true"), name or "cond", "cond", strict)
+    fns = (true_fn, false_fn)
+    return _choose(p, fns, ("true", "false"), name or "cond", "cond", strict, (1, 0))
 
 
 def _require_scalar(t: Tensor, what: str) -> None:
@@ -333,7 +343,7 @@ class Function:
         self.python_function = fn
         self.input_signature = input_signature
         self._opdef = opdef
-        self._name = name or getattr(fn, "__name__", "function").strip("<>")
+        self._name = name or _name_of(fn)
         self._building = threading.local()
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -419,6 +429,12 @@ class Function:
             )
         passed = [source_in(graph, t) for t in rest]
         return body, result, passed, list(graph.outer_controls)
+
+
+def _name_of(fn: Any) -> str:
+    """The name of a Python function as the name of an operation."""
+    found = re.sub(r"[^A-Za-z0-9_.]", "_", getattr(fn, "__name__", ""))
+    return found.strip("_") or "function"
 
 
 def _is_tensor_like(value: Any) -> bool:

@@ -187,6 +187,9 @@ def trace(
         row_ins = [graph.add_input(dtype, dims, "row") for dtype, dims in rows]
         with graph.as_innermost():
             made, others = build(graph, ins, row_ins)
+            # What is around the body may be returned as it is.
+            made = [graph.capture(t) for t in made]
+            others = [graph.capture(t) for t in others]
         if not (carries.widen(made) or carries.settle()):
             return Traced(graph, [*ins, *row_ins], [*made, *others])
     raise ShapeError(f"{what}: the shapes of the loop variables never settle")

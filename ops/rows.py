@@ -351,9 +351,7 @@ JOIN_ROWS: OpDef = OpDef(
     inputs=("array", "lengths"),
     linear=True,
     vjp=(
-        lambda op, g: create(
-            SPLIT_ROWS, (g, op.inputs[1], _width(op.inputs[0])), None
-        ),
+        lambda op, g: create(SPLIT_ROWS, (g, op.inputs[1], _width(op.inputs[0])), None),
         None,
     ),
     jvp=lambda op, t, _: create(JOIN_ROWS, (t, op.inputs[1])),

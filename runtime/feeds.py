@@ -30,7 +30,10 @@ def feed_key(graph: Graph, key: Any) -> Tensor:
         raise FeedTypeError(f"cannot use {key!r} as a feed key: {error}") from None
     assert isinstance(element, Tensor)
     if not graph.is_feedable(element):
-        raise FeedError(f"{element!r} may not be fed")
+        why = ""
+        if element.op.opdef.effect == "constant":
+            why = ": the body of a loop or branch holds its value; use a placeholder"
+        raise FeedError(f"{element!r} may not be fed{why}")
     return element
 
 

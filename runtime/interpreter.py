@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .executor import leave
-from .failures import run_error
+from .failures import require_variables, run_error
 from .plan import CONST, VARIABLE, Plan, Step
 from .report import RunReport, StepReport
 from .variables import State
@@ -148,6 +148,7 @@ def _body_runner(state: State) -> Any:
 
     def run(body: Any, arrays: Sequence[Any]) -> list[Any]:
         plan, feeds = bodies.plan_for(body, arrays)
+        require_variables(plan, state)
         return [np.asanyarray(r) for r in interpret(plan, state, feeds)]
 
     return run

@@ -342,6 +342,9 @@ def _refine(dims: Dims, known: Dims, inferred: Dims) -> Dims:
 
 def wrong_shapes(node: Node, error: Exception) -> InvalidArgumentError:
     """The error of an operation that the concrete shapes do not fit."""
+    if isinstance(error, DagradError) and error.op is not None:
+        where = f"  in {node.op.describe()}, {node.op.defined_at()}"
+        return InvalidArgumentError(f"{error}\n{where}", error.op)
     shown = ", ".join(text(v.dims) for v in node.inputs)
     message = node.op.explain(f"{error} (shapes in this run: {shown})")
     return InvalidArgumentError(message, node.op)

@@ -161,6 +161,8 @@ def _updates(body: Body, first: int) -> tuple[int, ...]:
 
 def _union_of_branches(a: Node, b: Node) -> _Merged | None:
     case = a.opdef.inputs[0] == "index"
+    if a.attrs.get("site") != b.attrs.get("site"):
+        return None  # two calls, each with its own draws and writes
     if a.opdef is not b.opdef or (case and a.inputs[0] is not b.inputs[0]):
         return None
     values: list[Value] = list(a.inputs[:1]) if case else []
