@@ -15,6 +15,7 @@ import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
+from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .body_plans import BodyKey, donated_carries, plan_body
 from .executor import Executable, Frame
@@ -244,6 +245,7 @@ class Loop:
         self.tested: bool = attrs["tested"]
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
+        self.unshaped: tuple[int, ...] = attrs["unshaped"]
         self.donated = donated_carries(attrs)
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
@@ -258,6 +260,8 @@ class Loop:
             a for a, fed in zip(given[k + n :], self.fed[k + n :], strict=True) if fed
         ]
         limit = _limit(scans, bound)
+        if self.unshaped:
+            carries = self._shaped(carries, scans, rest, limit)
         if go_on and (limit is None or limit > 0):
             rows = [_row_of(a, 0) for a in scans]
             executable = self.bodies.executable(
@@ -271,6 +275,27 @@ class Loop:
                 finally:
                     executable.give_back(frame)
         return self._freely(carries, scans, given[k + n :], limit, go_on, out)
+
+    def _shaped(
+        self,
+        carries: list[Any],
+        scans: Sequence[Any],
+        rest: Sequence[Any],
+        limit: int | None,
+    ) -> list[Any]:
+        """The carries, with zeros of the shape that the first iteration gives them
+        for those whose rows nobody has written yet: so no iteration differs."""
+        empty = [i for i in self.unshaped if not carries[i].size]
+        if not empty or limit == 0 or any(not len(a) for a in scans):
+            return carries
+        made = list(carries)
+        rows = [_row_of(a, 0) for a in scans]
+        plan = self.bodies.executable(self.body, [*made, *rows, *rest]).plan
+        for i in empty:
+            slot = plan.slots[plan.fetches[i]]
+            if is_static(slot.dims):
+                made[i] = np.zeros(slot.dims, made[i].dtype)
+        return made
 
     def _places_of(self, executable: Executable) -> _Places:
         found = self._places.get(executable)

@@ -88,6 +88,7 @@ class _Loop:
         self.history = [list(self.carries)[i] for i in attrs["history"]]
         self.loose = {list(self.carries)[i] for i in attrs["loose"]}
         self.strict: int = attrs["strict"]
+        self.unshaped = {list(self.carries)[i] for i in attrs["unshaped"]}
         self.fixed = (self.head, self.again, attrs["reverse"], node.opdef)
 
 
@@ -130,6 +131,9 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
         "history": tuple(order.index(h) for h in history),
         "loose": tuple(order.index(h) for h in history if h not in shown),
         "strict": len(strict),
+        "unshaped": tuple(
+            i for i, c in enumerate(order) if c in x.unshaped | y.unshaped
+        ),
     }
     if "updates" in attrs:
         attrs["updates"] = _updates(body, len(x.head))
