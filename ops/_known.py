@@ -105,6 +105,11 @@ class Known:
         self._values: dict[Tensor, Any] = dict.fromkeys(free)
         self._nonzero: dict[Tensor, Any] = dict.fromkeys(self._values)
 
+    def learn(self, t: Tensor, value: Any) -> None:
+        """Take ``t`` to have this value."""
+        self._values[t] = value
+        self._nonzero[t] = value != 0
+
     def value(self, t: Tensor) -> Any:
         """The value as an ndarray, or None where it depends on anything."""
         if t in self._values:

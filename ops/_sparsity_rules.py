@@ -55,7 +55,7 @@ def output_patterns(op: Operation, deps: Deps, known: Known) -> list[Pattern | N
         not is_static(t.dims) and (p is not None or rule is not elementwise)
         for t, p in zip(op.inputs, deps)
     ):
-        rule = whole
+        rule = whole if op.opdef.control is None else rule
     return [
         p if t.dtype.is_inexact else None
         for t, p in zip(op.outputs, rule(op, deps, known))

@@ -9,13 +9,14 @@ import numpy as np
 
 from ..graphlib.gradients import _tensors, gradients
 from ..graphlib.tensor import Tensor
-from . import _sparsity_matrices, _sparsity_windows
+from . import _sparsity_bodies, _sparsity_matrices, _sparsity_windows
 from ._known import Known, size_of
 from ._pattern import Pattern, empty, identity, stacked, unite
 from ._sparsity_rules import RULES, propagate
 
 __all__ = ["hessian_sparsity", "jacobian_pattern", "jacobian_sparsity"]
 
+RULES.update(_sparsity_bodies.RULES)
 RULES.update(_sparsity_matrices.RULES)
 RULES.update(_sparsity_windows.RULES)
 
