@@ -99,19 +99,24 @@ class Known:
 
     Args:
         free: tensors that are taken to have any value, constants or not.
+
+    Attributes:
+        read: the tensors whose values were asked for, or went into others.
     """
 
     def __init__(self, free: Iterable[Tensor] = ()) -> None:
         self._values: dict[Tensor, Any] = dict.fromkeys(free)
         self._nonzero: dict[Tensor, Any] = dict.fromkeys(self._values)
+        self.read: set[Tensor] = set()
 
     def learn(self, t: Tensor, value: Any) -> None:
         """Take ``t`` to have this value."""
         self._values[t] = value
-        self._nonzero[t] = value != 0
+        self._nonzero.pop(t, None)
 
     def value(self, t: Tensor) -> Any:
         """The value as an ndarray, or None where it depends on anything."""
+        self.read.add(t)
         if t in self._values:
             return self._values[t]
         stack = [t]
@@ -150,6 +155,7 @@ class Known:
             arrays = [np.broadcast_to(np.zeros((), x.dtype.dtype), dims_of(x))]
         else:
             arrays = [self._values[t] for t in op.inputs]
+            self.read.update(op.inputs)
         kernel = op.opdef.kernel
         with np.errstate(all="ignore"):
             if isinstance(kernel, str):

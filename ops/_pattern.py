@@ -66,6 +66,12 @@ class Pattern:
             (len(index), n), indptr, self.indices[_spans(starts, counts, indptr)]
         )
 
+    def part(self, start: int, stop: int) -> Pattern:
+        """The rows from ``start`` to ``stop``."""
+        indptr = self.indptr[start : stop + 1]
+        indices = self.indices[indptr[0] : indptr[-1]]
+        return Pattern((stop - start, self.shape[1]), indptr - indptr[0], indices)
+
     def grouped(self, labels: Any, m: int) -> Pattern:
         """Row k of the result is the union of all rows with label k (-1: none)."""
         rows = np.repeat(labels, np.diff(self.indptr))

@@ -8,6 +8,7 @@ followed until nothing is added.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
 from ._known import Known, size_of
-from ._pattern import Pattern, empty, stacked, unite
+from ._pattern import Pattern, empty, identity, stacked, unite
 from ._sparsity_rules import Deps, Rule, propagate, whole
 from .loops import Parts
 
@@ -102,19 +103,20 @@ def _iterated(
     scans = [(by_input[x], known.value(x)) for _, x in parts.rows]
     histories = {i: [carries[i]] for i in parts.histories}
     stacks: list[list[Pattern | None]] = [[None] * count for _ in parts.made]
-    for step in range(count):
-        at = count - 1 - step if parts.reverse else step
-        rows = [_row(p, size_of(t), at) for (p, _), (t, _) in zip(scans, parts.rows)]
+    varying = {t for t, _ in (*parts.carries, *parts.rows)}
+    step = None
+    for done in range(count):
+        at = count - 1 - done if parts.reverse else done
         values = [None if v is None else v[at] for _, v in scans]
         inside = _inside(parts.body.inputs, [*counters, *values, *constants])
-        made = _through(
-            [*parts.carried, *parts.made],
-            parts.body.inputs,
-            [*carries, *rows, *rest],
-            inside,
-        )
+        if step is None or not step.read.isdisjoint(varying):
+            # Another step only where the last one read what differs now.
+            step = _Step(parts, inside, rest, width)
+        rows = [_row(p, size_of(t), at) for (p, _), (t, _) in zip(scans, parts.rows)]
+        made = step([*carries, *rows])
         carries = made[: len(carries)]
-        counters = [_counter(inside, t) for t in parts.carried]
+        if any(c is not None for c in counters):
+            counters = [_counter(inside, t) for t in parts.carried]
         for i, kept in histories.items():
             kept.append(carries[i])
         for stack, p in zip(stacks, made[len(carries) :]):
@@ -127,13 +129,65 @@ def _iterated(
     return results
 
 
+class _Step:
+    """One iteration as a boolean matrix, by which many are followed quickly.
+
+    Attributes:
+        read: the tensors whose known values were read while it was made.
+    """
+
+    def __init__(
+        self, parts: Parts, known: Known, rest: Sequence[Pattern | None], width: int
+    ) -> None:
+        self.width = width
+        self.outputs = [*parts.carried, *parts.made]
+        inputs = [t for t in parts.body.inputs if t.dtype.is_inexact]
+        ends = np.cumsum([0, *map(size_of, inputs)]).tolist()
+        deps = [identity(b - a, ends[-1], a) for a, b in pairwise(ends)]
+        made = _through(self.outputs, inputs, deps, known)
+        self.read = frozenset(known.read)
+        self.sizes = [size_of(t) for t in self.outputs]
+        total = stacked(
+            [empty(m, ends[-1]) if p is None else p for m, p in zip(self.sizes, made)]
+        )
+        rows, cols = total.rows(), total.indices
+        blocks: dict[Tensor, tuple[Any, Any]] = {}
+        for t, (a, b) in zip(inputs, pairwise(ends)):
+            own = (cols >= a) & (cols < b)
+            blocks[t] = rows[own], cols[own] - a
+        none = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        moving = len(parts.carries) + len(parts.rows)
+        self.blocks = [blocks.get(t, none) for t in parts.body.inputs[:moving]]
+        # The rest is the same in each iteration.
+        self.rest = [
+            p.after(*blocks.get(t, none), sum(self.sizes))
+            for t, p in zip(parts.body.inputs[moving:], rest)
+            if p is not None
+        ]
+
+    def __call__(self, deps: Deps) -> list[Pattern | None]:
+        total = unite(
+            [empty(sum(self.sizes), self.width), *self.rest]
+            + [
+                p.after(*block, sum(self.sizes))
+                for p, block in zip(deps, self.blocks)
+                if p is not None and len(block[0])
+            ]
+        )
+        ends = np.cumsum([0, *self.sizes]).tolist()
+        return [
+            total.part(a, b) if t.dtype.is_inexact else None
+            for t, (a, b) in zip(self.outputs, pairwise(ends))
+        ]
+
+
 def _counter(known: Known, t: Tensor) -> Any:
     """The value of an integer or bool that decides what an iteration reads."""
     return None if t.dtype.is_inexact else known.value(t)
 
 
 def _row(p: Pattern | None, size: int, at: int) -> Pattern | None:
-    return None if p is None else p.take(np.arange(at * size, (at + 1) * size))
+    return None if p is None else p.part(at * size, (at + 1) * size)
 
 
 def _stacked(parts: Sequence[Pattern | None], size: int, width: int) -> Pattern | None:
