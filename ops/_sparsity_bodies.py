@@ -20,7 +20,7 @@ from ..graphlib.tensor import Tensor
 from ._known import Known, size_of
 from ._pattern import Pattern, empty, identity, stacked, unite
 from ._sparsity_rules import Deps, Rule, propagate, whole
-from .loops import Parts
+from ._loop import Parts
 
 __all__ = ["RULES"]
 

@@ -38,7 +38,11 @@ __all__ = [
 
 def _blank(xp: Any, dims: Sequence[int], dtype: Any) -> Any:
     """Zeros, False or empty strings."""
-    return xp.full(dims, b"", object) if dtype == object else xp.zeros(dims, dtype)
+    return (
+        xp.full(dims, b"", object)
+        if np.dtype(dtype).kind == "O"
+        else xp.zeros(dims, dtype)
+    )
 
 
 # -- an array whose rows are not known yet ---------------------------------------
@@ -220,7 +224,7 @@ GROW_ROWS: OpDef = OpDef(
 
 
 def _infer_index(inputs: Sequence[Any], attrs: Any) -> Any:
-    index, size = inputs
+    index = inputs[0]
     if not index.dtype.is_integer:
         raise DTypeError(f"the index must be an integer, not {index.dtype.name}")
     return ((index.dtype, index.dims),)
