@@ -18,9 +18,9 @@ from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
 from ._known import Known, size_of
+from ._loop import Parts
 from ._pattern import Pattern, empty, identity, stacked, unite
 from ._sparsity_rules import Deps, Rule, propagate, whole
-from ._loop import Parts
 
 __all__ = ["RULES"]
 
