@@ -245,6 +245,7 @@ MOVE = OpDef(
     jet=_move_jet,
     writes_out=True,
     flops=_cubes(48),
+    batch=_batch.leading,
     doc="d/dt expm(A + t E) at t = 0",
 )
 
