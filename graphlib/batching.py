@@ -83,6 +83,20 @@ def vectorize(
     An operation without a rule for the inputs that are batched runs in a loop over
     the rows.
     """
+    return [
+        TABLE["repeat_rows"](y.tensor, next(iter(substitution.values())))
+        if isinstance(y, Shared)
+        else y
+        for y in vectorize_some(ys, substitution, name)
+    ]
+
+
+def vectorize_some(
+    ys: Sequence[Tensor],
+    substitution: Mapping[Tensor, Tensor],
+    name: str | None = "vectorize",
+) -> list[Tensor | Shared]:
+    """:func:`vectorize`, with a Shared for what is the same in every row."""
     if not substitution:
         raise ShapeError("vectorize: there is no batched tensor")
     graph = home(next(iter(substitution)).graph)
@@ -200,13 +214,10 @@ class _Walk:
         self.batched[old] = new
         self.again[op] = new.op
 
-    def result(self, y: Tensor) -> Tensor:
-        """What a y became, broadcast where it is the same for every row."""
+    def result(self, y: Tensor) -> Tensor | Shared:
+        """What a y became."""
         batched = self.batched.get(y)
-        if batched is not None:
-            return batched
-        repeat = TABLE["repeat_rows"]
-        return repeat(self.shared.get(y, y), self.first)  # type: ignore[no-any-return]
+        return Shared(self.shared.get(y, y)) if batched is None else batched
 
 
 def _apply(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:

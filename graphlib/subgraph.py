@@ -291,6 +291,13 @@ def captures_of(outputs: Iterable[Tensor], given: Sequence[Tensor]) -> list[Tens
     ]
 
 
+def source_in(graph: Subgraph, t: Tensor) -> Tensor:
+    """The tensor around ``graph`` that its input ``t`` stands for."""
+    source = graph.source_of(t)
+    assert source is not None
+    return source
+
+
 def is_stateful(op: Operation) -> bool:
     """Whether an operation must run exactly once for each time that it is asked."""
     return op.opdef.effect in ("assign", "update", "random", "io", "body")

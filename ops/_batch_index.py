@@ -221,6 +221,19 @@ def scatter_rows(
     return make("GatherGrad", v, indices, full, axis=1, batch_dims=1)
 
 
+def add_rows(
+    op: RowOp, total: Tensor | None, indices: Tensor | None, values: Tensor | None
+) -> Any:
+    """AddRows: the rows of each batch entry are added to its own total."""
+    n = rows_of(*[b for b in (total, indices, values) if b is not None])
+    wide = repeated(op.inputs[0], n) if total is None else total
+    v = repeated(op.inputs[2], n) if values is None else values
+    full = make_shape(wide)
+    axes = {"axis": 1, "batch_dims": 0 if indices is None else 1}
+    at = op.inputs[1] if indices is None else indices
+    return TABLE["add"](wide, make("GatherGrad", v, at, full, **axes))
+
+
 def leading_batch(shape_at: int | None) -> Any:
     """The rule of an op with ``batch_dims``; input ``shape_at`` is a shape."""
 

@@ -24,6 +24,7 @@ from ..graphlib.shapes import Dims, is_static
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph, infer_through
 from ..graphlib.tensor import Tensor
+from . import _control_batch
 from ._bodies import BackwardGraph, appended, copy_into, positions, zeros_for
 from ._build import create_op
 from ._loop import join
@@ -421,6 +422,7 @@ def _declare(type: str, effect: str | None, **more: Any) -> OpDef:
         kernel=_case_kernel if case else _call_kernel,
         inputs=("index", "*inputs") if case else ("*inputs",),
         control="branch",
+        batch=None if effect else _control_batch.branches,
         effect=effect,
         flops=_flops,
         doc="the body that the index chooses" if case else "the body, run once",

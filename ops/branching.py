@@ -17,13 +17,12 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.source import entry
 from ..graphlib.stacks import home
-from ..graphlib.subgraph import Body, Subgraph, captures_of
+from ..graphlib.subgraph import Body, Subgraph, captures_of, source_in
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import constant, create, graph_of
 from ._nest import assert_same, flatten, pack
 from .branches import CALL, CASE, RECOMPUTED_CALL, branch
 from .core import cast, identity
-from .looping import source_in
 
 __all__ = ["case", "cond", "function", "recompute_grad", "switch_case"]
 

@@ -24,7 +24,7 @@ from ..graphlib.errors import ShapeError
 from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.shapes import is_static
 from ..graphlib.source import entry
-from ..graphlib.subgraph import Body, Subgraph, captures_of
+from ..graphlib.subgraph import Body, Subgraph, captures_of, source_in
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import constant, shape_tensor
 from ._loop import Parts
@@ -71,8 +71,7 @@ def recomputed(
         outputs = [graph.capture(t) for t in build(ins)]
     rest = captures_of(outputs, ins)
     body = Body(graph, (*ins, *rest), tuple(outputs))
-    sources = [graph.source_of(t) for t in rest]
-    passed = [*inputs, *[t for t in sources if t is not None]]
+    passed = [*inputs, *[source_in(graph, t) for t in rest]]
     op = branch(RECOMPUTED_CALL, None, [body], [passed], "block")
     return op.outputs
 
@@ -142,8 +141,7 @@ def blocked_scan(
         made = recomputed(graph, f"{scope}blocks/block", [*ins, *rows], block)
     captured = captures_of(made, [*ins, *rows])
     outer_body = Body(graph, (*ins, *rows, *captured), tuple(made))
-    sources = [graph.source_of(t) for t in captured]
-    passed = [t for t in sources if t is not None]
+    passed = [source_in(graph, t) for t in captured]
     main = Parts(loop(outer_body, carries, cut, passed))
     finals = list(main.finals)
     stacks = [_reshape(s, [whole], s, 2) for s in main.stacks]
@@ -217,14 +215,13 @@ def blocked_while(
         outputs = [*made, after, again]
     inputs = [*ins, remaining]
     captured = captures_of(outputs, inputs)
-    sources = [graph.source_of(t) for t in captured]
     outer_body = Body(graph, (*inputs, *captured), tuple(outputs))
     parts = Parts(
         loop(
             outer_body,
             [*carries, left],
             (),
-            [t for t in sources if t is not None],
+            [source_in(graph, t) for t in captured],
             test=logical_and(first, greater(left, 0)),
         )
     )

@@ -19,6 +19,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.overrides import as_cotangent, zeros_for_none
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
+from . import _batch, _control_batch
 from ._build import create, create_many, graph_of
 from .core import always, copy_kernel, view_kernel
 
@@ -52,6 +53,7 @@ IDENTITY_N = OpDef(
     identity=always,
     value=_known_first,
     flops=lambda i, o, a: 0,
+    batch=_batch.leading,
     doc="y_i = x_i",
 )
 
@@ -151,6 +153,7 @@ CUSTOM_GRADIENT = OpDef(
     identity=always,
     value=_known_first,
     flops=lambda i, o, a: 0,
+    batch=_control_batch.prevented,
     doc="y_i = x_i for the first n inputs, with derivatives that the program gives",
 )
 
@@ -378,6 +381,7 @@ PREVENT_GRADIENT = OpDef(
     identity=always,
     value=_known_first,
     flops=lambda i, o, a: 0,
+    batch=_batch.leading,
     doc="y = x; asking for a derivative through it is an error",
 )
 

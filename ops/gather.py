@@ -367,6 +367,7 @@ ADD_ROWS: OpDef = OpDef(
     transient=lambda ins, outs, attrs: added_bytes(
         ins[1].dims[0], count(ins[2].dims[1:])
     ),
+    batch=_batch_index.add_rows,
     doc="total with values[i] added to row indices[i]",
 )
 

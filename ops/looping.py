@@ -12,7 +12,13 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, as_dims, compatible, text
 from ..graphlib.source import entry
-from ..graphlib.subgraph import Body, Subgraph, captures_of, updated_inputs
+from ..graphlib.subgraph import (
+    Body,
+    Subgraph,
+    captures_of,
+    source_in,
+    updated_inputs,
+)
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
 from ._build import graph_of
@@ -157,13 +163,6 @@ class Traced:
         self.body = Body(graph, (*inputs, *rest), tuple(outputs))
         self.rest = [source_in(graph, t) for t in rest]
         self.controls = list(graph.outer_controls)
-
-
-def source_in(graph: Subgraph, t: Tensor) -> Tensor:
-    """The tensor around ``graph`` that its input ``t`` stands for."""
-    source = graph.source_of(t)
-    assert source is not None
-    return source
 
 
 def trace(

@@ -25,6 +25,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
+from . import _control_batch
 from ._bodies import (
     BackwardGraph,
     appended,
@@ -400,6 +401,7 @@ def _declare(type: str, effect: str | None) -> OpDef:
         control="loop",
         effect=effect,
         value=known_count,
+        batch=None if effect else _control_batch.loop,
         flops=flops,
         doc="carries, stacks = the body, iteration after iteration",
     )

@@ -8,6 +8,7 @@ import numpy as np
 from oprecord import Arg, Record
 
 from dagrad.ops import core as c
+from dagrad.ops import grouping
 from dagrad.ops._build import constant, create
 
 MATRIX = Arg((2, 3))
@@ -28,7 +29,7 @@ def pulled_reference(x: Any, like: Any) -> Any:
 
 def after_nothing(x: Any) -> Any:
     """A value that waits for an operation which does nothing."""
-    gate = c.no_op()
+    gate = grouping.no_op()
     with x.graph.control_dependencies([gate]):
         return c.identity(x)
 
