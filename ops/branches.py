@@ -93,7 +93,8 @@ def _case_kernel(
     chosen = int(index)
     if not 0 <= chosen < len(branches):
         chosen = len(branches) - 1
-    return _run(xp, run, branches, chosen, [arrays[i - 1] for i in wires[chosen]])
+    given = [arrays[i - 1] for i in wires[chosen]]
+    return _run(xp, run, branches, chosen, given, out)
 
 
 def _call_kernel(
@@ -106,11 +107,16 @@ def _call_kernel(
     site: int = 0,
     out: Any = None,
 ) -> Any:
-    return _run(xp, run, branches, 0, [arrays[i] for i in wires[0]])
+    return _run(xp, run, branches, 0, [arrays[i] for i in wires[0]], out)
 
 
 def _run(
-    xp: Any, run: Any, branches: Sequence[Body], chosen: int, arrays: list[Any]
+    xp: Any,
+    run: Any,
+    branches: Sequence[Body],
+    chosen: int,
+    arrays: list[Any],
+    out: Any,
 ) -> Any:
     body = branches[chosen]
     results = iter(run(body, arrays))
@@ -124,6 +130,10 @@ def _run(
         like = _made_somewhere(branches, k)
         dims = like.dims if is_static(like.dims) else (0,) * len(like.dims or ())
         made.append(xp.broadcast_to(xp.zeros((), like.dtype.dtype), dims))
+    if out is not None:
+        for target, result in zip(out if isinstance(out, tuple) else (out,), made):
+            xp.copyto(target, result)
+        return out
     return made[0] if len(made) == 1 else tuple(made)
 
 
@@ -421,6 +431,7 @@ def _declare(type: str, effect: str | None, **more: Any) -> OpDef:
         infer=_infer,
         kernel=_case_kernel if case else _call_kernel,
         inputs=("index", "*inputs") if case else ("*inputs",),
+        writes_out=True,
         control="branch",
         batch=None if effect else _control_batch.branches,
         effect=effect,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..graphlib.shapes import Dims, is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body
-from .plan import FETCH, SAME, Plan
+from .plan import SAME, Plan
 from .program import Node, needed_operations
 
 __all__ = ["BodyKey", "body_bytes", "donated_carries", "keys_of", "plan_body"]
@@ -83,6 +83,7 @@ def body_bytes(node: Node, plans: Sequence[tuple[BodyKey, Plan]]) -> int:
     arena and, in a loop, a second buffer for each carry that is no row of a history."""
     most = 0
     for key, plan in plans:
+        extra = 0
         if node.opdef.control == "loop":
             slots = plan.slots
             extra = sum(
@@ -91,7 +92,5 @@ def body_bytes(node: Node, plans: Sequence[tuple[BodyKey, Plan]]) -> int:
                 if slots[plan.fetches[i]].kind != SAME
                 and plan.fetches[i] != plan.feeds[i]
             )
-        else:
-            extra = sum(s.nbytes for s in plan.slots if s.kind == FETCH)
         most = max(most, plan.arena_bytes + plan.transient_bytes + extra)
     return most

@@ -251,6 +251,8 @@ class Loop:
         self._places: dict[Executable, _Places] = {}
 
     def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        if out is not None and not isinstance(out, tuple):
+            out = (out,)
         given = list(arrays)
         bound = int(given.pop(0)) if self.bounded else None
         go_on = bool(given.pop(0)) if self.tested else True

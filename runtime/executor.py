@@ -157,10 +157,10 @@ class Frame:
         """Append a slot's array to ``args``, or note to write it there in a run."""
         array = self._fixed(slot)
         if array is None:
-            self._sites_at(slot).append((args, len(args)))
+            self.sites_at(slot).append((args, len(args)))
         args.append(array)
 
-    def _sites_at(self, slot: int) -> list[Site]:
+    def sites_at(self, slot: int) -> list[Site]:
         """Where a run writes a slot's array, or that of the feed in whose memory
         it is."""
         if self.plan.slots[slot].kind == SAME:
@@ -219,40 +219,13 @@ class Frame:
             return getattr(np, kernel)  # type: ignore[no-any-return]
         assert kernel is not None
         if opdef.control is not None:
-            return self._control(step, kernel)
+            from .branch import bind_control
+
+            return bind_control(self, step)
         keywords = {**step.attrs, **self._work(step)}
         if opdef.effect == "random":
             return partial(kernel, np, self.state.stream(step.op), **keywords)
         return partial(kernel, np, **keywords)
-
-    def _control(self, step: Step, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        """What runs the bodies of a loop or branch."""
-        from .control import Loop, bodies_of
-
-        bodies = bodies_of(self.state)
-        bodies.know(self.plan.bodies)
-        run: Callable[..., Any]
-        if step.opdef.control == "loop":
-            run = Loop(bodies, step.attrs)
-        else:
-            run = partial(kernel, np, bodies.run, **step.attrs)
-        owners = [self.plan.slots[step.inputs[i]].owner for i in updated(step)]
-        if not owners:
-            return run
-        # The bodies may give a variable new memory: later reads must see it.
-        fresh = [
-            (self.state.cell(self._variable_op(i)), self._sites.setdefault(i, []))
-            for i in owners
-        ]
-
-        def run_and_look(*arrays: Any, **keywords: Any) -> Any:
-            results = run(*arrays, **keywords)
-            for cell, sites in fresh:
-                for target, k in sites:
-                    target[k] = cell.array
-            return results
-
-        return run_and_look
 
     def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
         """A call without arguments, where every array has its place for good."""
@@ -384,7 +357,7 @@ class Frame:
             return _COPY if again else _GIVE, None
         array = self._fixed(slot)
         if array is None:
-            self._sites_at(slot).append((self.outs, k))
+            self.sites_at(slot).append((self.outs, k))
             if s.kind == CALL and s.owner == slot:
                 return _FOUND, None
             return _COPY, None
@@ -419,6 +392,28 @@ class Frame:
                 results.append(_found(self.outs[k]))
         self.forget()
         return results
+
+    def run_into(
+        self, feeds: Sequence[Any], outs: Sequence[Any], direct: Sequence[bool]
+    ) -> None:
+        """Run once, with the fetched values in these arrays.
+
+        ``direct`` tells which are written there by the run itself.
+        """
+        for array, sites in zip(feeds, self.feed_sites):
+            for target, k in sites:
+                target[k] = array
+        for cell, sites in self.assigned_sites:
+            for target, k in sites:
+                target[k] = cell.array
+        for slot, array, given in zip(self.plan.fetches, outs, direct):
+            if given:
+                self.put(slot, array)
+        self.execute()
+        for k, given in enumerate(direct):
+            if not given:
+                outs[k][...] = self.value_of(k)
+        self.forget()
 
     def execute(self) -> None:
         """Run every instruction; all arrays are where they are read."""
@@ -460,11 +455,6 @@ class Frame:
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
-
-
-def updated(step: Step) -> tuple[int, ...]:
-    """The inputs (variables) that a step writes."""
-    return step.opdef.updates or step.attrs.get("updates", ())
 
 
 def leave(array: Any) -> Any:

@@ -1,0 +1,136 @@
+"""Control steps, ready to run: in a branch the chosen body runs in its own frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.subgraph import BODY_VARIABLE, Body
+from .control import Bodies, Loop, bodies_of
+from .executor import Executable, Frame
+from .plan import FETCH, Step
+
+__all__ = ["Branch", "bind_control"]
+
+
+def bind_control(frame: Frame, step: Step) -> Callable[..., Any]:
+    """What runs the bodies of a loop or branch step of ``frame``."""
+    bodies = bodies_of(frame.state)
+    bodies.know(frame.plan.bodies)
+    run: Callable[..., Any]
+    if step.opdef.control == "loop":
+        run = Loop(bodies, step.attrs)
+    else:
+        run = Branch(bodies, step.attrs, step.opdef.inputs[0] == "index")
+    slots = frame.plan.slots
+    owners = [slots[step.inputs[i]].owner for i in step.attrs.get("updates", ())]
+    if not owners:
+        return run
+    # The bodies may give a variable new memory: later reads must see it.
+    fresh = [
+        (frame.state.cell(frame.plan.variable_ops[i]), frame.sites_at(i))
+        for i in owners
+    ]
+
+    def run_and_look(*arrays: Any, **keywords: Any) -> Any:
+        results = run(*arrays, **keywords)
+        for cell, sites in fresh:
+            for target, k in sites:
+                target[k] = cell.array
+        return results
+
+    return run_and_look
+
+
+class _Side:
+    """One body of a branch operation.
+
+    Attributes:
+        wires: which arrays of the step it is fed.
+        present: for each output of the step, its place among the body's, or None.
+        direct: for each output of the body, whether it writes where it is told to.
+    """
+
+    def __init__(self, body: Body, wires: Sequence[int], first: int) -> None:
+        self.body = body
+        self.wires = [
+            i - first
+            for i, t in zip(wires, body.inputs)
+            if t.op.opdef is not BODY_VARIABLE
+        ]
+        place = iter(range(len(body.outputs)))
+        self.present = [None if t is None else next(place) for t in body.outputs]
+        self.shapes: Any = None
+        self.executable: Executable | None = None
+        self.direct: list[bool] = []
+
+    def prepare(self, bodies: Bodies, feeds: Sequence[Any]) -> Executable:
+        """What runs the body for arrays of these shapes."""
+        shapes = [a.shape for a in feeds]
+        found = self.executable
+        if found is None or shapes != self.shapes:
+            found = self.executable = bodies.executable(self.body, feeds)
+            self.shapes = shapes
+            plan = found.plan
+            self.direct = [
+                plan.slots[s].kind == FETCH and s not in plan.fetches[:k]
+                for k, s in enumerate(plan.fetches)
+            ]
+        return found
+
+
+class Branch:
+    """``branch(*arrays, out=None)``: a Case (the first array is the index) or Call."""
+
+    def __init__(self, bodies: Bodies, attrs: Mapping[str, Any], indexed: bool) -> None:
+        self.bodies = bodies
+        self.indexed = indexed
+        self.outputs = list(zip(*[b.outputs for b in attrs["branches"]]))
+        self.sides = [
+            _Side(body, wires, int(indexed))
+            for body, wires in zip(attrs["branches"], attrs["wires"])
+        ]
+
+    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        side = self.sides[0]
+        if self.indexed:
+            index, *given = arrays
+            chosen = int(index)
+            last = len(self.sides) - 1
+            side = self.sides[chosen if 0 <= chosen <= last else last]
+        else:
+            given = list(arrays)
+        feeds = [
+            a if isinstance(a, np.ndarray) else np.asarray(a)
+            for a in [given[i] for i in side.wires]
+        ]
+        executable = side.prepare(self.bodies, feeds)
+        frame = executable.take()
+        try:
+            if out is None:
+                results = [np.asanyarray(r) for r in frame.run(feeds)]
+            else:
+                targets = out if isinstance(out, tuple) else (out,)
+                wanted = [t for t, k in zip(targets, side.present) if k is not None]
+                frame.run_into(feeds, wanted, side.direct)
+        except BaseException:
+            frame.arena.lock.release()  # a frame that failed is not used again
+            raise
+        executable.give_back(frame)
+        if out is not None:
+            return out
+        made = [
+            self._absent(k) if place is None else results[place]
+            for k, place in enumerate(side.present)
+        ]
+        return made[0] if len(made) == 1 else tuple(made)
+
+    def _absent(self, k: int) -> Any:
+        """What stands for an output that the chosen body lacks (see ops.branches)."""
+        like = next(t for t in self.outputs[k] if t is not None)
+        dims = like.dims
+        if dims is None or None in dims:
+            dims = (0,) * len(dims or ())
+        return np.broadcast_to(np.zeros((), like.dtype.dtype), dims)
