@@ -15,7 +15,15 @@ from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
 
-__all__ = ["BodyKey", "body_bytes", "donated_carries", "keys_of", "plan_body"]
+__all__ = [
+    "BodyKey",
+    "body_bytes",
+    "donated_carries",
+    "keys_of",
+    "moving_carries",
+    "plan_body",
+    "spare_buffers",
+]
 
 
 class BodyKey(NamedTuple):
@@ -78,19 +86,31 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
             yield BodyKey(body, donated, tuple(fed))
 
 
-def body_bytes(node: Node, plans: Sequence[tuple[BodyKey, Plan]]) -> int:
-    """Bytes that a control node takes beside its outputs: the most of one body, its
-    arena and, in a loop, a second buffer for each carry that is no row of a history."""
-    most = 0
-    for key, plan in plans:
-        extra = 0
-        if node.opdef.control == "loop":
-            slots = plan.slots
-            extra = sum(
-                slots[plan.fetches[i]].nbytes
-                for i in key.donated
-                if slots[plan.fetches[i]].kind != SAME
-                and plan.fetches[i] != plan.feeds[i]
-            )
-        most = max(most, plan.arena_bytes + plan.transient_bytes + extra)
-    return most
+def spare_buffers(
+    node: Node, plans: Sequence[tuple[BodyKey, Plan]]
+) -> tuple[tuple[Any, tuple[int, ...]], ...]:
+    """(dtype, shape) of a loop's second buffers: one for each carry that is no row of
+    a history, goes around changed, and is not changed in place."""
+    if node.opdef.control != "loop":
+        return ()
+    return tuple(
+        (slot.dtype.dtype, slot.dims)
+        for key, plan in plans
+        for i in moving_carries(plan, key.donated)
+        for slot in [plan.slots[plan.fetches[i]]]
+        if is_static(slot.dims)
+    )
+
+
+def moving_carries(plan: Plan, donated: Sequence[int]) -> list[int]:
+    """The carries of a loop's body that alternate between two buffers."""
+    return [
+        i
+        for i in donated
+        if plan.slots[plan.fetches[i]].kind != SAME and plan.fetches[i] != plan.feeds[i]
+    ]
+
+
+def body_bytes(plans: Sequence[tuple[BodyKey, Plan]]) -> int:
+    """Bytes that a control node's bodies take: the arena of the one that takes most."""
+    return max((p.arena_bytes + p.transient_bytes for _, p in plans), default=0)

@@ -21,7 +21,7 @@ def bind_control(frame: Frame, step: Step) -> Callable[..., Any]:
     bodies.know(frame.plan.bodies)
     run: Callable[..., Any]
     if step.opdef.control == "loop":
-        run = Loop(bodies, step.attrs)
+        run = Loop(bodies, step.attrs, frame.scratch(step).get("work", ()))
     else:
         run = Branch(bodies, step.attrs, step.opdef.inputs[0] == "index")
     slots = frame.plan.slots

@@ -17,7 +17,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import variable_of
 from ..graphlib.tensor import Tensor
-from .body_plans import BodyKey, body_bytes, keys_of, plan_body
+from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
 from .donation import in_place
 from .hazards import Accesses, order_accesses
 from .liveness import lifetimes
@@ -124,6 +124,7 @@ class _Layout:
         self.ins: list[tuple[int, ...]] = []
         self.outs: list[tuple[int, ...]] = []
         self.copies: set[Node] = set()
+        self.bodies = self._plan_bodies()
         self.fetched = set(program.fetches)
         for v in program.feeds:
             self._add(v, FEED)
@@ -297,6 +298,8 @@ class _Layout:
                         node.inputs, node.outputs, node.attrs
                     )
                 )
+            if node in self.bodies and mode == "out":
+                scratch = spare_buffers(node, self.bodies[node])
             self.work.append(scratch)
             work.append(_scratch_bytes(scratch) if scratch else 0)
             inplace.append(
@@ -430,8 +433,10 @@ class _Layout:
             )
         live = simulate(problem, best.nodes)
         fetched = self._fetch_bytes()
-        bodies, inside = self._bodies()
-        transient = max(self._transient_bytes(), inside)
+        bodies = [pair for pairs in self.bodies.values() for pair in pairs]
+        transient = max(
+            self._transient_bytes(), *map(body_bytes, self.bodies.values()), 0
+        )
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
         return Plan(
@@ -458,24 +463,23 @@ class _Layout:
             updated=frozenset(index[v] for v in accesses.writes),
             variable_ops={i: variable_of(values[i].tensor.op) for i in variables},  # type: ignore[union-attr]
             writes=bool(accesses.writes),
-            bodies=bodies,
+            bodies=dict(bodies),
             seconds=seconds,
         )
 
-    def _bodies(self) -> tuple[dict[BodyKey, Plan], int]:
-        """The plans of bodies, and the most bytes that one node's bodies take."""
-        found: dict[BodyKey, Plan] = {}
-        most = 0
+    def _plan_bodies(self) -> dict[Node, list[tuple[BodyKey, Plan]]]:
+        """The plans of the bodies of control nodes, where their shapes are known."""
+        known: dict[BodyKey, Plan] = {}
+        found = {}
         for node in self.program.nodes:
             if node.opdef.control is None:
                 continue
-            mine = []
+            mine = found[node] = []
             for key in keys_of(node):
-                if key not in found:
-                    found[key] = plan_body(key)
-                mine.append((key, found[key]))
-            most = max(most, body_bytes(node, mine))
-        return found, most
+                if key not in known:
+                    known[key] = plan_body(key)
+                mine.append((key, known[key]))
+        return found
 
     def _transient_bytes(self) -> int:
         """The most that one kernel allocates for itself, beside the arena."""

@@ -26,7 +26,8 @@ __all__ = ["Bodies", "Loop", "bodies_of"]
 
 # Plans of bodies that a session keeps: what varying shapes may hold in memory.
 _MAX_PLANS = 512
-_FIRST_ROWS = 16
+_PAGE = 4096
+_MAX_PLACES = 16
 
 
 class Bodies:
@@ -124,16 +125,34 @@ class _Places:
 
 
 class _Stack:
-    """Rows that a loop makes: in memory that is given, or that grows."""
+    """Rows that a loop makes: in memory that is given, or that grows.
 
-    __slots__ = ("array", "fixed")
+    Args:
+        dims, dtype: of a row.
+        length: how many rows there will be, None where only the run tells.
+        most: more than so many there will not be (None: any number).
+        given: the memory, where it is planned.
+    """
+
+    __slots__ = ("array", "fixed", "least", "most")
 
     def __init__(
-        self, dims: tuple[int, ...], dtype: Any, length: int | None, given: Any
+        self,
+        dims: tuple[int, ...],
+        dtype: Any,
+        length: int | None,
+        most: int | None,
+        given: Any,
     ) -> None:
         self.fixed = length is not None
-        rows = _FIRST_ROWS if length is None else length
+        self.most = most
+        # Small rows come by the page, large ones one by one.
+        self.least = max(1, _PAGE // max(1, int(np.prod(dims)) * dtype.itemsize))
+        rows = self._at_most(self.least) if length is None else length
         self.array = np.empty((rows, *dims), dtype) if given is None else given
+
+    def _at_most(self, rows: int) -> int:
+        return rows if self.most is None else min(rows, self.most)
 
     def row(self, t: int) -> Any:
         """Row ``t`` as an array to write into; earlier rows may move."""
@@ -141,7 +160,7 @@ class _Stack:
         if t >= len(array):
             # Memory grows in place where it is large: by a part of its size, so
             # that little is taken in advance.
-            rows = len(array) + max(_FIRST_ROWS, len(array) // 32)
+            rows = self._at_most(len(array) + max(self.least, len(array) // 32))
             array.resize((rows, *array.shape[1:]), refcheck=False)
         return array[t, ...]
 
@@ -171,7 +190,6 @@ class _Track:
         "dims",
         "direct",
         "dtype",
-        "frame",
         "past",
         "position",
         "reads",
@@ -182,7 +200,6 @@ class _Track:
         self, position: int, frame: Frame, places: _Places, past: _Stack | None
     ) -> None:
         self.position = position
-        self.frame = frame
         self.past = past
         self.direct: bool = places.direct[position]
         self.reads = frame.sites_of(places.carries[position])
@@ -194,28 +211,21 @@ class _Track:
         self.buffers: list[Any] = []
         self.copied: Any = None
 
-    def take_buffers(self, loop: Loop, given: Any, length: int | None) -> None:
-        """Two arrays: what the caller gave or a new one, and a spare that is kept.
+    def take_buffers(self, given: Any, spare: Any, length: int | None) -> None:
+        """Two arrays: what the caller gave and a spare one, or new ones.
 
         Where the number of iterations is known, the last one writes into the
         first of the two.
         """
-        spare = self.frame.spares.pop((loop, self.position), None)
         pair = [
             np.empty(self.dims, self.dtype) if a is None else a for a in (given, spare)
         ]
         self.buffers = pair if length is None or length % 2 else pair[::-1]
 
-    def result(self, loop: Loop, last: Any, out: Any) -> Any:
-        """The last value, as the caller may keep it; the other buffer stays."""
-        if self.past is not None:
-            return last if out is not None else last.copy()
-        first, second = self.buffers
-        keep = second if last is first else first
-        if out is not None and last is not out[1 + self.position]:
-            np.copyto(out[1 + self.position], last)
-            last, keep = out[1 + self.position], last
-        self.frame.spares[loop, self.position] = keep
+    def result(self, last: Any, out: Any) -> Any:
+        """The last value, as the caller may keep it."""
+        if out is None and self.past is not None:
+            return last.copy()
         return last
 
 
@@ -235,9 +245,13 @@ class _Made:
 class Loop:
     """A loop step, ready to run: ``loop(*arrays, out=None)``."""
 
-    def __init__(self, bodies: Bodies, attrs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, bodies: Bodies, attrs: Mapping[str, Any], spare: Sequence[Any] = ()
+    ) -> None:
         self.bodies = bodies
         self.attrs = attrs
+        # Planned memory: a second buffer for each carry that moves.
+        self.spare = spare
         self.body: Body = attrs["body"]
         self.k: int = attrs["carries"]
         self.n: int = attrs["scanned"]
@@ -302,7 +316,7 @@ class Loop:
     def _places_of(self, executable: Executable) -> _Places:
         found = self._places.get(executable)
         if found is None:
-            if len(self._places) >= _FIRST_ROWS:
+            if len(self._places) >= _MAX_PLACES:
                 self._places.clear()
             found = _Places(executable.plan, self.attrs)
             self._places[executable] = found
@@ -326,14 +340,15 @@ class Loop:
             frame.put(slot, array)
         rows = [(frame.sites_of(s), a) for s, a in zip(places.rows, scans)]
         length = None if tested else limit
-        histories = self._histories(places, carries, length, out)
+        histories = self._histories(places, carries, length, limit, out)
         after = dict(zip(self.history, histories))
-        stacks = self._stacks(places, length, out)
+        stacks = self._stacks(places, length, limit, out)
         made = [
             _Made(j, stack, frame.sites_of(fetches[j]) if places.direct[j] else None)
             for j, stack in enumerate(stacks, k + tested)
         ]
         tracks = []
+        spares = iter(self.spare)
         still = []
         now = list(carries)
         for i in range(k):
@@ -351,7 +366,8 @@ class Loop:
             else:
                 track = _Track(i, frame, places, after.get(i))
                 if track.past is None:
-                    track.take_buffers(self, given, length)
+                    spare = next(spares, None)
+                    track.take_buffers(given, spare, length)
                 tracks.append(track)
         go_on = self._flag(frame, places)
         execute, value_of = frame.execute, frame.value_of
@@ -398,7 +414,7 @@ class Loop:
                 break
         frame.forget()
         for track in tracks:
-            now[track.position] = track.result(self, now[track.position], out)
+            now[track.position] = track.result(now[track.position], out)
         if out is None:
             for i in still:
                 now[i] = now[i].copy()
@@ -418,11 +434,13 @@ class Loop:
         frame.put(frame.plan.fetches[k], flag)
         return flag.item
 
-    def _stacks(self, places: _Places, length: int | None, out: Any) -> list[_Stack]:
+    def _stacks(
+        self, places: _Places, length: int | None, most: int | None, out: Any
+    ) -> list[_Stack]:
         first = self.k + self.tested
         given = _given(out, 1 + self.k + len(self.history))
         return [
-            _Stack(dims, dtype, length, memory)
+            _Stack(dims, dtype, length, most, memory)
             for dims, dtype, memory in zip(
                 places.out_dims[first:],
                 places.out_dtypes[first:],
@@ -431,14 +449,21 @@ class Loop:
         ]
 
     def _histories(
-        self, places: _Places, carries: list[Any], length: int | None, out: Any
+        self,
+        places: _Places,
+        carries: list[Any],
+        length: int | None,
+        most: int | None,
+        out: Any,
     ) -> list[_Stack]:
         given = _given(out, 1 + self.k)
         found = []
+        rows = None if length is None else length + 1
+        most = None if most is None else most + 1
         for h, i in enumerate(self.history):
-            rows = None if length is None else length + 1
             memory = given[h] if given else None
-            stack = _Stack(places.out_dims[i], places.out_dtypes[i], rows, memory)
+            dims, dtype = places.out_dims[i], places.out_dtypes[i]
+            stack = _Stack(dims, dtype, rows, most, memory)
             stack.row(0)[...] = carries[i]
             found.append(stack)
         return found

@@ -54,7 +54,6 @@ class Frame:
         "instructions",
         "outs",
         "plan",
-        "spares",
         "state",
         "steps",
     )
@@ -67,8 +66,6 @@ class Frame:
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
-        #: What a loop keeps from one run to the next: a buffer for each carry.
-        self.spares: dict[Any, Any] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
         require_variables(plan, state)
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
@@ -201,7 +198,7 @@ class Frame:
     def _out_sites(self, step: Step) -> bool:
         return any(self.plan.slots[s].kind == CALL for s in step.outputs)
 
-    def _work(self, step: Step) -> dict[str, Any]:
+    def scratch(self, step: Step) -> dict[str, Any]:
         if not step.work:
             return {}
         return {
@@ -222,7 +219,7 @@ class Frame:
             from .branch import bind_control
 
             return bind_control(self, step)
-        keywords = {**step.attrs, **self._work(step)}
+        keywords = {**step.attrs, **self.scratch(step)}
         if opdef.effect == "random":
             return partial(kernel, np, self.state.stream(step.op), **keywords)
         return partial(kernel, np, **keywords)
@@ -239,7 +236,7 @@ class Frame:
                 return None
         elif step.mode != "write" or self._out_sites(step):
             return None
-        work = self._work(step).get("work", ())
+        work = self.scratch(step).get("work", ())
         return settle(args, out, work, step.attrs)  # type: ignore[no-any-return]
 
     def _into_out(self, step: Step, args: list[Any]) -> Callable[..., Any]:
