@@ -213,7 +213,7 @@ def orbit(panel: Panel, angles: Any, speeds: Any, **style: Any) -> None:
 def film(page: Drawing, run: Any, limit: float) -> None:
     """The pendulum at many times, in a row."""
     angles, _, torques = run
-    last = min(9.0, STEP * len(angles))
+    last = STEP * len(angles)
     wide, tall = 1054.0, 110.0
     panel = page.panel(
         (76, 96, wide, tall),
@@ -225,9 +225,9 @@ def film(page: Drawing, run: Any, limit: float) -> None:
         grid=False,
     )
     across = LENGTH * (last + 0.4) / wide * tall / 2.5
-    every = round(0.45 / STEP)
+    every = len(angles) // 20
     tint = colours(torques, -limit, limit, DIVERGING)
-    for i in range(every - 1, round(last / STEP), every):
+    for i in range(every - 1, len(angles), every):
         time = STEP * (i + 1)
         x = time + across * np.sin(angles[i])
         y = -LENGTH * np.cos(angles[i])
@@ -281,8 +281,9 @@ def draw(path: Path, found: Trained, plane: Any, limit: float) -> None:
         ("", "degrees"),
         marks=(6, 4),
     )
+    panel.line([], [], ORANGE, "upright", width=1.0, dash="2 3")
     for goal in goals:
-        panel.line([0, 99], [goal, goal], ORANGE, "upright", width=1.0, dash="2 3")
+        panel.line([0, 99], [goal, goal], ORANGE, width=1.0, dash="2 3")
     panel.line(times, np.degrees(found.before[0]), GREY, "untrained", dash="5 4")
     panel.line(times, turns, BLUE, "trained")
     panel.legend(row=True)

@@ -74,7 +74,7 @@ class Setting:
     iterations: int = 0
 
 
-FULL = Setting(1 / 50, 0.006, 9.0, 3.0, 1.0, 30), Setting(1 / 80, 0.004, 12.0)
+FULL = Setting(1 / 50, 0.006, 9.0, 3.0, 1.0, 25), Setting(1 / 80, 0.004, 12.0)
 QUICK = Setting(1 / 25, 0.012, 3.0, 1.2, 0.6, 5), Setting(1 / 25, 0.012, 6.0)
 
 
@@ -462,7 +462,7 @@ def draw_flow(panel: Panel, tunnel: Tunnel, state: list[Any], shape: Any) -> Non
             mid = x + part * step * across_speed, y + part * step * up_speed
         x, y = mid
         paths.append((x, y))
-    lines = np.array(paths)
+    lines = np.array(paths[::4])
     for k in range(lines.shape[2]):
         panel.line(lines[:, 0, k], lines[:, 1, k], INK, width=0.7, fade=0.55)
     panel.shape(*outline(shape), "#ffffff", INK, width=1.4)
