@@ -447,8 +447,8 @@ def draw_flow(panel: Panel, tunnel: Tunnel, state: list[Any], shape: Any) -> Non
     xf, yf, xc, yc = tunnel.xf, tunnel.yf, tunnel.xc, tunnel.yc
     turn = np.diff(v, axis=0)[:, :] / np.diff(xc)[:, None]
     turn -= np.diff(u[:-1], axis=1) / np.diff(yc)
-    across = np.linspace(*panel.across, 560)
-    up = np.linspace(*panel.up, 260)
+    across = np.linspace(*panel.across, 320)
+    up = np.linspace(*panel.up, 160)
     field = sample(turn, xf[1:-1], yf[1:-1], *np.meshgrid(across, up))
     panel.image(colours(field, -VORTICITY, VORTICITY, DIVERGING))
 
@@ -462,7 +462,7 @@ def draw_flow(panel: Panel, tunnel: Tunnel, state: list[Any], shape: Any) -> Non
             mid = x + part * step * across_speed, y + part * step * up_speed
         x, y = mid
         paths.append((x, y))
-    lines = np.array(paths[::4])
+    lines = np.array(paths)
     for k in range(lines.shape[2]):
         panel.line(lines[:, 0, k], lines[:, 1, k], INK, width=0.7, fade=0.55)
     panel.shape(*outline(shape), "#ffffff", INK, width=1.4)
