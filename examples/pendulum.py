@@ -158,7 +158,7 @@ def train(setting: Setting, plane: tuple[Any, Any], length: float) -> Trained:
     steps = round(length / STEP)
     with tf.Graph().as_default() as graph:
         weights, limit = network(), setting.torque
-        start = [tf.placeholder(tf.float64, [None]) for _ in range(2)]
+        start = [tf.placeholder(tf.float64, [setting.runs]) for _ in range(2)]
         cost = cost_of(*simulate(weights, limit, start, setting.steps))
         count = tf.train.get_or_create_global_step()
         rate = tf.train.cosine_decay(setting.rate, count, setting.iterations)
@@ -166,13 +166,14 @@ def train(setting: Setting, plane: tuple[Any, Any], length: float) -> Trained:
         slopes, variables = zip(*optimizer.compute_gradients(cost))
         slopes, _ = tf.clip_by_global_norm(slopes, 1.0)
         climb = optimizer.apply_gradients(zip(slopes, variables), global_step=count)
+        point = [tf.placeholder(tf.float64, [None]) for _ in range(2)]
         mass = tf.placeholder_with_default(np.float64(MASS), None)
-        trial = tf.stack(simulate(weights, limit, start, steps, mass))
-        torque = control(weights, limit, *start)
+        trial = tf.stack(simulate(weights, limit, point, steps, mass))
+        torque = control(weights, limit, *point)
         print(f"{setting.steps} steps, {len(graph):,} operations in the graph")
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
-            still = dict(zip(start, np.zeros((2, 1))))
+            still = dict(zip(point, np.zeros((2, 1))))
             found.before = session.run(trial, still)[:, :, 0]
             found.costs = []
             improve = session.make_callable([cost, climb], start)
@@ -181,12 +182,12 @@ def train(setting: Setting, plane: tuple[Any, Any], length: float) -> Trained:
                 if i % 50 == 0:
                     print(f"{i:4d}  cost {found.costs[-1]:.4f}", flush=True)
             found.after = session.run(trial, still)[:, :, 0]
-            some = dict(zip(start, starts(rng, 9)))
+            some = dict(zip(point, starts(rng, 9)))
             found.others = session.run(trial, some)[:2]
             angles, speeds = np.meshgrid(*plane)
-            points = dict(zip(start, (angles.ravel(), speeds.ravel())))
+            points = dict(zip(point, (angles.ravel(), speeds.ravel())))
             found.field = session.run(torque, points).reshape(angles.shape)
-            new, found.upright = dict(zip(start, starts(rng, 500))), {}
+            new, found.upright = dict(zip(point, starts(rng, 500))), {}
             for bob in (0.9 * MASS, MASS, 1.1 * MASS):
                 angle, speed, _ = session.run(trial[:, -1], {**new, mass: bob})
                 stands = (np.cos(angle) < -0.99) & (np.abs(speed) < 0.2)
@@ -213,7 +214,7 @@ def orbit(panel: Panel, angles: Any, speeds: Any, **style: Any) -> None:
 def film(page: Drawing, run: Any, limit: float) -> None:
     """The pendulum at many times, in a row."""
     angles, _, torques = run
-    last = min(9.0, STEP * len(angles))
+    last = STEP * len(angles)
     wide, tall = 1054.0, 110.0
     panel = page.panel(
         (76, 96, wide, tall),
@@ -225,9 +226,9 @@ def film(page: Drawing, run: Any, limit: float) -> None:
         grid=False,
     )
     across = LENGTH * (last + 0.4) / wide * tall / 2.5
-    every = round(0.45 / STEP)
+    every = len(angles) // 20
     tint = colours(torques, -limit, limit, DIVERGING)
-    for i in range(every - 1, round(last / STEP), every):
+    for i in range(every - 1, len(angles), every):
         time = STEP * (i + 1)
         x = time + across * np.sin(angles[i])
         y = -LENGTH * np.cos(angles[i])
@@ -281,8 +282,9 @@ def draw(path: Path, found: Trained, plane: Any, limit: float) -> None:
         ("", "degrees"),
         marks=(6, 4),
     )
+    panel.line([], [], ORANGE, "upright", width=1.0, dash="2 3")
     for goal in goals:
-        panel.line([0, 99], [goal, goal], ORANGE, "upright", width=1.0, dash="2 3")
+        panel.line([0, 99], [goal, goal], ORANGE, width=1.0, dash="2 3")
     panel.line(times, np.degrees(found.before[0]), GREY, "untrained", dash="5 4")
     panel.line(times, turns, BLUE, "trained")
     panel.legend(row=True)

@@ -74,7 +74,7 @@ class Setting:
     iterations: int = 0
 
 
-FULL = Setting(1 / 50, 0.006, 9.0, 3.0, 1.0, 30), Setting(1 / 80, 0.004, 12.0)
+FULL = Setting(1 / 50, 0.006, 9.0, 3.0, 1.0, 25), Setting(1 / 80, 0.004, 12.0)
 QUICK = Setting(1 / 25, 0.012, 3.0, 1.2, 0.6, 5), Setting(1 / 25, 0.012, 6.0)
 
 
@@ -447,8 +447,8 @@ def draw_flow(panel: Panel, tunnel: Tunnel, state: list[Any], shape: Any) -> Non
     xf, yf, xc, yc = tunnel.xf, tunnel.yf, tunnel.xc, tunnel.yc
     turn = np.diff(v, axis=0)[:, :] / np.diff(xc)[:, None]
     turn -= np.diff(u[:-1], axis=1) / np.diff(yc)
-    across = np.linspace(*panel.across, 560)
-    up = np.linspace(*panel.up, 260)
+    across = np.linspace(*panel.across, 320)
+    up = np.linspace(*panel.up, 160)
     field = sample(turn, xf[1:-1], yf[1:-1], *np.meshgrid(across, up))
     panel.image(colours(field, -VORTICITY, VORTICITY, DIVERGING))
 
