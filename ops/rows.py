@@ -38,7 +38,11 @@ __all__ = [
 
 def _blank(xp: Any, dims: Sequence[int], dtype: Any) -> Any:
     """Zeros, False or empty strings."""
-    return xp.full(dims, b"", object) if dtype == object else xp.zeros(dims, dtype)
+    return (
+        xp.full(dims, b"", object)
+        if np.dtype(dtype).hasobject
+        else xp.zeros(dims, dtype)
+    )
 
 
 # -- an array whose rows are not known yet ---------------------------------------
@@ -202,8 +206,9 @@ def _grow_kernel(xp: Any, array: Any, size: Any, out: Any = None) -> Any:
 
 def _grow_rule(op: Operation, g: Tensor) -> Tensor:
     getitem = TABLE["getitem"]
-    n = getitem(shape(op.inputs[0]), 0)
-    return getitem(g, slice(0, n))  # type: ignore[no-any-return]
+    made: Tensor = getitem(g, slice(0, getitem(shape(op.inputs[0]), 0)))
+    made.set_shape(op.inputs[0].dims)
+    return made
 
 
 GROW_ROWS: OpDef = OpDef(
@@ -220,7 +225,7 @@ GROW_ROWS: OpDef = OpDef(
 
 
 def _infer_index(inputs: Sequence[Any], attrs: Any) -> Any:
-    index, size = inputs
+    index = inputs[0]
     if not index.dtype.is_integer:
         raise DTypeError(f"the index must be an integer, not {index.dtype.name}")
     return ((index.dtype, index.dims),)
@@ -314,6 +319,13 @@ def _split_rows_kernel(
     return made
 
 
+def _like(op: Operation, opdef: OpDef, inputs: Sequence[Tensor]) -> Tensor:
+    """The cotangent of input 0, which has its shape."""
+    made = create(opdef, inputs)
+    made.set_shape(op.inputs[0].dims)
+    return made
+
+
 def _width(array: Tensor) -> Tensor:
     return TABLE["getitem"](shape(array), 1)  # type: ignore[no-any-return]
 
@@ -324,7 +336,7 @@ SPLIT_ROWS: OpDef = OpDef(
     kernel=_split_rows_kernel,
     inputs=("value", "lengths", "width"),
     linear=True,
-    vjp=(lambda op, g: create(JOIN_ROWS, (g, op.inputs[1])), None, None),
+    vjp=(lambda op, g: _like(op, JOIN_ROWS, (g, op.inputs[1])), None, None),
     jvp=lambda op, t, *_: create(SPLIT_ROWS, (t, *op.inputs[1:])),
     flops=no_flops,
     doc="consecutive pieces of value of these lengths, each with zeros up to width",
@@ -351,9 +363,7 @@ JOIN_ROWS: OpDef = OpDef(
     inputs=("array", "lengths"),
     linear=True,
     vjp=(
-        lambda op, g: create(
-            SPLIT_ROWS, (g, op.inputs[1], _width(op.inputs[0])), None
-        ),
+        lambda op, g: _like(op, SPLIT_ROWS, (g, op.inputs[1], _width(op.inputs[0]))),
         None,
     ),
     jvp=lambda op, t, _: create(JOIN_ROWS, (t, op.inputs[1])),
