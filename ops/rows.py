@@ -16,7 +16,7 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import Dims, merge, text
+from ..graphlib.shapes import Dims, compatible, is_static, merge, text
 from ..graphlib.tensor import Tensor
 from ._build import create
 from ._static import count
@@ -101,14 +101,12 @@ def _with_rows(array: Dims, index: Dims, rows: Dims) -> Dims:
         return (None, *element)
     if 0 in array[1:]:
         return (array[0], *element)
-    if len(array) != len(element) + 1:
+    if not compatible(array[1:], element):
         raise ShapeError(
             f"a row of shape {text(element)} does not fit an array of rows of shape "
             f"{text(array[1:])}"
         )
-    merged = merge(array[1:], element)
-    assert merged is not None
-    return (array[0], *merged)
+    return (array[0], *[e if a is None else a for a, e in zip(array[1:], element)])
 
 
 def _set_rows_kernel(
@@ -144,6 +142,24 @@ def _set_rows_kernel(
     return out
 
 
+def _bind_set_rows(attrs: Any, inputs: Sequence[Any], outputs: Any) -> Any:
+    """One row of the shape that the array's rows have."""
+    array, index, row = inputs
+    if index.dims != () or array.dims[1:] != row.dims or not is_static(row.dims):
+        return None
+
+    def put(array: Any, index: Any, row: Any, out: Any) -> Any:
+        i = int(index)
+        if not 0 <= i < len(array):
+            raise InvalidArgumentError(f"index {i} is not in [0, {len(array)})")
+        if out is not array:
+            np.copyto(out, array)
+        out[i, ...] = row
+        return out
+
+    return put
+
+
 def _set_rows_vjp(op: Operation, g: Tensor) -> list[Tensor | None]:
     # The reader comes first: then the other may overwrite g.
     index = op.inputs[1]
@@ -168,6 +184,7 @@ SET_ROWS = OpDef(
     jvp=_set_rows_jvp,
     inplace=(0,),
     writes_out=True,
+    bind=_bind_set_rows,
     flops=no_flops,
     doc="array with array[index] = rows",
 )
@@ -274,6 +291,7 @@ SIZED_ROWS: OpDef = OpDef(
     vjp=(lambda op, g: g, None),
     jvp=lambda op, t, _: t,
     alias=0,
+    value=lambda inputs, attrs: inputs[0].value,
     flops=no_flops,
     doc="array, after a check that it has size rows",
 )
