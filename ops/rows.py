@@ -271,9 +271,9 @@ def _infer_sized(inputs: Sequence[Any], attrs: Any) -> Any:
         return ((array.dtype, array.dims),)
     if not array.dims:
         raise ShapeError("a scalar has no rows")
-    lead = merge(array.dims[:1], (n,))
-    assert lead is not None
-    return ((array.dtype, lead + array.dims[1:]),)
+    if array.dims[0] not in (None, n):
+        raise ShapeError(f"{array.dims[0]} rows for an array of size {n}")
+    return ((array.dtype, (n, *array.dims[1:])),)
 
 
 def _sized_kernel(xp: Any, array: Any, size: Any, out: Any = None) -> Any:
