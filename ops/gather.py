@@ -154,6 +154,21 @@ def _gather_kernel(
     return out
 
 
+def _bind_gather(attrs: Any, inputs: Sequence[Any], outputs: Any) -> Any:
+    """One row: a loop reads one in each iteration."""
+    if inputs[1].dims != () or attrs["axis"] or inputs[0].dtype.kind < 0:
+        return None
+
+    def row(params: Any, index: Any, out: Any) -> Any:
+        i = int(index)
+        if not 0 <= i < len(params):
+            check_range(index, len(params), "gather")
+        out[...] = params[i]
+        return out
+
+    return row
+
+
 def _count(t: Tensor) -> Any:
     """The number of elements: an int where it is known."""
     from .core import size
@@ -196,6 +211,7 @@ GATHER: OpDef = OpDef(
     vjp=(_gather_rule, None),
     jvp=lambda op, t, _: create(GATHER, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
+    bind=_bind_gather,
     shape_math=True,
     flops=no_flops,
     batch=_batch_index.gather,

@@ -91,21 +91,11 @@ class _Carries:
             made.append(t)
         return made
 
-    def unshaped(self) -> list[int]:
-        """The carries that start with rows of a shape that only a run tells."""
-        return [i for i, t in enumerate(self.inits) if t.op.opdef is UNSHAPED]
-
     def settle(self) -> bool:
         """Take arrays whose rows the body has given a shape; whether any has."""
-        waiting = self.unshaped()
-        if not waiting:
-            return False
-        # What the others are does not change: they stay the tensors that they are.
-        leaves = flatten(self.structure)
         changed = False
-        for i in waiting:
-            t = leaves[i]
-            if t is not self.inits[i]:
+        for i, t in enumerate(flatten(self.structure)):
+            if self.inits[i].op.opdef is UNSHAPED and t is not self.inits[i]:
                 self.inits[i], self.dims[i], changed = t, t.dims, True
         return changed
 
@@ -298,13 +288,7 @@ def while_loop(
         with outer.control_dependencies(traced.controls):
             if checkpoint_every is None:
                 op = loop(
-                    traced.body,
-                    carries.inits,
-                    (),
-                    traced.rest,
-                    bound=bound,
-                    test=test,
-                    unshaped=carries.unshaped(),
+                    traced.body, carries.inits, (), traced.rest, bound=bound, test=test
                 )
                 finals = list(Parts(op).finals)
             else:

@@ -36,6 +36,7 @@ from ._bodies import (
 )
 from ._build import create_op
 from ._loop import Parts, flops, infer, kernel, known_count
+from .rows import UNSHAPED
 
 __all__ = ["LOOP", "STATEFUL_LOOP", "loop"]
 
@@ -55,14 +56,14 @@ def loop(
     loose: Sequence[int] | None = None,
     strict: int | None = None,
     name: str | None = None,
-    unshaped: Sequence[int] = (),
+    unshaped: Sequence[int] | None = None,
 ) -> Operation:
     """A loop operation (see :class:`Parts` for what its inputs mean).
 
     Rows of different shapes are an error in what users see: in the history of
     carries that are not ``loose``, and in the first ``strict`` stacks (None: all).
-    ``unshaped`` are carries that start with empty rows: the first iteration gives
-    them their shape.
+    ``unshaped`` are carries that start with empty rows, to which the first iteration
+    gives their shape (None: those that an ``Unshaped`` makes).
     """
     head = [t for t in (bound, test) if t is not None]
     if test is not None and arrays:
@@ -78,7 +79,7 @@ def loop(
         "history": tuple(history),
         "loose": () if loose is None else tuple(loose),
         "strict": len(body.outputs) if strict is None else strict,
-        "unshaped": tuple(unshaped),
+        "unshaped": tuple(_unshaped(carries) if unshaped is None else unshaped),
     }
     opdef = LOOP
     if body.stateful:
@@ -86,6 +87,10 @@ def loop(
         written = positions(body.written(), body.inputs)
         attrs["updates"] = tuple(len(head) + i for i in written)
     return create_op(opdef, inputs, attrs, name)
+
+
+def _unshaped(carries: Sequence[Tensor]) -> list[int]:
+    return [i for i, t in enumerate(carries) if t.op.opdef is UNSHAPED]
 
 
 # -- forward mode ------------------------------------------------------------------
@@ -358,7 +363,6 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
                 [*p.loose, *(history - set(p.histories))],
                 min(p.strict, len(p.made)),
                 name=op.name.rpartition("/")[2] + "_saving",
-                unshaped=p.unshaped,
             )
     return known[key]
 

@@ -16,7 +16,7 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import Dims, merge, text
+from ..graphlib.shapes import Dims, compatible, is_static, merge, text
 from ..graphlib.tensor import Tensor
 from ._build import create
 from ._static import count
@@ -40,7 +40,7 @@ def _blank(xp: Any, dims: Sequence[int], dtype: Any) -> Any:
     """Zeros, False or empty strings."""
     return (
         xp.full(dims, b"", object)
-        if np.dtype(dtype).kind == "O"
+        if np.dtype(dtype).hasobject
         else xp.zeros(dims, dtype)
     )
 
@@ -101,14 +101,12 @@ def _with_rows(array: Dims, index: Dims, rows: Dims) -> Dims:
         return (None, *element)
     if 0 in array[1:]:
         return (array[0], *element)
-    if len(array) != len(element) + 1:
+    if not compatible(array[1:], element):
         raise ShapeError(
             f"a row of shape {text(element)} does not fit an array of rows of shape "
             f"{text(array[1:])}"
         )
-    merged = merge(array[1:], element)
-    assert merged is not None
-    return (array[0], *merged)
+    return (array[0], *[e if a is None else a for a, e in zip(array[1:], element)])
 
 
 def _set_rows_kernel(
@@ -144,6 +142,24 @@ def _set_rows_kernel(
     return out
 
 
+def _bind_set_rows(attrs: Any, inputs: Sequence[Any], outputs: Any) -> Any:
+    """One row of the shape that the array's rows have."""
+    array, index, row = inputs
+    if index.dims != () or array.dims[1:] != row.dims or not is_static(row.dims):
+        return None
+
+    def put(array: Any, index: Any, row: Any, out: Any) -> Any:
+        i = int(index)
+        if not 0 <= i < len(array):
+            raise InvalidArgumentError(f"index {i} is not in [0, {len(array)})")
+        if out is not array:
+            np.copyto(out, array)
+        out[i, ...] = row
+        return out
+
+    return put
+
+
 def _set_rows_vjp(op: Operation, g: Tensor) -> list[Tensor | None]:
     # The reader comes first: then the other may overwrite g.
     index = op.inputs[1]
@@ -168,6 +184,7 @@ SET_ROWS = OpDef(
     jvp=_set_rows_jvp,
     inplace=(0,),
     writes_out=True,
+    bind=_bind_set_rows,
     flops=no_flops,
     doc="array with array[index] = rows",
 )
@@ -206,8 +223,9 @@ def _grow_kernel(xp: Any, array: Any, size: Any, out: Any = None) -> Any:
 
 def _grow_rule(op: Operation, g: Tensor) -> Tensor:
     getitem = TABLE["getitem"]
-    n = getitem(shape(op.inputs[0]), 0)
-    return getitem(g, slice(0, n))  # type: ignore[no-any-return]
+    made: Tensor = getitem(g, slice(0, getitem(shape(op.inputs[0]), 0)))
+    made.set_shape(op.inputs[0].dims)
+    return made
 
 
 GROW_ROWS: OpDef = OpDef(
@@ -253,9 +271,9 @@ def _infer_sized(inputs: Sequence[Any], attrs: Any) -> Any:
         return ((array.dtype, array.dims),)
     if not array.dims:
         raise ShapeError("a scalar has no rows")
-    lead = merge(array.dims[:1], (n,))
-    assert lead is not None
-    return ((array.dtype, lead + array.dims[1:]),)
+    if array.dims[0] not in (None, n):
+        raise ShapeError(f"{array.dims[0]} rows for an array of size {n}")
+    return ((array.dtype, (n, *array.dims[1:])),)
 
 
 def _sized_kernel(xp: Any, array: Any, size: Any, out: Any = None) -> Any:
@@ -273,6 +291,7 @@ SIZED_ROWS: OpDef = OpDef(
     vjp=(lambda op, g: g, None),
     jvp=lambda op, t, _: t,
     alias=0,
+    value=lambda inputs, attrs: inputs[0].value,
     flops=no_flops,
     doc="array, after a check that it has size rows",
 )
@@ -318,6 +337,13 @@ def _split_rows_kernel(
     return made
 
 
+def _like(op: Operation, opdef: OpDef, inputs: Sequence[Tensor]) -> Tensor:
+    """The cotangent of input 0, which has its shape."""
+    made = create(opdef, inputs)
+    made.set_shape(op.inputs[0].dims)
+    return made
+
+
 def _width(array: Tensor) -> Tensor:
     return TABLE["getitem"](shape(array), 1)  # type: ignore[no-any-return]
 
@@ -328,7 +354,7 @@ SPLIT_ROWS: OpDef = OpDef(
     kernel=_split_rows_kernel,
     inputs=("value", "lengths", "width"),
     linear=True,
-    vjp=(lambda op, g: create(JOIN_ROWS, (g, op.inputs[1])), None, None),
+    vjp=(lambda op, g: _like(op, JOIN_ROWS, (g, op.inputs[1])), None, None),
     jvp=lambda op, t, *_: create(SPLIT_ROWS, (t, *op.inputs[1:])),
     flops=no_flops,
     doc="consecutive pieces of value of these lengths, each with zeros up to width",
@@ -355,7 +381,7 @@ JOIN_ROWS: OpDef = OpDef(
     inputs=("array", "lengths"),
     linear=True,
     vjp=(
-        lambda op, g: create(SPLIT_ROWS, (g, op.inputs[1], _width(op.inputs[0])), None),
+        lambda op, g: _like(op, SPLIT_ROWS, (g, op.inputs[1], _width(op.inputs[0]))),
         None,
     ),
     jvp=lambda op, t, _: create(JOIN_ROWS, (t, op.inputs[1])),

@@ -259,7 +259,6 @@ class Loop:
         self.tested: bool = attrs["tested"]
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
-        self.unshaped: tuple[int, ...] = attrs["unshaped"]
         self.donated = donated_carries(attrs)
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
@@ -276,14 +275,17 @@ class Loop:
             a for a, fed in zip(given[k + n :], self.fed[k + n :], strict=True) if fed
         ]
         limit = _limit(scans, bound)
-        if self.unshaped:
-            carries = self._shaped(carries, scans, rest, limit)
         if go_on and (limit is None or limit > 0):
             rows = [_row_of(a, 0) for a in scans]
             executable = self.bodies.executable(
                 self.body, [*carries, *rows, *rest], self.donated
             )
             places = self._places_of(executable)
+            if self._settle(carries, places):
+                executable = self.bodies.executable(
+                    self.body, [*carries, *rows, *rest], self.donated
+                )
+                places = self._places_of(executable)
             if places.steady and not any(type(a) is Ragged for a in scans):
                 frame = executable.take()
                 try:
@@ -292,26 +294,17 @@ class Loop:
                     executable.give_back(frame)
         return self._freely(carries, scans, given[k + n :], limit, go_on, out)
 
-    def _shaped(
-        self,
-        carries: list[Any],
-        scans: Sequence[Any],
-        rest: Sequence[Any],
-        limit: int | None,
-    ) -> list[Any]:
-        """The carries, with zeros of the shape that the first iteration gives them
-        for those whose rows nobody has written yet: so no iteration differs."""
-        empty = [i for i in self.unshaped if not carries[i].size]
-        if not empty or limit == 0 or any(not len(a) for a in scans):
-            return carries
-        made = list(carries)
-        rows = [_row_of(a, 0) for a in scans]
-        plan = self.bodies.executable(self.body, [*made, *rows, *rest]).plan
-        for i in empty:
-            slot = plan.slots[plan.fetches[i]]
-            if is_static(slot.dims):
-                made[i] = np.zeros(slot.dims, made[i].dtype)
-        return made
+    def _settle(self, carries: list[Any], places: _Places) -> bool:
+        """Give carries with empty rows the shape that an iteration makes of them, so
+        that it is the same from the start; whether any changed."""
+        changed = False
+        for i in self.attrs["unshaped"]:
+            dims = places.out_dims[i]
+            if dims != carries[i].shape and is_static(dims):
+                dtype = places.out_dtypes[i]
+                carries[i] = np.full(dims, b"" if dtype.hasobject else 0, dtype)
+                changed = True
+        return changed
 
     def _places_of(self, executable: Executable) -> _Places:
         found = self._places.get(executable)

@@ -357,6 +357,7 @@ from .ops.spectral import (
 )
 from .ops.state import Variable
 from .ops.statistics import accumulate_n, norm
+from .ops.tensor_array import TensorArray
 from .ops.transcendental import (
     acos,
     acosh,
@@ -428,15 +429,15 @@ __all__ = [
     "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions", "IndexedSlices",
     "InteractiveSession", "NoGradient", "NotDifferentiable", "OpError", "Operation",
     "OptimizerOptions", "RegisterGradient", "RunMetadata", "RunOptions", "Session",
-    "SparseDerivative", "Tensor", "TensorShape", "UnconnectedGradients", "Variable",
-    "VariableAggregation", "VariableScope", "VariableSynchronization", "__version__",
-    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "add_to_collection",
-    "add_to_collections", "all_variables", "angle", "app", "arg_max", "arg_min",
-    "argmax", "argmin", "argsort", "as_dtype", "asin", "asinh", "assign", "assign_add",
-    "assign_sub", "atan", "atan2", "atanh", "batch_gather", "batch_jacobian",
-    "batch_to_space", "batch_to_space_nd", "bincount", "bitwise", "bool",
-    "boolean_mask", "broadcast_static_shape", "broadcast_to", "case", "cast", "ceil",
-    "cholesky", "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm",
+    "SparseDerivative", "Tensor", "TensorArray", "TensorShape", "UnconnectedGradients",
+    "Variable", "VariableAggregation", "VariableScope", "VariableSynchronization",
+    "__version__", "abs", "accumulate_n", "acos", "acosh", "add", "add_n",
+    "add_to_collection", "add_to_collections", "all_variables", "angle", "app",
+    "arg_max", "arg_min", "argmax", "argmin", "argsort", "as_dtype", "asin", "asinh",
+    "assign", "assign_add", "assign_sub", "atan", "atan2", "atanh", "batch_gather",
+    "batch_jacobian", "batch_to_space", "batch_to_space_nd", "bincount", "bitwise",
+    "bool", "boolean_mask", "broadcast_static_shape", "broadcast_to", "case", "cast",
+    "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm",
     "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex", "complex64",
     "complex128", "concat", "cond", "conj", "constant", "constant_initializer",
     "contrib", "control_dependencies", "convert_to_tensor", "cos", "cosh",
