@@ -20,7 +20,7 @@ from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
-from dagrad.ops import core, linalg, reduction, state, training
+from dagrad.ops import core, grouping, linalg, reduction, state, training
 from dagrad.runtime.report import RunReport, StepReport
 from dagrad.viz import svg as viz_svg
 from dagrad.viz.memory import MemoryTrace, memory_svg
