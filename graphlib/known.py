@@ -9,10 +9,10 @@ import numpy as np
 
 from .opdef import OpDef
 
-__all__ = ["known_value"]
+__all__ = ["MAX_KNOWN", "known_value"]
 
 # Shape arithmetic is worked out at build time on arrays of at most this size.
-_MAX_KNOWN = 64
+MAX_KNOWN = 64
 
 
 def known_value(
@@ -28,7 +28,7 @@ def known_value(
     arrays = []
     for t in inputs:
         value = t.value
-        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
+        if not isinstance(value, np.ndarray) or value.size > MAX_KNOWN:
             return None
         arrays.append(value)
     if not arrays:
@@ -45,4 +45,4 @@ def known_value(
         # The run will compute it and report the error with the user's lines.
         return None
     result = np.asarray(result, dtype=specs[0][0].dtype)
-    return result if result.size <= _MAX_KNOWN else None
+    return result if result.size <= MAX_KNOWN else None

@@ -35,7 +35,9 @@ from ._bodies import (
     zeros_for,
 )
 from ._build import create_op
-from ._loop import Parts, flops, infer, kernel, known_count
+from ._loop import Parts, flops, infer, known_count
+from ._loop_kernel import kernel
+from .history_rows import row, rows
 from .rows import UNSHAPED
 
 __all__ = ["LOOP", "STATEFUL_LOOP", "loop"]
@@ -235,8 +237,8 @@ def _vjp(
     inits += [zeros_for(None, outer[t]) for t in rest_ins]
     scanned = [cotangents[k + 1 + len(p.histories) + j] for j in seeded]
     for i in remembered:
-        rows = _getitem(d_histories[i], slice(None, -1))
-        scanned.append(_getitem(rows, slice(None, None, -1)) if p.reverse else rows)
+        before = rows(d_histories[i], None, -1)  # type: ignore[arg-type]
+        scanned.append(rows(before, None, None, -1) if p.reverse else before)
     body = Body(
         graph,
         (
@@ -309,17 +311,13 @@ def _accumulated(total: Tensor, part: Tensor | IndexedSlices | None) -> Tensor:
     return TABLE["add"](total, part)  # type: ignore[no-any-return]
 
 
-def _getitem(t: Any, key: slice) -> Tensor:
-    return TABLE["getitem"](t, key)  # type: ignore[no-any-return]
-
-
 def _last_cotangent(
     p: Parts, i: int, final: Tensor | None, history: Tensor | None
 ) -> Tensor:
     """The cotangent that the backward loop starts from."""
     if history is None:
         return zeros_for(final, p.finals[i])
-    last: Tensor = TABLE["getitem"](history, -1)
+    last = row(history, -1)
     return last if final is None else TABLE["add"](final, last)
 
 
@@ -381,16 +379,16 @@ class _Saved:
         p = self.p
         i = self._before.get(t)
         if i is not None:
-            return self._in_order(_getitem(p.histories[i], slice(None, -1)))
+            return self._in_order(rows(p.histories[i], None, -1))
         if t in self._rows:
             return self._rows[t]
         if t in p.made:
             return p.stacks[p.made.index(t)]
-        return self._in_order(_getitem(p.histories[self._after[t]], slice(1, None)))
+        return self._in_order(rows(p.histories[self._after[t]], 1, None))
 
     def _in_order(self, history: Tensor) -> Tensor:
         """A history runs with the iterations, a stack with the scanned arrays."""
-        return _getitem(history, slice(None, None, -1)) if self.p.reverse else history
+        return rows(history, None, None, -1) if self.p.reverse else history
 
 
 def _declare(type: str, effect: str | None) -> OpDef:

@@ -13,6 +13,7 @@ from dagrad.ops.core import identity, shape
 from dagrad.ops.creation import of_shape, zeros
 from dagrad.ops.elementwise import multiply
 from dagrad.ops.gather import add_to_rows
+from dagrad.ops.history_rows import row, rows
 from dagrad.ops.random import random_uniform
 from dagrad.ops.reduction import reduce_sum
 from dagrad.ops.state import Variable
@@ -165,6 +166,21 @@ RECORDS = [
         lambda t, i, v: t + np.eye(4)[i].T @ v,
         dtypes=FLOATS,
         exact=False,
+    ),
+    Record(
+        ("Rows", "RowsGrad"),
+        lambda x: rows(rows(x, 1, None), None, None, -1),
+        (Arg((4, 3)),),
+        lambda x: x[:0:-1],
+        dtypes=FLOATS,
+    ),
+    Record(
+        ("Rows",),
+        lambda x: row(x, -1),
+        (Arg((4, 3)),),
+        lambda x: x[-1],
+        dtypes=FLOATS,
+        name="one",
     ),
     Record(
         ("OfShape",),
