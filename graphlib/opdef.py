@@ -24,10 +24,18 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .tensor import Tensor
 
-__all__ = ["OpDef", "OutSpecs", "Spec", "known_value", "lookup", "registered"]
+__all__ = [
+    "MAX_KNOWN",
+    "OpDef",
+    "OutSpecs",
+    "Spec",
+    "known_value",
+    "lookup",
+    "registered",
+]
 
 # Shape arithmetic is worked out at build time on arrays of at most this size.
-_MAX_KNOWN = 64
+MAX_KNOWN = 64
 
 
 class Spec:
@@ -234,7 +242,7 @@ def known_value(
     arrays = []
     for t in inputs:
         value = t.value
-        if not isinstance(value, np.ndarray) or value.size > _MAX_KNOWN:
+        if not isinstance(value, np.ndarray) or value.size > MAX_KNOWN:
             return None
         arrays.append(value)
     if not arrays:
@@ -251,4 +259,4 @@ def known_value(
         # The run will compute it and report the error with the user's lines.
         return None
     result = np.asarray(result, dtype=specs[0][0].dtype)
-    return result if result.size <= _MAX_KNOWN else None
+    return result if result.size <= MAX_KNOWN else None

@@ -18,11 +18,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .errors import DagradError, GraphError
 from .graph import Graph
-from .opdef import OpDef, Spec, known_value
+from .opdef import MAX_KNOWN, OpDef, Spec, known_value
 from .operation import Operation
-from .shapes import Dims, is_static, text
+from .shapes import Dims, is_static
 from .source import Mark, entry
 from .stacks import graph_stack, home
 from .tensor import Tensor
@@ -34,6 +36,7 @@ __all__ = [
     "Body",
     "Subgraph",
     "bodies_of",
+    "empty_stacks",
     "variable_of",
 ]
 
@@ -263,19 +266,47 @@ def infer_through(body: Body, inputs: Sequence[Any]) -> list[Any]:
             continue
         try:
             specs = op.opdef.infer(given, op._attrs)
-        except DagradError as error:
-            if error.op is not None:
-                raise
-            shown = ", ".join(text(t.dims) for t in given)
-            raise type(error)(op.explain(f"{error} (shapes: {shown})"), op) from None
+        except DagradError:
+            # An error where the body runs, which it may never: a branch that is
+            # not taken, a loop of no iterations.
+            continue
         for t, (dtype, dims) in zip(op.outputs, specs):
             if is_static(t.dims):
                 continue
             known[t] = Spec(dtype, dims)
-        first = op.outputs[0] if op.outputs else None
-        if isinstance(known.get(first), Spec):
-            known[first].value = known_value(op.opdef, given, op._attrs, specs)
+        if op.outputs and (op.opdef.value is not None or op.opdef.shape_math):
+            first = op.outputs[0]
+            value = known_value(op.opdef, given, op._attrs, specs)
+            if value is not None:
+                dims = known.get(first, first).dims
+                known[first] = Spec(first.dtype, dims, value)
     return [None if t is None else known.get(t, t) for t in body.outputs]
+
+
+def empty_stacks(
+    body: Body, carries: int, scanned: int, first: int, given: Sequence[Any]
+) -> list[Any]:
+    """The stacks of no rows, of the shape that rows would have had.
+
+    Args:
+        body: the body, of which outputs ``first`` and on are stacked.
+        carries, scanned: how many of ``given`` are such.
+        given: the arrays that the loop was given.
+    """
+    made: Sequence[Any] = body.outputs[first:]
+    if not all(is_static(t.dims) for t in made):
+        specs: list[Any] = []
+        for k, (t, a) in enumerate(zip(body.inputs, given, strict=True)):
+            if type(a) is not np.ndarray:
+                specs.append(t)
+            elif carries <= k < carries + scanned:
+                specs.append(Spec(t.dtype, a.shape[1:]))
+            else:
+                known = a if t.dtype.is_integer and a.size <= MAX_KNOWN else None
+                specs.append(Spec(t.dtype, a.shape, known))
+        made = infer_through(body, specs)[first:]
+    # Dimensions that nobody knows are 0.
+    return [np.empty((0, *[d or 0 for d in t.dims or ()]), t.dtype.dtype) for t in made]
 
 
 def captures_of(outputs: Iterable[Tensor], given: Sequence[Tensor]) -> list[Tensor]:

@@ -377,11 +377,13 @@ def _recompute_vjp(
     graph = Subgraph(outer, scope, f"the gradient of {op.describe()}")
     with graph.as_innermost():
         inputs = [graph.stand_in(t) for t in op.inputs]
+        # One input may be several of the body's.
+        (wires,) = op._attrs["wires"]
         into = [
             graph.add_input(op.outputs[k].dtype, op.outputs[k].dims, "cotangent")
             for k in seeded
         ]
-        outputs = copy_into(graph, body, inputs)
+        outputs = copy_into(graph, body, [inputs[i] for i in wires])
         xs = [inputs[i] for i in wanted]
         found = gradients([outputs[k] for k in seeded], xs, into)
     active = [(i, g) for i, g in zip(wanted, found) if g is not None]

@@ -13,19 +13,18 @@ the history of a carry serves as its value before and after each iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..graphlib.dtypes import int32
-from ..graphlib.errors import GraphError, InvalidArgumentError, ShapeError
+from ..graphlib.errors import GraphError, ShapeError
 from ..graphlib.forward import push_through
 from ..graphlib.gradients import IndexedSlices, pull_back
 from ..graphlib.opdef import OpDef, Spec
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.ragged import Ragged, stack_rows
 from ..graphlib.shapes import Dims, text
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, infer_through
@@ -39,6 +38,8 @@ from ._bodies import (
     zeros_for,
 )
 from ._build import create_op
+from ._loop_kernel import loop_kernel
+from .rows import row, rows
 
 __all__ = ["LOOP", "STATEFUL_LOOP", "Parts", "loop"]
 
@@ -153,94 +154,6 @@ def join(a: Dims, b: Dims) -> Dims:
     if a is None or b is None or len(a) != len(b):
         return None
     return tuple(x if x == y else None for x, y in zip(a, b))
-
-
-# -- the reference kernel --------------------------------------------------------
-
-
-def _kernel(
-    xp: Any,
-    run: Callable[..., Any],
-    *arrays: Any,
-    body: Body,
-    carries: int,
-    scanned: int,
-    bounded: bool,
-    tested: bool,
-    reverse: bool,
-    history: Sequence[int],
-    loose: Sequence[int],
-    strict: int,
-    updates: Sequence[int] = (),
-    out: Any = None,
-) -> Any:
-    given = list(arrays)
-    bound = int(given.pop(0)) if bounded else None
-    go_on = bool(given.pop(0)) if tested else True
-    state, rest = given[:carries], given[carries + scanned :]
-    scans = given[carries : carries + scanned]
-    limit = iterations(scans, bound)
-    kept: list[list[Any]] = [[state[i]] for i in history]
-    stacks: list[list[Any]] = [[] for _ in body.outputs[carries + tested :]]
-    done = 0
-    while go_on and (limit is None or done < limit):
-        at = limit - 1 - done if reverse and limit is not None else done
-        results = run(body, [*state, *[row_of(a, at) for a in scans], *rest])
-        state = results[:carries]
-        if tested:
-            go_on = bool(results[carries])
-        for rows, i in zip(kept, history):
-            rows.append(state[i])
-        for rows, row in zip(stacks, results[carries + tested :]):
-            rows.append(row)
-        done += 1
-    if reverse:
-        stacks = [rows[::-1] for rows in stacks]
-    results = [xp.asarray(done, np.int32), *state]
-    results += [stacked(rows, i not in loose) for rows, i in zip(kept, history)]
-    for k, (rows, t) in enumerate(zip(stacks, body.outputs[carries + tested :])):
-        results.append(stacked(rows, k < strict) if rows else empty_stack(xp, t))
-    if out is None:
-        return tuple(results)
-    for target, result in zip(out, results):
-        xp.copyto(target, result)
-    return out
-
-
-def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
-    """How many iterations the scanned arrays and the bound allow (None: any)."""
-    lengths = {len(a) for a in scans}
-    if len(lengths) > 1:
-        raise InvalidArgumentError(
-            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
-        )
-    found = min(lengths) if lengths else None
-    if bound is not None:
-        found = max(bound, 0) if found is None else min(found, max(bound, 0))
-    return found
-
-
-def row_of(array: Any, t: int) -> Any:
-    """Row ``t``, as an array."""
-    return array[t] if type(array) is Ragged else array[t, ...]
-
-
-def stacked(rows: Sequence[Any], strict: bool) -> Any:
-    """The rows as one array; raises InvalidArgumentError where they cannot be."""
-    made = stack_rows(rows)
-    if strict and type(made) is Ragged:
-        shapes = sorted({r.shape for r in rows})
-        raise InvalidArgumentError(
-            f"the iterations make rows of different shapes, {shapes}, which cannot "
-            "be stacked"
-        )
-    return made
-
-
-def empty_stack(xp: Any, t: Tensor) -> Any:
-    """The stack of no rows; dimensions that nobody knows are 0."""
-    dims = tuple(d or 0 for d in t.dims or ())
-    return xp.empty((0, *dims), t.dtype.dtype)
 
 
 # -- making one --------------------------------------------------------------------
@@ -425,8 +338,8 @@ def _vjp(
     inits += [zeros_for(None, outer[t]) for t in rest_ins]
     scanned = [cotangents[k + 1 + len(p.histories) + j] for j in seeded]
     for i in remembered:
-        rows = _getitem(d_histories[i], slice(None, -1))
-        scanned.append(_getitem(rows, slice(None, None, -1)) if p.reverse else rows)
+        before = rows(d_histories[i], None, -1)  # type: ignore[arg-type]
+        scanned.append(rows(before, None, None, -1) if p.reverse else before)
     body = Body(
         graph,
         (
@@ -499,17 +412,13 @@ def _accumulated(total: Tensor, part: Tensor | IndexedSlices | None) -> Tensor:
     return TABLE["add"](total, part)  # type: ignore[no-any-return]
 
 
-def _getitem(t: Any, key: slice) -> Tensor:
-    return TABLE["getitem"](t, key)  # type: ignore[no-any-return]
-
-
 def _last_cotangent(
     p: Parts, i: int, final: Tensor | None, history: Tensor | None
 ) -> Tensor:
     """The cotangent that the backward loop starts from."""
     if history is None:
         return zeros_for(final, p.finals[i])
-    last: Tensor = TABLE["getitem"](history, -1)
+    last = row(history, -1)
     return last if final is None else TABLE["add"](final, last)
 
 
@@ -571,16 +480,16 @@ class _Saved:
         p = self.p
         i = self._before.get(t)
         if i is not None:
-            return self._in_order(_getitem(p.histories[i], slice(None, -1)))
+            return self._in_order(rows(p.histories[i], None, -1))
         if t in self._rows:
             return self._rows[t]
         if t in p.made:
             return p.stacks[p.made.index(t)]
-        return self._in_order(_getitem(p.histories[self._after[t]], slice(1, None)))
+        return self._in_order(rows(p.histories[self._after[t]], 1, None))
 
     def _in_order(self, history: Tensor) -> Tensor:
         """A history runs with the iterations, a stack with the scanned arrays."""
-        return _getitem(history, slice(None, None, -1)) if self.p.reverse else history
+        return rows(history, None, None, -1) if self.p.reverse else history
 
 
 def _flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
@@ -602,7 +511,7 @@ def _declare(type: str, effect: str | None) -> OpDef:
     return OpDef(
         type,
         infer=_infer,
-        kernel=_kernel,
+        kernel=loop_kernel,
         inputs=("*inputs",),
         vjp=_vjp,
         jvp=_jvp,

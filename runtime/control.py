@@ -17,7 +17,7 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
 from ..graphlib.shapes import Dims
-from ..graphlib.subgraph import BODY_VARIABLE, Body
+from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
 from .compiler import compile_plan
 from .executor import Executable, Frame
 from .plan import FETCH, Plan
@@ -356,8 +356,7 @@ class Loop:
         k, tested = self.k, self.tested
         state = [np.asarray(c) for c in carries]
         kept: list[list[Any]] = [[state[i]] for i in self.history]
-        outputs = self.body.outputs[k + tested :]
-        stacks: list[list[Any]] = [[] for _ in outputs]
+        stacks: list[list[Any]] = [[] for _ in self.body.outputs[k + tested :]]
         t = 0
         while go_on and (limit is None or t < limit):
             at = t if limit is None or not self.reverse else limit - 1 - t
@@ -379,12 +378,11 @@ class Loop:
         loose, strict = self.attrs["loose"], self.attrs["strict"]
         for rows, i in zip(kept, self.history):
             results.append(_stacked(rows, i not in loose))
-        for k, (rows, like) in enumerate(zip(stacks, outputs)):
-            if rows:
-                results.append(_stacked(rows, k < strict))
-            else:
-                dims = tuple(d or 0 for d in like.dims or ())
-                results.append(np.empty((0, *dims), like.dtype.dtype))
+        if t:
+            results += [_stacked(rows, k < strict) for k, rows in enumerate(stacks)]
+        else:
+            given = [*carries, *scans, *rest]
+            results += empty_stacks(self.body, k, self.n, k + tested, given)
         return _delivered(results, out)
 
 

@@ -668,9 +668,9 @@ def test_a_tensor_of_one_branch_cannot_be_used_in_the_other():
         leaked.append(tf.constant(1.0) * 2.0)
         return leaked[0]
 
-    with pytest.raises(ValueError, match="the body of cond .*, true"):
+    with pytest.raises(ValueError, match=r'the body of cond "cond.*", true'):
         tf.cond(tf.constant(True), one, lambda: leaked[0] + 1.0)
-    with pytest.raises(ValueError, match="the body of cond .*, true"):
+    with pytest.raises(ValueError, match=r'the body of cond "cond.*", true'):
         tf.cond(tf.constant(True), one, lambda: leaked[0])
 
 

@@ -15,6 +15,7 @@ from dagrad.ops.elementwise import multiply
 from dagrad.ops.gather import add_to_rows
 from dagrad.ops.random import random_uniform
 from dagrad.ops.reduction import reduce_sum
+from dagrad.ops.rows import row, rows
 from dagrad.ops.state import Variable
 from dagrad.ops.transcendental import sin, tanh
 
@@ -157,6 +158,21 @@ RECORDS = [
         lambda a, b: b,
         dtypes=FLOATS,
         exact=False,
+    ),
+    Record(
+        ("Rows", "RowsGrad"),
+        lambda x: rows(rows(x, 1, None), None, None, -1),
+        (Arg((4, 3)),),
+        lambda x: x[:0:-1],
+        dtypes=FLOATS,
+    ),
+    Record(
+        ("Rows",),
+        lambda x: row(x, -1),
+        (Arg((4, 3)),),
+        lambda x: x[-1],
+        dtypes=FLOATS,
+        name="one",
     ),
     Record(
         ("AddRows",),

@@ -1,0 +1,109 @@
+"""Parts of what a loop keeps: rows of an array, or rows of different shapes.
+
+The rows of a history or stack may differ in shape (see graphlib/ragged), so its
+gradient cannot be zeros of one shape: it takes each row's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
+from ..graphlib.ragged import Ragged, map_rows, stack_rows
+from ..graphlib.tensor import Tensor
+from ._build import create
+
+__all__ = ["row", "rows"]
+
+# A row's number, or (start, stop, step) of a slice.
+Key = Any
+
+
+def _index(key: Key) -> Any:
+    return slice(*key) if isinstance(key, tuple) else key
+
+
+def _infer(inputs: Sequence[Any], attrs: Any) -> Any:
+    x, key = inputs[0], attrs["key"]
+    if x.dims is None:
+        return ((x.dtype, None),)
+    if not isinstance(key, tuple):
+        return ((x.dtype, x.dims[1:]),)
+    n = x.dims[0]
+    return ((x.dtype, (n if n is None else len(range(n)[_index(key)]), *x.dims[1:])),)
+
+
+def _kernel(xp: Any, x: Any, *, key: Key, out: Any = None) -> Any:
+    if type(x) is Ragged:
+        return x[_index(key)]
+    return x[_index(key), ...]
+
+
+def _zeros_like(xp: Any, x: Any) -> Any:
+    if type(x) is Ragged:
+        return map_rows(lambda r: _zeros_like(xp, r), x)
+    return xp.zeros_like(x)
+
+
+def _grad_kernel(xp: Any, g: Any, x: Any, *, key: Key, out: Any = None) -> Any:
+    if type(x) is Ragged:
+        made = _zeros_like(xp, x)
+        if isinstance(key, tuple):
+            for i, part in zip(range(len(x))[_index(key)], g):
+                made[i] = part
+        else:
+            made[key] = g
+        return stack_rows(made)
+    if out is None:
+        out = xp.empty(x.shape, g.dtype)
+    out.fill(0)
+    out[_index(key), ...] = g
+    return out
+
+
+def _bind(attrs: Any, inputs: Any, outputs: Any) -> Any:
+    key = _index(attrs["key"])
+    at = (key, ...)
+    return lambda x, out=None: x[key] if type(x) is Ragged else x[at]
+
+
+def _rule(op: Operation, g: Tensor) -> Any:
+    return [create(ROWS_GRAD, (g, op.inputs[0]), dict(op.attrs))]
+
+
+ROWS: OpDef = OpDef(
+    "Rows",
+    infer=_infer,
+    kernel=_kernel,
+    inputs=("x",),
+    vjp=_rule,
+    jvp=lambda op, t: create(ROWS, (t,), dict(op.attrs)),
+    alias=0,
+    bind=_bind,
+    flops=lambda i, o, a: 0,
+    doc="x[key]: a row or a slice of what a loop keeps",
+)
+
+ROWS_GRAD: OpDef = OpDef(
+    "RowsGrad",
+    infer=lambda inputs, attrs: ((inputs[0].dtype, inputs[1].dims),),
+    kernel=_grad_kernel,
+    inputs=("g", "x"),
+    vjp=lambda op, gg: [create(ROWS, (gg,), dict(op.attrs)), None],
+    jvp=lambda op, t, _: create(ROWS_GRAD, (t, op.inputs[1]), dict(op.attrs)),
+    writes_out=True,
+    flops=lambda i, o, a: 0,
+    doc="zeros like x with g at [key]: the transpose of Rows",
+)
+
+
+def rows(x: Tensor, start: int | None, stop: int | None, step: int = 1) -> Tensor:
+    """``x[start:stop:step]``."""
+    return create(ROWS, (x,), {"key": (start, stop, step)})
+
+
+def row(x: Tensor, i: int) -> Tensor:
+    """``x[i]``."""
+    return create(ROWS, (x,), {"key": i})
