@@ -15,6 +15,7 @@ import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
+from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .body_plans import BodyKey, donated_carries, plan_body
 from .executor import Executable, Frame
@@ -264,6 +265,11 @@ class Loop:
                 self.body, [*carries, *rows, *rest], self.donated
             )
             places = self._places_of(executable)
+            if self._settle(carries, places):
+                executable = self.bodies.executable(
+                    self.body, [*carries, *rows, *rest], self.donated
+                )
+                places = self._places_of(executable)
             if places.steady and not any(type(a) is Ragged for a in scans):
                 frame = executable.take()
                 try:
@@ -271,6 +277,18 @@ class Loop:
                 finally:
                     executable.give_back(frame)
         return self._freely(carries, scans, given[k + n :], limit, go_on, out)
+
+    def _settle(self, carries: list[Any], places: _Places) -> bool:
+        """Give carries with empty rows the shape that an iteration makes of them, so
+        that it is the same from the start; whether any changed."""
+        changed = False
+        for i in self.attrs["unshaped"]:
+            dims = places.out_dims[i]
+            if dims != carries[i].shape and is_static(dims):
+                dtype = places.out_dtypes[i]
+                carries[i] = np.full(dims, b"" if dtype.hasobject else 0, dtype)
+                changed = True
+        return changed
 
     def _places_of(self, executable: Executable) -> _Places:
         found = self._places.get(executable)
