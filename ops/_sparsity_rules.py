@@ -372,6 +372,27 @@ def _segments(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
     return [p.grouped(labels, prod(out))]
 
 
+def _add_rows(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Row i depends on row i of the total and on what is added to it."""
+    total, _, added = deps
+    out = dims_of(op.outputs[0])
+    row, size = prod(out[1:]), prod(out)
+    parts = [] if total is None else [total]
+    if added is not None:
+        index = known.value(op.inputs[1])
+        inner = np.arange(row)
+        if index is None:
+            labels = np.arange(added.shape[0]) % max(row, 1)
+            outs = np.arange(size) % max(row, 1)
+            (spread,) = labelled([added], [labels], [outs], row)
+            assert spread is not None
+            parts.append(spread)
+        else:
+            at = index.reshape(-1, 1).astype(np.int64) * row + inner
+            parts.append(added.grouped(at.reshape(-1), size))
+    return [unite(parts)]
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("Identity", "PlaceholderWithDefault", "Reshape", "Squeeze", "ExpandDims",
@@ -402,6 +423,8 @@ RULES: dict[str, Rule] = {
     "LogSumExpWeights": _weights,
     **dict.fromkeys(("Cumsum", "Cumprod", "LinearRecurrence"), _prefix),
     "GatherV2": _gather,
+    "AddRows": _add_rows,
+    **dict.fromkeys(("SetRows", "Rows", "RowsGrad", "SizedRows"), moved),
     **dict.fromkeys(("GatherGrad", "ScatterRows"), _gather_grad),
     **{
         f"{kind}Segment{how}": _segments

@@ -18,6 +18,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, compatible, is_static, merge, text
 from ..graphlib.tensor import Tensor
+from ._batch import moved, repeated, rows_of
 from ._build import create
 from ._static import count
 from .core import shape
@@ -174,6 +175,21 @@ def _set_rows_jvp(op: Operation, t: Tensor | None, _: Any, r: Tensor | None) -> 
     return set_rows(t, index, r)
 
 
+def _batch_set_rows(
+    op: Any, array: Tensor | None, index: Tensor | None, rows: Tensor | None
+) -> Any:
+    """The batch becomes a part of each row."""
+    at = op.inputs[1]
+    if index is not None or at.dims is None:
+        return NotImplemented
+    n = rows_of(*[b for b in (array, rows) if b is not None])
+    a = repeated(op.inputs[0], n) if array is None else array
+    r = repeated(op.inputs[2], n) if rows is None else rows
+    if a.dims is None or r.dims is None or 0 in a.dims[2:]:
+        return NotImplemented
+    return moved(set_rows(moved(a, 0, 1), at, moved(r, 0, len(at.dims))), 1, 0)
+
+
 SET_ROWS = OpDef(
     "SetRows",
     infer=_infer_set_rows,
@@ -186,6 +202,7 @@ SET_ROWS = OpDef(
     writes_out=True,
     bind=_bind_set_rows,
     flops=no_flops,
+    batch=_batch_set_rows,
     doc="array with array[index] = rows",
 )
 
@@ -260,6 +277,11 @@ INDEX_BELOW: OpDef = OpDef(
     inputs=("index", "size"),
     alias=0,
     flops=no_flops,
+    batch=lambda op, index, size: (
+        [create(INDEX_BELOW, (index, op.inputs[1]))]
+        if size is None and index is not None
+        else NotImplemented
+    ),
     doc="index, after a check that all of it is in [0, size)",
 )
 
@@ -293,6 +315,7 @@ SIZED_ROWS: OpDef = OpDef(
     alias=0,
     value=lambda inputs, attrs: inputs[0].value,
     flops=no_flops,
+    batch=lambda op, x, size: NotImplemented if x is None or size is not None else [x],
     doc="array, after a check that it has size rows",
 )
 

@@ -126,7 +126,8 @@ class TensorArray:
 
     An element that was never written is zero.  One that is written twice has the
     last value, where TF1 raises.  An index out of range raises
-    InvalidArgumentError in the run.
+    InvalidArgumentError in the run.  Elements have one shape, also without
+    ``infer_shape``; only those that ``split`` makes may differ in their first size.
 
     Gradient: the cotangent of an element that is written is that row of the
         array's cotangent; the cotangent of an element that is read is added to its
@@ -198,6 +199,11 @@ class TensorArray:
         return (
             f"<dagrad.TensorArray {self._name!r} dtype={self._dtype.name} "
             f"element_shape={text(self._element.dims)}>"
+        )
+
+    def _as_tensor(self) -> Tensor:
+        raise DTypeError(
+            f"{entry()}{self!r} is no tensor: take its stack(), or read an element"
         )
 
     # -- what loops see of it ------------------------------------------------------

@@ -44,6 +44,10 @@ LOOPED = {
     "FirstTrue": "rows may take different branches",
     "Case": "as FirstTrue, where the index is batched",
     "PyFuncStateless": "a Python function of one row",
+    "GrowRows": "rows may grow to different sizes",
+    "SplitRows": "pieces of different lengths",
+    "JoinRows": "as SplitRows",
+    "SetRows": "rows that are put where there were none",
 }
 #: The same for integers and bools: sizes, bounds and paddings that differ from row
 #: to row, and labels or masks that tell the size of a result.
@@ -52,7 +56,8 @@ LOOPED_BY_INTEGERS = {
     *("PartitionIndices", "RepeatIndices", "Reshape", "Roll", "ScatterNd"),
     *("SegmentCounts", "SegmentMax", "SegmentMin", "SegmentProd", "SegmentSum"),
     *("SequenceMask", "Slice", "SplitV", "StridedSlice", "Tile", "TopKV2"),
-    "TransposeBy",
+    *("TransposeBy", "SetRows", "GrowRows", "SizedRows", "SplitRows", "JoinRows"),
+    *("IndexBelow", "Unshaped"),
 }
 #: Ops whose results have a size of their own in each row: there is no batch of them.
 RAGGED = {"ListDiffPositions", "UniquePositions", "Where"}
@@ -253,13 +258,16 @@ def test_rows_of_integers(record: Record, dtype: str, looped: set[str]) -> None:
 
 
 def test_ops_without_a_rule() -> None:
-    """What is not listed here has one; all of these have results without a float."""
+    """What is not listed here has one; these have results without a float, or of
+    sizes of their own, or are Python's."""
     without = {
         name
         for name, opdef in registered().items()
         if opdef.batch is None and opdef.effect is None
     }
     assert without == {
+        *("FirstTrue", "GrowRows", "JoinRows", "OfShape", "PyFuncDerivative"),
+        *("PyFuncStateless", "SplitRows", "Unshaped"),
         *("Eye", "HistogramFixedWidth", "ListDiffPositions", "NoOp"),
         *("PartitionIndices", "Range", "RepeatIndices", "ReportUninitialized"),
         *("SegmentCounts", "SegmentOrder", "StitchSize", "UniquePositions", "Where"),

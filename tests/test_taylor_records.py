@@ -31,7 +31,9 @@ CASES = [
     for path in sorted((Path(__file__).parent / "op_records").glob("*.py"))
     for record in opchecks.load(path)
     for dtype in record.dtypes
-    if record.order and dtype in ("float64", "complex128")
+    # A Python function has the derivatives that the program gives, no more.
+    if record.order and "PyFunc" not in record.types
+    if dtype in ("float64", "complex128")
 ]
 
 

@@ -33,7 +33,10 @@ def array(size, rows=None, **how):
 
 def repeat(count, body, *state):
     """``body(i, *state)`` for i below ``count``; the last state."""
-    step = lambda i, *s: (i + 1, *body(i, *s))  # noqa: E731
+
+    def step(i, *s):
+        return (i + 1, *body(i, *s))
+
     return dg.while_loop(lambda i, *_: i < count, step, (0, *state))[1:]
 
 
@@ -68,7 +71,10 @@ X = np.array([0.3, -0.8, 1.1])
 def test_writes_in_a_loop():
     def build(loop, x):
         if loop:
-            step = lambda i, h, ta: (dg.sin(h * x), ta.write(i, h * h))  # noqa: E731
+
+            def step(i, h, ta):
+                return (dg.sin(h * x), ta.write(i, h * h))
+
             return repeat(4, step, x, array(4))[1].stack()
         rows, h = [], x
         for _ in range(4):
@@ -83,7 +89,10 @@ def test_reads_of_an_array_around_the_loop():
     def build(loop, x):
         if loop:
             rows = array(3, x)
-            step = lambda i, h: (dg.sin(h) * rows.read(i) + rows.read(0),)  # noqa: E731
+
+            def step(i, h):
+                return (dg.sin(h) * rows.read(i) + rows.read(0),)
+
             return repeat(3, step, dg.constant(1.0, dg.float64))[0]
         h = dg.constant(1.0, dg.float64)
         for i in range(3):
@@ -97,9 +106,10 @@ def test_reads_of_what_earlier_iterations_wrote():
     def build(loop, x):
         if loop:
             start = array(5).write(0, x).write(1, x * x)
-            step = lambda i, ta: (  # noqa: E731
-                ta.write(i + 2, dg.sin(ta.read(i)) * ta.read(i + 1)),
-            )
+
+            def step(i, ta):
+                return (ta.write(i + 2, dg.sin(ta.read(i)) * ta.read(i + 1)),)
+
             return repeat(3, step, start)[0].stack()
         rows = [x, x * x]
         for i in range(3):
@@ -112,7 +122,10 @@ def test_reads_of_what_earlier_iterations_wrote():
 def test_an_element_that_is_written_again():
     def build(loop, x):
         if loop:
-            step = lambda i, ta: (ta.write(0, dg.sin(ta.read(0)) * x),)  # noqa: E731
+
+            def step(i, ta):
+                return (ta.write(0, dg.sin(ta.read(0)) * x),)
+
             return repeat(3, step, array(2).write(0, x).write(1, x))[0].stack()
         h = x
         for _ in range(3):
@@ -125,9 +138,10 @@ def test_an_element_that_is_written_again():
 def test_a_whole_array_that_is_read_in_the_loop():
     def build(loop, x):
         if loop:
-            step = lambda i, ta: (  # noqa: E731
-                ta.write(i, x * (1.0 + dg.reduce_sum(dg.square(ta.stack())))),
-            )
+
+            def step(i, ta):
+                return (ta.write(i, x * (1.0 + dg.reduce_sum(dg.square(ta.stack())))),)
+
             return repeat(3, step, array(3, element_shape=[3]))[0].stack()
         rows = []
         for _ in range(3):
@@ -143,9 +157,9 @@ def test_an_array_in_nested_loops():
         if loop:
 
             def outer(i, ta):
-                inner = lambda j, ta: (  # noqa: E731
-                    ta.write(2 * i + j, dg.sin(x * dg.to_double(i + 2 * j))),
-                )
+                def inner(j, ta):
+                    return (ta.write(2 * i + j, dg.sin(x * dg.to_double(i + 2 * j))),)
+
                 return repeat(2, inner, ta)
 
             return repeat(3, outer, array(6))[0].stack()
@@ -159,7 +173,9 @@ def test_an_array_of_its_own_in_each_iteration():
         if loop:
 
             def outer(i, h):
-                inner = lambda j, ta: (ta.write(j, h * dg.to_double(j)),)  # noqa: E731
+                def inner(j, ta):
+                    return (ta.write(j, h * dg.to_double(j)),)
+
                 (ta,) = repeat(i + 1, inner, array(i + 1))
                 return (dg.sin(dg.reduce_sum(ta.stack(), 0) + x),)
 
@@ -176,7 +192,10 @@ def test_an_array_that_grows():
     def build(loop, x):
         if loop:
             ta = array(0, dynamic_size=True)
-            step = lambda i, h, ta: (dg.sin(h * x), ta.write(i, h))  # noqa: E731
+
+            def step(i, h, ta):
+                return (dg.sin(h * x), ta.write(i, h))
+
             y = repeat(5, step, x, ta)[1].stack()
             y.set_shape([5, 3])
             return y
@@ -193,9 +212,10 @@ def test_pieces_of_different_lengths():
     def build(loop, x):
         if loop:
             ta = array(3, infer_shape=False).split(x, [2, 0, 4])
-            step = lambda i, s: (  # noqa: E731
-                s + dg.reduce_sum(dg.sin(ta.read(i))) * dg.to_double(i + 1),
-            )
+
+            def step(i, s):
+                return (s + dg.reduce_sum(dg.sin(ta.read(i))) * dg.to_double(i + 1),)
+
             total = repeat(3, step, dg.constant(0.0, dg.float64))[0]
             return total + dg.reduce_sum(ta.concat() ** 3.0)
         weights = np.array([1.0, 1.0, 3.0, 3.0, 3.0, 3.0])
@@ -284,10 +304,13 @@ def test_static_shapes():
 def test_rows_that_turn_out_to_vary():
     """The first trace sees rows of shape (1,), the second learns that they vary."""
     x = dg.ones([1], dg.float64)
-    step = lambda i, h, ta: (  # noqa: E731
-        dg.concat([h, h], 0),
-        ta.write(i, dg.reduce_sum(h, keepdims=True)),
-    )
+
+    def step(i, h, ta):
+        return (
+            dg.concat([h, h], 0),
+            ta.write(i, dg.reduce_sum(h, keepdims=True)),
+        )
+
     h, ta = repeat(3, step, x, array(3))
     np.testing.assert_array_equal(value(ta.stack()), [[1.0], [2.0], [4.0]])
     np.testing.assert_array_equal(value(dg.shape(h)), [8])
@@ -368,7 +391,10 @@ def test_an_iteration_never_copies_the_array(graph, order):
 def test_the_gradient_keeps_rows_only(graph):
     """No output of a loop is an array for each iteration."""
     x = dg.constant(np.ones((N, 3)))
-    step = lambda i, h, ta: (dg.sin(h) + x[i], ta.write(i, h * h))  # noqa: E731
+
+    def step(i, h, ta):
+        return (dg.sin(h) + x[i], ta.write(i, h * h))
+
     y = repeat(N, step, x[0], array(N))[1].stack()
     dg.gradients(dg.square(y), x)
     kept = [t.dims for op in loops(graph) for t in op.outputs]
@@ -519,6 +545,20 @@ def test_pieces_cannot_be_written_or_stacked():
 def test_lengths_that_do_not_add_up():
     with pytest.raises(ValueError, match="add up to 4, not to 3"):
         array(2, infer_shape=False).split(X, [1, 3])
+
+
+@pytest.mark.parametrize(
+    "use", [dg.convert_to_tensor, lambda ta: dg.constant(1.0) + ta, dg.reduce_sum]
+)
+def test_an_array_in_place_of_a_tensor_says_what_to_do(use):
+    with pytest.raises(TypeError, match=r"no tensor: take its stack\(\)"):
+        use(array(2))
+
+
+def test_a_body_that_returns_another_kind_of_array():
+    for other in (lambda ta: ta.stack(), lambda ta: array(2, dynamic_size=True)):
+        with pytest.raises(ValueError, match="what the body returns differ"):
+            repeat(2, lambda i, ta, other=other: (other(ta),), array(2))
 
 
 def test_grad_says_what_to_do():
