@@ -533,8 +533,8 @@ class Graph:
         return True
 
     def validate(self) -> None:
-        """Check the invariants of the graph; see :func:`export.validate`."""
-        from .export import validate
+        """Check the invariants of the graph; see :func:`checks.validate`."""
+        from .checks import validate
 
         validate(self)
 
