@@ -1,4 +1,4 @@
-"""A graph outside this process: checks, networkx, and files that hold no code.
+"""A graph outside this process: networkx, and files that hold no code.
 
 A saved graph is two files: JSON with one operation a line, and beside it an
 ``.npz`` with the arrays, pooled by dtype.  Both are data only: loading looks op
@@ -13,28 +13,22 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .dtypes import DTYPES, DType, as_dtype
-from .encoding import Reader, Writer, read_pools
 from .checks import validate
-from .errors import DagradError, GraphError, MissingNameError
+from .dtypes import DType, as_dtype
+from .encoding import Writer
+from .errors import DagradError, GraphError
 from .graph import Graph
-from .opdef import lookup, registered
+from .loading import FORMAT, VERSION, arrays_path, load
 from .operation import Operation
 from .operators import TABLE
-from .shapes import compatible, text
-from .tensor import Tensor
+from .subgraph import graphs_in
 
 __all__ = ["load", "save", "to_networkx", "validate"]
-
-FORMAT = "dagrad graph"
-VERSION = 1
-
 
 # -- networkx ------------------------------------------------------------------
 
@@ -100,7 +94,8 @@ def save(graph: Graph, path: Any) -> None:
 
     ``model.json`` goes with ``model.npz``, any other ``name`` with ``name.npz``.
     Kept are operations with names, attributes, devices, control inputs, forward
-    ops and the lines that made them, static shapes, variables, collections, the
+    ops and the lines that made them, static shapes, bodies of loops, branches and
+    functions, variables, collections, the
     names that are taken, the seed, and whether the graph is finalized.  Values of
     variables belong to a session and are saved by a ``Saver``.
 
@@ -109,18 +104,21 @@ def save(graph: Graph, path: Any) -> None:
             Python function.
     """
     target = Path(path)
-    beside = _arrays_path(target)
-    writer = Writer()
+    beside = arrays_path(target)
+    graphs = graphs_in(graph)
+    writer = Writer(graphs)
     sources: dict[Any, int] = {}
     operations = [_operation(op, writer, sources) for op in graph.operations]
+    try:
+        bodies = [_body(body, writer, sources) for body in graphs[1:]]
+    except TypeError as error:
+        raise GraphError(f"a body cannot be saved: it names {error}") from None
     variables = [_variable(op, v, writer) for op, v in graph._variables.items()]
-    names = {op.name.lower() for op in graph.operations}
-    taken = {k: n for k, n in graph._names.items() if n != 1 or k not in names}
     rest = {
         "seed": writer.encode(graph.seed),
         "finalized": graph.finalized,
         "unfeedable": sorted(t.name for t in graph._unfeedable),
-        "names": dict(sorted(taken.items())),
+        "names": _names(graph),
         "variables": variables,
         "collections": _collections(graph, writer),
         "sources": [list(s) for s in sources],
@@ -128,11 +126,18 @@ def save(graph: Graph, path: Any) -> None:
     arrays = writer.archive()
     head = {
         "format": FORMAT,
-        "version": VERSION,
+        # Who knows no bodies can read a graph without any.
+        "version": VERSION if bodies else 1,
         "arrays_sha256": hashlib.sha256(arrays).hexdigest(),
     }
     lines = ["{"]
     lines += [f"{_json(k)}: {_json(v)}," for k, v in (*head.items(), *rest.items())]
+    if bodies:
+        shown = []
+        for about, inside in bodies:
+            first = _json(about)[:-1] + ', "operations": ['
+            shown.append(first + "\n" + ",\n".join(map(_json, inside)) + "\n]}")
+        lines.append('"bodies": [\n' + ",\n".join(shown) + "\n],")
     lines.append('"operations": [')
     lines.append(",\n".join(map(_json, operations)))
     lines.append("]\n}\n")
@@ -140,19 +145,42 @@ def save(graph: Graph, path: Any) -> None:
     _replace(target, "\n".join(lines).encode("ascii"))
 
 
+def _names(graph: Graph) -> dict[str, int]:
+    """The names that are taken, but for those that operations say."""
+    names = {op.name.lower() for op in graph.operations}
+    taken = {k: n for k, n in graph._names.items() if n != 1 or k not in names}
+    return dict(sorted(taken.items()))
+
+
+def _body(
+    graph: Any, writer: Writer, sources: dict[Any, int]
+) -> tuple[dict[str, Any], list[Any]]:
+    """What a file says of a body beside its operations, and these.
+
+    Written in the order of creation, so that a loaded graph gives the same bytes.
+    """
+    place, known = writer.place, writer.numbers
+    captures = [
+        [place(t), inner.name]
+        for t, inner in graph._captures.items()
+        if t.graph in known
+    ]
+    about = {
+        "outer": known[graph.outer],
+        "scope": graph.top_scope,
+        "what": graph.what,
+        "sites": graph.sites,
+        "names": _names(graph),
+        "unfeedable": sorted(t.name for t in graph._unfeedable),
+        "captures": captures,
+        "stands_for": [[i.name, place(t)] for i, t in graph._sources.items()],
+        "waits_for": [place(op) for op in graph.outer_controls],
+    }
+    return about, [_operation(op, writer, sources) for op in graph.operations]
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(", ", ": "), allow_nan=False)
-
-
-def _arrays_path(path: Path) -> Path:
-    if path.suffix == ".npz":
-        raise GraphError(
-            f"{str(path)!r} is the name of the arrays' file: give that of the "
-            "graph's, such as 'model.json'"
-        )
-    if path.suffix == ".json":
-        return path.with_suffix(".npz")
-    return path.with_name(path.name + ".npz")
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -184,7 +212,9 @@ def _operation(
     if op.device:
         record["device"] = op.device
     if op.forward_op is not None:
-        record["forward"] = op.forward_op.name
+        forward = op.forward_op
+        inside = forward.graph is op.graph
+        record["forward"] = forward.name if inside else [writer.place(forward)]
     source = op.source
     if source is not None:
         record["source"] = sources.setdefault(tuple(source), len(sources))
