@@ -10,17 +10,16 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from .dtypes import DTYPES, DType, as_dtype
+from .graph import Graph
 from .operation import Operation
+from .subgraph import Body, Subgraph
 from .tensor import Tensor
-
-if TYPE_CHECKING:
-    from .graph import Graph
 
 __all__ = ["Reader", "Writer", "read_pools"]
 
@@ -28,9 +27,18 @@ __all__ = ["Reader", "Writer", "read_pools"]
 class Writer:
     """Attribute values as JSON; arrays go to the pools."""
 
-    def __init__(self) -> None:
+    def __init__(self, graphs: Sequence[Graph]) -> None:
         self.pools: dict[str, list[Any]] = {}
         self.sizes: dict[str, int] = {}
+        #: A graph and its bodies, by number.
+        self.numbers = {g: i for i, g in enumerate(graphs)}
+
+    def place(self, element: Tensor | Operation) -> Any:
+        """How a file names a tensor or operation: in a body, with its number."""
+        number = self.numbers.get(element.graph)
+        if number is None:
+            raise TypeError(f"{element!r} of another graph")
+        return [number, element.name] if number else element.name
 
     def encode(self, value: Any) -> Any:
         """``value`` as JSON; raises TypeError for what a file cannot hold."""
@@ -57,9 +65,18 @@ class Writer:
             parts = (value.start, value.stop, value.step)
             return {"slice": [self.encode(p) for p in parts]}
         if isinstance(value, Tensor):
-            return {"tensor": value.name}
+            return {"tensor": self.place(value)}
         if isinstance(value, Operation):
-            return {"operation": value.name}
+            return {"operation": self.place(value)}
+        if isinstance(value, Body):
+            outputs = [None if t is None else t.name for t in value.outputs]
+            return {
+                "body": [
+                    self.numbers[value.graph],
+                    [t.name for t in value.inputs],
+                    outputs,
+                ]
+            }
         if isinstance(value, dict):
             pairs = [[self.encode(k), self.encode(v)] for k, v in value.items()]
             return {"dict": pairs}
@@ -106,9 +123,31 @@ def _str(value: Any) -> str:
 class Reader:
     """The inverse of :class:`Writer`."""
 
-    def __init__(self, graph: Graph, pools: Mapping[str, Any]) -> None:
-        self.graph = graph
+    def __init__(
+        self, pools: Mapping[str, Any], find: Callable[[int, str], Graph]
+    ) -> None:
         self.pools = pools
+        #: find(number, name): the graph of that number, with what ``name`` names.
+        self.find = find
+
+    def tensor(self, place: Any) -> Tensor:
+        """The tensor that :meth:`Writer.place` wrote."""
+        number, name = place if isinstance(place, list) else (0, place)
+        return self.find(number, name).get_tensor_by_name(name)
+
+    def operation(self, place: Any) -> Operation:
+        """The operation that :meth:`Writer.place` wrote."""
+        number, name = place if isinstance(place, list) else (0, place)
+        return self.find(number, name).get_operation_by_name(name)
+
+    def _body(self, held: Any) -> Body:
+        number, inputs, outputs = held
+        given = tuple([self.tensor([number, name]) for name in inputs])
+        made = [None if t is None else self.tensor([number, t]) for t in outputs]
+        graph = self.find(number, "")
+        if not isinstance(graph, Subgraph):
+            raise ValueError(f"graph {number} is no body")
+        return Body(graph, given, tuple(made))
 
     def decode(self, value: Any) -> Any:
         """The value that JSON stands for; raises ValueError where it is none."""
@@ -146,11 +185,14 @@ class Reader:
         if kind == "dict":
             return {self.decode(k): self.decode(v) for k, v in held}
         if kind == "tensor":
-            return self.graph.get_tensor_by_name(held)
+            return self.tensor(held)
         if kind == "operation":
-            return self.graph.get_operation_by_name(held)
+            return self.operation(held)
         if kind == "variable":
-            return self.graph._variables[self.graph.get_operation_by_name(held)]
+            op = self.operation(held)
+            return op.graph._variables[op]
+        if kind == "body":
+            return self._body(held)
         raise ValueError(f"no value is of kind {kind!r}")
 
     def _array(self, value: Any) -> Any:

@@ -534,8 +534,8 @@ class Graph(Collections):
         return True
 
     def validate(self) -> None:
-        """Check the invariants of the graph; see :func:`export.validate`."""
-        from .export import validate
+        """Check the invariants of the graph; see :func:`checks.validate`."""
+        from .checks import validate
 
         validate(self)
 

@@ -38,6 +38,7 @@ __all__ = [
     "Subgraph",
     "bodies_of",
     "empty_stacks",
+    "graphs_in",
     "variable_of",
 ]
 
@@ -256,6 +257,29 @@ def bodies_of(op: Operation) -> tuple[Body, ...]:
     if op.opdef.control is None:
         return ()
     return op._attrs["branches"] if "branches" in op._attrs else (op._attrs["body"],)
+
+
+def graphs_in(graph: Graph) -> list[Graph]:
+    """``graph`` and the bodies in it, in the order in which operations name them."""
+    found: dict[Graph, None] = {}
+    queue = [graph]
+    while queue:
+        named = []
+        for g in queue:
+            if g not in found:
+                found[g] = None
+                for op in g._operations:
+                    named += [body.graph for body in bodies_of(op)]
+        # A body may lie in one that is named elsewhere.
+        queue = []
+        for g in named:
+            chain: list[Graph] = []
+            around: Graph | None = g
+            while around is not None and around not in found:
+                chain.append(around)
+                around = around.outer
+            queue += reversed(chain)
+    return list(found)
 
 
 def infer_through(body: Body, inputs: Sequence[Any]) -> list[Any]:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from oprecord import Record
+from same_graphs import same_graph, same_value
 
 from dagrad.graphlib.dtypes import float32, int64
 from dagrad.graphlib.errors import GraphError
@@ -52,44 +53,6 @@ def training_graph() -> tuple[Graph, Any, Any]:
         graph.add_to_collection("notes", ("text", 1, 2.5, None, float32))
     graph.seed = 7
     return graph, y, step
-
-
-def same_graph(first: Graph, second: Graph) -> None:
-    """Everything that a file keeps is equal."""
-    assert len(first) == len(second)
-    for a, b in zip(first.operations, second.operations):
-        assert (a.name, a.type, a.device) == (b.name, b.type, b.device)
-        assert [t.name for t in a.inputs] == [t.name for t in b.inputs]
-        assert [c.name for c in a.control_inputs] == [c.name for c in b.control_inputs]
-        assert [(t.dtype, t.dims) for t in a.outputs] == [
-            (t.dtype, t.dims) for t in b.outputs
-        ]
-        assert str(a.source) == str(b.source)
-        assert (a.forward_op and a.forward_op.name) == (
-            b.forward_op and b.forward_op.name
-        )
-        assert list(a.attrs) == list(b.attrs)
-        for key, value in a.attrs.items():
-            same_value(value, b.attrs[key])
-
-
-def same_value(a: Any, b: Any) -> None:
-    """Equal in type, dtype and content; NaN equals NaN."""
-    assert type(a) is type(b)
-    if isinstance(a, np.ndarray):
-        assert a.dtype == b.dtype and a.shape == b.shape
-        if a.dtype == object:
-            assert a.tolist() == b.tolist()
-        else:
-            assert a.tobytes() == b.tobytes()
-    elif isinstance(a, (tuple, list)):
-        assert len(a) == len(b)
-        for x, y in zip(a, b):
-            same_value(x, y)
-    elif isinstance(a, float):
-        assert repr(a) == repr(b)
-    else:
-        assert a == b
 
 
 def through_a_file(graph: Graph, folder: Path) -> Graph:
