@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..graphlib.batching import RowOp, Shared, vectorize_some
-from ..graphlib.graph import get_default_graph
 from ..graphlib.subgraph import Body, captures_of, source_in
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
@@ -45,8 +44,7 @@ def _whole(t: Tensor | Shared, n: Any) -> Tensor:
     """A batch, where ``t`` is the same for all ``n`` rows too."""
     if not isinstance(t, Shared):
         return t
-    count = n if isinstance(n, int) else get_default_graph().capture(n)
-    return repeated(t.tensor, count)
+    return repeated(t.tensor, n)
 
 
 def loop(op: RowOp, *batched: Tensor | None) -> Any:

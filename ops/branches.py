@@ -48,7 +48,7 @@ def _infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     for body, wires in zip(attrs["branches"], attrs["wires"]):
         given = [inputs[i] for i in wires]
         found.append(infer_through(body, given))
-    result = []
+    result: list[tuple[Any, Dims]] = []
     for made in zip(*found):
         present = [t for t in made if t is not None]
         dims: Dims = present[0].dims
@@ -69,7 +69,8 @@ def _absent_dims(branches: Sequence[Body], k: int) -> Dims:
 
 
 def _made_somewhere(branches: Sequence[Body], k: int) -> Tensor:
-    return next(b.outputs[k] for b in branches if b.outputs[k] is not None)
+    found: Tensor = next(b.outputs[k] for b in branches if b.outputs[k] is not None)
+    return found
 
 
 # -- kernels ---------------------------------------------------------------------
@@ -168,9 +169,9 @@ def branch(
     if any(body.stateful for body in bodies):
         opdef = _STATEFUL[opdef]
         written: dict[int, None] = {}
-        for body, mine in zip(bodies, wires):
+        for body, wire in zip(bodies, wires):
             for i in positions(body.written(), body.inputs):
-                written[mine[i]] = None
+                written[wire[i]] = None
         attrs["updates"] = tuple(written)
         graph = bodies[0].graph
         attrs["site"] = graph.sites if site is None else site
@@ -201,11 +202,8 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
     inputs: list[list[Tensor]] = []
     given: list[list[Tensor]] = []
     for body, mine in zip(bodies, wires):
-        moving = [
-            (t, tangents[i])
-            for t, i in zip(body.inputs, mine)
-            if tangents[i] is not None
-        ]
+        pairs = [(t, tangents[i]) for t, i in zip(body.inputs, mine)]
+        moving = [(t, d) for t, d in pairs if d is not None]
         graph = body.graph
         with appended(graph, op):
             new = [graph.add_input(t.dtype, t.dims, "tangent") for t, _ in moving]

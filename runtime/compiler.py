@@ -470,15 +470,15 @@ class _Layout:
     def _plan_bodies(self) -> dict[Node, list[tuple[BodyKey, Plan]]]:
         """The plans of the bodies of control nodes, where their shapes are known."""
         known: dict[BodyKey, Plan] = {}
-        found = {}
+        found: dict[Node, list[tuple[BodyKey, Plan]]] = {}
         for node in self.program.nodes:
             if node.opdef.control is None:
                 continue
-            mine = found[node] = []
+            found[node] = []
             for key in keys_of(node):
                 if key not in known:
                     known[key] = plan_body(key)
-                mine.append((key, known[key]))
+                found[node].append((key, known[key]))
         return found
 
     def _transient_bytes(self) -> int:

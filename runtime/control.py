@@ -117,10 +117,9 @@ class _Places:
         self.steady = not plan.writes and all(
             slots[outs[i]].dims == slots[self.carries[i]].dims for i in range(k)
         )
-        self.steady = self.steady and all(
-            slots[s].dims is not None and None not in slots[s].dims for s in outs
-        )
-        self.out_dims = [slots[s].dims for s in outs]
+        self.steady = self.steady and all(is_static(slots[s].dims) for s in outs)
+        #: Shapes; of steady plans they are known.
+        self.out_dims: list[Any] = [slots[s].dims for s in outs]
         self.out_dtypes = [slots[s].dtype.dtype for s in outs]
 
 
