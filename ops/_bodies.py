@@ -7,7 +7,7 @@ captured.  So exactly what the backward body reads is known, and only that is ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..graphlib.errors import GradientError
@@ -20,7 +20,7 @@ from ..graphlib.source import Mark
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import BODY_VARIABLE, Body, Subgraph, variable_root
 from ..graphlib.tensor import Tensor
-from ..graphlib.traversal import ancestors, between
+from ..graphlib.traversal import ancestors
 from .core import shape
 from .creation import of_shape
 
@@ -29,8 +29,6 @@ __all__ = [
     "appended",
     "copy_into",
     "positions",
-    "reached",
-    "reaching",
     "zeros_for",
 ]
 
@@ -216,23 +214,6 @@ def appended(graph: Graph, near: Operation | None = None) -> Iterator[None]:
             yield
     finally:
         context.scope, context.controls, context.forward_op, context.mark = saved
-
-
-def reached(outputs: Iterable[Tensor], inputs: Iterable[Tensor]) -> set[Tensor]:
-    """Those of ``outputs`` to which a differentiable path leads from ``inputs``."""
-    outputs, inputs = list(outputs), set(inputs)
-    ops = set(between(outputs, inputs, set())) if inputs else set()
-    return {t for t in outputs if t.dtype.is_inexact and (t.op in ops or t in inputs)}
-
-
-def reaching(outputs: Iterable[Tensor], inputs: Iterable[Tensor]) -> set[Tensor]:
-    """Those of ``inputs`` from which a differentiable path leads to ``outputs``."""
-    outputs, inputs = set(outputs), list(inputs)
-    if not outputs:
-        return set()
-    ops = between(outputs, inputs, set())
-    read = {t for op in ops for t in op.inputs}
-    return {t for t in inputs if t.dtype.is_inexact and (t in read or t in outputs)}
 
 
 def zeros_for(t: Tensor | IndexedSlices | None, like: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ the history of a carry serves as its value before and after each iteration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..graphlib.errors import GraphError
@@ -22,6 +22,7 @@ from ..graphlib.gradients import IndexedSlices, pull_back
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.passages import passages
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
@@ -30,8 +31,6 @@ from ._bodies import (
     BackwardGraph,
     appended,
     positions,
-    reached,
-    reaching,
     zeros_for,
 )
 from ._build import create_op
@@ -106,12 +105,7 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
     k, n = len(p.carries), len(p.rows)
     inner = p.body.inputs
     active = {t for t, g in zip(inner, moving) if g is not None}
-    while True:
-        found = reached(p.carried, active)
-        more = {c for (c, _), out in zip(p.carries, p.carried) if out in found}
-        if more <= active:
-            break
-        active |= more
+    active |= {p.carries[i][0] for i in _varied(op, [g is not None for g in tangents])}
     moved = [t for t in inner if t in active]
     with appended(graph, op):
         new = {t: graph.add_input(t.dtype, t.dims, "tangent") for t in moved}
@@ -198,7 +192,11 @@ def _vjp(
     finals = list(cotangents[1 : k + 1])
     d_histories = dict(zip(p.histories, cotangents[k + 1 : k + 1 + len(p.histories)]))
     d_stacks = cotangents[k + 1 + len(p.histories) :]
-    active = _active_carries(p, wanted, finals, d_histories, d_stacks)
+    asked = [passages(op)[j] for j, g in enumerate(cotangents) if g is not None]
+    useful = [i for i in range(k) if any(flow.leads >> head + i & 1 for flow in asked)]
+    among = [need and t.dtype.is_inexact for need, t in zip(needed, op.inputs)]
+    varied = _varied(op, among)
+    active = [i for i in useful if i in varied]
     seeded = [j for j, g in enumerate(d_stacks) if g is not None]
     if not active and not seeded:
         return [None] * len(op.inputs)
@@ -269,35 +267,11 @@ def _vjp(
     return [None] * head + [found.get(t) for t in p.body.inputs]
 
 
-def _active_carries(
-    p: Parts,
-    wanted: set[Tensor],
-    finals: Sequence[Tensor | None],
-    d_histories: Mapping[int, Tensor | None],
-    d_stacks: Sequence[Tensor | None],
-) -> list[int]:
-    """The carries through which a wanted derivative flows."""
-    varied = set(wanted)
-    while True:
-        found = reached(p.carried, varied)
-        more = {c for (c, _), out in zip(p.carries, p.carried) if out in found}
-        if more <= varied:
-            break
-        varied |= more
-    inputs = [c for c, _ in p.carries]
-    useful = {
-        i
-        for i, g in enumerate(finals)
-        if g is not None or d_histories.get(i) is not None
-    }
-    outs = {t for t, g in zip(p.made, d_stacks) if g is not None}
-    while True:
-        read = reaching(outs | {p.carried[i] for i in useful}, inputs)
-        wider = useful | {i for i, c in enumerate(inputs) if c in read}
-        if wider == useful:
-            break
-        useful = wider
-    return [i for i in sorted(useful) if inputs[i] in varied]
+def _varied(op: Operation, moving: Sequence[bool]) -> set[int]:
+    """The carries to which a derivative leads from the inputs that ``moving`` marks."""
+    mask = sum(1 << i for i, moves in enumerate(moving) if moves)
+    finals = passages(op)[1 : 1 + op._attrs["carries"]]
+    return {i for i, flow in enumerate(finals) if flow.leads & mask}
 
 
 def _cotangent_of(graph: BackwardGraph, t: Tensor, name: str) -> Tensor:
