@@ -7,10 +7,11 @@ captured.  So exactly what the backward body reads is known, and only that is ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..graphlib.errors import GradientError
+from ..graphlib.forward import push_through
 from ..graphlib.gradients import IndexedSlices
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
@@ -26,11 +27,20 @@ from .creation import of_shape
 
 __all__ = [
     "BackwardGraph",
+    "Expand",
+    "Moving",
     "appended",
     "copy_into",
     "positions",
+    "tangents_through",
     "zeros_for",
 ]
+
+#: What moves along with a tensor: one tangent, or the coefficients 1, ..., K of a
+#: path; None where zero.
+Moving = list["Tensor | None"]
+#: Takes that through a body: ``f(ys, xs, along) -> [Moving, ...]``.
+Expand = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Moving]], list[Moving]]
 
 
 class BackwardGraph(Subgraph):
@@ -221,6 +231,15 @@ def zeros_for(t: Tensor | IndexedSlices | None, like: Tensor) -> Tensor:
     if t is None:
         return TABLE["zeros_like"](like)  # type: ignore[no-any-return]
     return t._as_tensor() if isinstance(t, IndexedSlices) else t
+
+
+def tangents_through(
+    ys: Sequence[Tensor], xs: Sequence[Tensor], along: Sequence[Moving]
+) -> list[Moving]:
+    """One tangent of each of ``ys``, from those of ``xs``."""
+    tangents = [t for (t,) in along if t is not None]
+    moving = [x for x, (t,) in zip(xs, along) if t is not None]
+    return [[d] for d in push_through(ys, moving, tangents)]
 
 
 def positions(found: Sequence[Tensor], among: Sequence[Tensor]) -> tuple[int, ...]:

@@ -13,11 +13,10 @@ the history of a carry serves as its value before and after each iteration.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..graphlib.errors import GraphError
-from ..graphlib.forward import push_through
 from ..graphlib.gradients import IndexedSlices, pull_back
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
@@ -25,12 +24,16 @@ from ..graphlib.operators import TABLE
 from ..graphlib.passages import passages
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body
+from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from . import _control_batch
 from ._bodies import (
     BackwardGraph,
+    Expand,
+    Moving,
     appended,
     positions,
+    tangents_through,
     zeros_for,
 )
 from ._build import create_op
@@ -99,30 +102,59 @@ def _unshaped(carries: Sequence[Tensor]) -> list[int]:
 
 def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
     """The loop that carries tangents beside the values."""
+    found = _alongside(op, [[t] for t in tangents], tangents_through)
+    return [d for (d,) in found]
+
+
+def _jet(op: Operation, series: list[Series]) -> list[Series]:
+    """The loop that carries the coefficients of all orders beside the values."""
+    found = _alongside(op, [s[1:] for s in series], series_through)
+    return [[y, *rest] for y, rest in zip(op.outputs, found)]
+
+
+def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
+    """What moves along with the outputs, from what moves along with the inputs.
+
+    That is one tangent, or the K coefficients of a path; ``expand`` takes it through
+    the body.  A carry takes all K along, a row and the rest those that there are.
+    """
     p = Parts(op)
     graph = p.body.graph
-    moving = list(tangents)[(p.bound is not None) + (p.test is not None) :]
+    head = len(op.inputs) - len(p.body.inputs)
+    order = len(along[0])
     k, n = len(p.carries), len(p.rows)
     inner = p.body.inputs
-    active = {t for t, g in zip(inner, moving) if g is not None}
-    active |= {p.carries[i][0] for i in _varied(op, [g is not None for g in tangents])}
+    passed = dict(zip(inner, along[head:]))
+    moves = [any(d is not None for d in moving) for moving in along]
+    active = {t for t, m in zip(inner, moves[head:]) if m}
+    slots = sorted(_varied(op, moves))
+    active |= {p.carries[i][0] for i in slots}
+    carried_along = {p.carries[i][0] for i in slots}
     moved = [t for t in inner if t in active]
     with appended(graph, op):
-        new = {t: graph.add_input(t.dtype, t.dims, "tangent") for t in moved}
+        new: dict[Tensor, Moving] = {
+            t: [
+                graph.add_input(t.dtype, t.dims, "tangent")
+                if t in carried_along or d is not None
+                else None
+                for d in passed[t]
+            ]
+            for t in moved
+        }
         wanted = [*p.carried, *p.made]
-        pushed = push_through(wanted, moved, [new[t] for t in moved])
-        d_carried = [
-            zeros_for(d, out) if c in active else None
-            for (c, _), out, d in zip(p.carries, p.carried, pushed)
-        ]
+        pushed = expand(wanted, moved, [new[t] for t in moved])
+        d_carried = [zeros_for(d, p.carried[i]) for i in slots for d in pushed[i]]
     d_made = pushed[k:]
-    slots = [i for i, (c, _) in enumerate(p.carries) if c in active]
-    passed = dict(zip(inner, moving))
-    inits = [zeros_for(passed[p.carries[i][0]], p.carries[i][1]) for i in slots]
+    inits = [
+        zeros_for(d, p.carries[i][1]) for i in slots for d in passed[p.carries[i][0]]
+    ]
 
     def split(part: slice) -> tuple[list[Tensor], list[Tensor]]:
-        chosen = [t for t in inner[part] if t in active]
-        return [new[t] for t in chosen], [zeros_for(passed[t], t) for t in chosen]
+        pairs = [
+            pair for t in inner[part] if t in active for pair in zip(new[t], passed[t])
+        ]
+        there = [(i, d) for i, d in pairs if i is not None and d is not None]
+        return [i for i, _ in there], [d for _, d in there]
 
     row_ins, row_ts = split(slice(k, k + n))
     rest_ins, rest_ts = split(slice(k + n, None))
@@ -131,7 +163,7 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         graph,
         (
             *inner[:k],
-            *[new[p.carries[i][0]] for i in slots],
+            *[t for i in slots for t in _present(new[p.carries[i][0]])],
             *inner[k : k + n],
             *row_ins,
             *inner[k + n :],
@@ -139,14 +171,19 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         ),
         (
             *p.carried,
-            *[d for d in d_carried if d is not None],
+            *d_carried,
             *again,
             *p.made,
-            *[d for d in d_made if d is not None],
+            *[t for moving in d_made for t in _present(moving)],
         ),
     )
+
+    def twins(carries: Iterable[int]) -> list[int]:
+        """The carries that move along with these."""
+        firsts = [k + slots.index(i) * order for i in carries if i in slots]
+        return [first + o for first in firsts for o in range(order)]
+
     histories = list(p.histories)
-    twins = [i for i in histories if i in slots]
     both = loop(
         body,
         [*[x for _, x in p.carries], *inits],
@@ -155,23 +192,25 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         p.bound,
         p.test,
         p.reverse,
-        [*histories, *[k + slots.index(i) for i in twins]],
-        [*p.loose, *[k + slots.index(i) for i in twins if i in p.loose]],
+        [*histories, *twins(histories)],
+        [*p.loose, *twins(i for i in histories if i in p.loose)],
         p.strict if p.strict < len(p.made) else None,
-        unshaped=[
-            *p.unshaped,
-            *[k + slots.index(i) for i in p.unshaped if i in slots],
-        ],
+        unshaped=[*p.unshaped, *twins(p.unshaped)],
     )
     q = Parts(both)
-    results: list[Tensor | None] = [None]
-    results += [q.finals[k + slots.index(i)] if i in slots else None for i in range(k)]
-    results += [
-        q.histories[k + slots.index(i)] if i in twins else None for i in histories
-    ]
+    nothing: Moving = [None] * order
+    results: list[Moving] = [nothing]
+    results += [[q.finals[j] for j in twins([i])] or nothing for i in range(k)]
+    results += [[q.histories[j] for j in twins([i])] or nothing for i in histories]
     stacks = iter(q.stacks[len(p.made) :])
-    results += [None if d is None else next(stacks) for d in d_made]
+    results += [
+        [None if d is None else next(stacks) for d in moving] for moving in d_made
+    ]
     return results
+
+
+def _present(moving: Moving) -> list[Tensor]:
+    return [t for t in moving if t is not None]
 
 
 # -- reverse mode ------------------------------------------------------------------
@@ -374,6 +413,7 @@ def _declare(type: str, effect: str | None) -> OpDef:
         inputs=("*inputs",),
         vjp=_vjp,
         jvp=_jvp,
+        jet=_jet,
         writes_out=True,
         control="loop",
         effect=effect,
