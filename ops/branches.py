@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
-from ..graphlib.gradients import gradients, pull_back
+from ..graphlib.gradients import as_dense, pull_back
+from ..graphlib.masks import guarded
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
@@ -327,6 +328,7 @@ class _Side:
     ) -> None:
         passed = {t: op.inputs[i] for t, i in zip(body.inputs, wires)}
         what = f"the gradient of {op.describe()}"
+        guard = guarded(op)
         self.graph = BackwardGraph(op, body, passed, what, False)
         self.seeded = [k for k in seeded if body.outputs[k] is not None]
         with self.graph.as_innermost():
@@ -335,7 +337,9 @@ class _Side:
                 self.graph.add_input(t.dtype, t.dims, "cotangent") for t in outs
             ]
             targets = [t for t, i in zip(body.inputs, wires) if i in wanted]
-            pulled = pull_back(outs, self.into, targets) if outs and targets else []
+            pulled: list[Any] = []
+            if outs and targets:
+                pulled = pull_back(outs, self.into, targets, guard)
             by_tensor = dict(zip(targets, pulled))
             #: input of the operation -> cotangent
             self.found: dict[int, Tensor] = {}
@@ -418,6 +422,7 @@ def _recompute_vjp(
     ]
     outer = home(op.graph)
     scope = f"{outer._local.context.scope}body"
+    guard = guarded(op)
     graph = Subgraph(outer, scope, f"the gradient of {op.describe()}")
     with graph.as_innermost():
         inputs = [graph.stand_in(t) for t in op.inputs]
@@ -429,7 +434,8 @@ def _recompute_vjp(
         ]
         outputs = copy_into(graph, body, [inputs[i] for i in wires])
         xs = [inputs[i] for i in wanted]
-        found = gradients([outputs[k] for k in seeded], xs, into)
+        pulled = pull_back([outputs[k] for k in seeded], into, xs, guard)
+        found = [None if g is None else as_dense(g) for g in pulled]
     active = [(i, g) for i, g in zip(wanted, found) if g is not None]
     if not active:
         return [None] * len(op.inputs)

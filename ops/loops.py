@@ -18,6 +18,7 @@ from typing import Any
 
 from ..graphlib.errors import GraphError
 from ..graphlib.gradients import IndexedSlices, pull_back
+from ..graphlib.masks import guarded, selects
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
@@ -242,6 +243,8 @@ def _vjp(
     remembered = [i for i in active if d_histories.get(i) is not None]
 
     passed = dict(p.rest)
+    # What one iteration excludes, another has computed.
+    guard = guarded(op) or selects(op)
     graph = BackwardGraph(op, p.body, passed, f"the gradient of {op.describe()}", True)
     with graph.as_innermost():
         into = [_cotangent_of(graph, p.carried[i], "cotangent") for i in active]
@@ -252,7 +255,8 @@ def _vjp(
         rest_ins = [t for t, _ in p.rest if t in wanted]
         outs = [p.carried[i] for i in active] + [p.made[j] for j in seeded]
         targets = [*carry_ins, *row_ins, *rest_ins]
-        pulled = pull_back(outs, [*into, *d_rows], targets) if outs else []
+        cotangents_in = [*into, *d_rows]
+        pulled = pull_back(outs, cotangents_in, targets, guard) if outs else []
         by_input = dict(zip(targets, pulled))
         out_of = []
         for i, c in zip(active, into):
