@@ -124,16 +124,17 @@ class _Places:
 
 
 class _Stack:
-    """Rows that a loop makes: in memory that is given, or that grows.
+    """Rows that a loop makes: in memory that is given, lent, or that grows.
 
     Args:
         dims, dtype: of a row.
         length: how many rows there will be, None where only the run tells.
         most: more than so many there will not be (None: any number).
-        given: the memory, where it is planned.
+        memory: where the rows go, if that is known: planned memory, or lent memory
+            for as many rows as the last run made.
     """
 
-    __slots__ = ("array", "fixed", "least", "most")
+    __slots__ = ("array", "fixed", "least", "most", "owned")
 
     def __init__(
         self,
@@ -141,14 +142,17 @@ class _Stack:
         dtype: Any,
         length: int | None,
         most: int | None,
-        given: Any,
+        memory: Any,
     ) -> None:
         self.fixed = length is not None
         self.most = most
+        self.owned = memory is None
         # Small rows come by the page, large ones one by one.
         self.least = max(1, _PAGE // max(1, int(np.prod(dims)) * dtype.itemsize))
-        rows = self._at_most(self.least) if length is None else length
-        self.array = np.empty((rows, *dims), dtype) if given is None else given
+        if memory is None:
+            rows = self._at_most(self.least) if length is None else length
+            memory = np.empty((rows, *dims), dtype)
+        self.array = memory
 
     def _at_most(self, rows: int) -> int:
         return rows if self.most is None else min(rows, self.most)
@@ -157,19 +161,26 @@ class _Stack:
         """Row ``t`` as an array to write into; earlier rows may move."""
         array = self.array
         if t >= len(array):
-            # Memory grows in place where it is large: by a part of its size, so
-            # that little is taken in advance.
+            # Memory of its own grows in place where it is large: by a part of its
+            # size, so that little is taken in advance.
             rows = self._at_most(len(array) + max(self.least, len(array) // 32))
-            array.resize((rows, *array.shape[1:]), refcheck=False)
+            if self.owned:
+                array.resize((rows, *array.shape[1:]), refcheck=False)
+            else:
+                grown = np.empty((rows, *array.shape[1:]), array.dtype)
+                grown[: len(array)] = array
+                self.array = array = grown
+                self.owned = True
         return array[t, ...]
 
     def done(self, count: int) -> Any:
         """The rows that were made."""
         array = self.array
-        if len(array) != count:
-            if self.fixed:
-                return array[:count].copy()
-            array.resize((count, *array.shape[1:]), refcheck=False)
+        if len(array) == count:
+            return array
+        if self.fixed or not self.owned:
+            return array[:count]
+        array.resize((count, *array.shape[1:]), refcheck=False)
         return array
 
 
@@ -251,6 +262,8 @@ class Loop:
         self.attrs = attrs
         # Planned memory: a second buffer for each carry that moves.
         self.spare = spare
+        # How many iterations the last run made, where only a run tells.
+        self._before = 0
         self.body: Body = attrs["body"]
         self.k: int = attrs["carries"]
         self.n: int = attrs["scanned"]
@@ -410,6 +423,7 @@ class Loop:
         if out is None:
             for i in still:
                 now[i] = now[i].copy()
+        self._before = t
         results = [np.array(t, np.int32), *now]
         results += [h.done(t + 1) for h in histories]
         results += [s.done(t) for s in stacks]
@@ -432,12 +446,8 @@ class Loop:
         first = self.k + self.tested
         given = _given(out, 1 + self.k + len(self.history))
         return [
-            _Stack(dims, dtype, length, most, memory)
-            for dims, dtype, memory in zip(
-                places.out_dims[first:],
-                places.out_dtypes[first:],
-                given or [None] * len(places.out_dims),
-            )
+            self._stack(places, j, 0, length, most, given[n] if given else None)
+            for n, j in enumerate(range(first, len(places.out_dims)))
         ]
 
     def _histories(
@@ -450,15 +460,30 @@ class Loop:
     ) -> list[_Stack]:
         given = _given(out, 1 + self.k)
         found = []
-        rows = None if length is None else length + 1
-        most = None if most is None else most + 1
-        for h, i in enumerate(self.history):
-            memory = given[h] if given else None
-            dims, dtype = places.out_dims[i], places.out_dtypes[i]
-            stack = _Stack(dims, dtype, rows, most, memory)
+        for n, i in enumerate(self.history):
+            memory = given[n] if given else None
+            stack = self._stack(places, i, 1, length, most, memory)
             stack.row(0)[...] = carries[i]
             found.append(stack)
         return found
+
+    def _stack(
+        self,
+        places: _Places,
+        output: int,
+        more: int,
+        length: int | None,
+        most: int | None,
+        memory: Any,
+    ) -> _Stack:
+        """Rows for one output of the body, and ``more`` of them than iterations."""
+        dims, dtype = places.out_dims[output], places.out_dtypes[output]
+        rows = None if length is None else length + more
+        if memory is None:
+            expected = rows or (self._before and self._before + more)
+            if expected:
+                memory = self.bodies.state.lender.lend((expected, *dims), dtype)
+        return _Stack(dims, dtype, rows, None if most is None else most + more, memory)
 
     # -- shapes that change, variables that are written --------------------------
 
