@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-BLUE, ORANGE, GREEN, PURPLE, RED = "#0b6bcb", "#c2410c", "#15803d", "#7e22ce", "#b91c1c"
-TEAL, INK, GREY, PALE = "#0e7490", "#1b1b1b", "#6b7280", "#e5e7eb"
+BLUE, ORANGE, GREEN = "#0b6bcb", "#c2410c", "#15803d"
+INK, GREY, PALE = "#1b1b1b", "#6b7280", "#e5e7eb"
 
 # Colours at equal distances; between them one goes straight.
 DIVERGING = (
@@ -26,7 +26,6 @@ DIVERGING = (
     "#d0583f",
     "#7d1128",
 )
-SEQUENTIAL = ("#1b1f5e", "#1f5a9d", "#2b93a8", "#62bf8f", "#c5dc6b", "#fdf3b0")
 
 
 def colours(values: Any, low: float, high: float, stops: Sequence[str]) -> Any:
@@ -212,26 +211,20 @@ class Panel:
             f'preserveAspectRatio="none" href="data:image/png;base64,{data}"/>'
         )
 
-    def note(
-        self, x: float, y: float, words: str, colour: str = INK, **more: Any
-    ) -> None:
-        """Words at a point."""
-        self.front.append(text(*self.at(x, y), words, colour, **more))
-
     def below(self, u: float, words: str) -> None:
         """Words under the frame, at a distance from the drawing's left."""
         self.front.append(
             text(u, self.box[1] + self.box[3] + 17, words, GREY, "middle")
         )
 
-    def legend(self, right: bool = True, low: bool = False, row: bool = False) -> None:
+    def legend(self, right: bool = True, row: bool = False) -> None:
         """What the labelled curves and dots are, in a corner, in a column or a row."""
-        x, y, w, h = self.box
+        x, y, w, _ = self.box
         widths = [48 + 6.4 * len(label) for *_, label in self.entries]
         wide = sum(widths) if row else max(widths)
         tall = 26 if row else 18 * len(self.entries) + 8
         left = x + w - wide - 8 if right else x + 8
-        top = y + h - tall - 8 if low else y + 8
+        top = y + 8
         self.front.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall}" '
             'rx="4" fill="#ffffff" fill-opacity="0.88"/>'

@@ -71,7 +71,7 @@ def test_quick_simulations(example: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["simulation", "pendulum"])
+@pytest.mark.parametrize("example", ["wing", "simulation", "pendulum"])
 def test_whole_simulations(example: str, tmp_path: Path) -> None:
     done = run(f"{example}.py", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
