@@ -374,9 +374,15 @@ def _total(grads: Contributions, t: Tensor) -> Tensor | None:
     saved, context.forward_op = context.forward_op, t.op
     dense = [p for p in parts if not isinstance(p, IndexedSlices)]
     rows = [p for p in parts if isinstance(p, IndexedSlices)]
-    if rows:
-        dense.append(densify(rows))
-    total: Tensor = dense[0] if len(dense) == 1 else TABLE["add_n"](dense)
+    total: Tensor
+    if not dense:
+        total = densify(rows)
+    else:
+        total = dense[0] if len(dense) == 1 else TABLE["add_n"](dense)
+        if rows:
+            # In place where the sum is read by nothing else.
+            values, indices = _joined(rows)
+            total = TABLE["add_rows"](total, indices, values)
     context.forward_op = saved
     grads[t] = [total]
     return total

@@ -58,6 +58,7 @@ class Parts:
         self.reverse: bool = attrs["reverse"]
         self.loose: tuple[int, ...] = attrs["loose"]
         self.strict: int = attrs["strict"]
+        self.unshaped: tuple[int, ...] = attrs["unshaped"]
 
 
 # -- inference -----------------------------------------------------------------
@@ -147,6 +148,7 @@ def kernel(
     history: Sequence[int],
     loose: Sequence[int],
     strict: int,
+    unshaped: Sequence[int] = (),
     updates: Sequence[int] = (),
     out: Any = None,
 ) -> Any:

@@ -80,4 +80,6 @@ def _difference(a: Any, b: Any) -> str:
         return next(filter(None, map(_difference, a, b)), "")
     if _is_part(a) != _is_part(b):
         return f"{a!r} and {b!r} differ in structure"
+    if _is_part(a) and len(a._parts()) != len(b._parts()):
+        return f"{a!r} and {b!r} hold different things"
     return ""

@@ -32,7 +32,7 @@ from ._static import (
     normal_axis,
     sizes,
 )
-from .views import no_flops, reshape
+from .views import expand_dims, no_flops, reshape
 
 __all__ = [
     "batch_gather",
@@ -153,6 +153,21 @@ def _gather_kernel(
     return out
 
 
+def _bind_gather(attrs: Any, inputs: Sequence[Any], outputs: Any) -> Any:
+    """One row: a loop reads one in each iteration."""
+    if inputs[1].dims != () or attrs["axis"] or inputs[0].dtype.kind < 0:
+        return None
+
+    def row(params: Any, index: Any, out: Any) -> Any:
+        i = int(index)
+        if not 0 <= i < len(params):
+            check_range(index, len(params), "gather")
+        out[...] = params[i]
+        return out
+
+    return row
+
+
 def _count(t: Tensor) -> Any:
     """The number of elements: an int where it is known."""
     from .core import size
@@ -166,10 +181,12 @@ def _gather_rule(op: Operation, g: Tensor) -> Any:
     if axis == 0 and batch == 0:
         if indices.dims is not None and len(indices.dims) == 1:
             return IndexedSlices(g, indices, params)
+        if indices.dims == ():
+            row = expand_dims(g, 0)
+            return IndexedSlices(row, reshape(indices, [1]), params)
         if params.dims is not None:
             rest = sizes(params)[1:]
-            axes = [] if indices.dims == () else [_count(indices)]
-            height = merged(axes, rest)
+            height = merged([_count(indices)], rest)
             values = reshape(g, as_vector([height, *rest], g.op.graph))
             if values.dims is not None:
                 values.set_shape((None, *params.dims[1:]))
@@ -193,6 +210,7 @@ GATHER: OpDef = OpDef(
     vjp=(_gather_rule, None),
     jvp=lambda op, t, _: create(GATHER, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
+    bind=_bind_gather,
     shape_math=True,
     flops=no_flops,
     doc="the slices of params along an axis that indices name",

@@ -22,6 +22,7 @@ from .checkpoints import block_sizes, blocked_scan, blocked_while
 from .core import cast, stop_gradient
 from .joining import concat
 from .loops import loop
+from .rows import UNSHAPED
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
 
@@ -83,6 +84,14 @@ class _Carries:
                 )
             made.append(t)
         return made
+
+    def settle(self) -> bool:
+        """Take arrays whose rows the body has given a shape; whether any has."""
+        changed = False
+        for i, t in enumerate(flatten(self.structure)):
+            if self.inits[i].op.opdef is UNSHAPED and t is not self.inits[i]:
+                self.inits[i], self.dims[i], changed = t, t.dims, True
+        return changed
 
     def widen(self, made: Sequence[Tensor]) -> bool:
         """Take into account the shapes that the body makes; whether any changed."""
@@ -168,7 +177,7 @@ def trace(
         row_ins = [graph.add_input(dtype, dims, "row") for dtype, dims in rows]
         with graph.as_innermost():
             made, others = build(graph, ins, row_ins)
-        if not carries.widen(made):
+        if not (carries.widen(made) or carries.settle()):
             return Traced(graph, [*ins, *row_ins], [*made, *others])
     raise ShapeError(f"{what}: the shapes of the loop variables never settle")
 

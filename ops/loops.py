@@ -35,6 +35,7 @@ from ._bodies import (
 )
 from ._build import create_op
 from ._loop import Parts, flops, infer, kernel, known_count
+from .rows import UNSHAPED
 
 __all__ = ["LOOP", "STATEFUL_LOOP", "loop"]
 
@@ -54,11 +55,14 @@ def loop(
     loose: Sequence[int] | None = None,
     strict: int | None = None,
     name: str | None = None,
+    unshaped: Sequence[int] | None = None,
 ) -> Operation:
     """A loop operation (see :class:`Parts` for what its inputs mean).
 
     Rows of different shapes are an error in what users see: in the history of
     carries that are not ``loose``, and in the first ``strict`` stacks (None: all).
+    ``unshaped`` are carries that start with empty rows, to which the first iteration
+    gives their shape (None: those that an ``Unshaped`` makes).
     """
     head = [t for t in (bound, test) if t is not None]
     if test is not None and arrays:
@@ -74,6 +78,7 @@ def loop(
         "history": tuple(history),
         "loose": () if loose is None else tuple(loose),
         "strict": len(body.outputs) if strict is None else strict,
+        "unshaped": tuple(_unshaped(carries) if unshaped is None else unshaped),
     }
     opdef = LOOP
     if body.stateful:
@@ -81,6 +86,10 @@ def loop(
         written = positions(body.written(), body.inputs)
         attrs["updates"] = tuple(len(head) + i for i in written)
     return create_op(opdef, inputs, attrs, name)
+
+
+def _unshaped(carries: Sequence[Tensor]) -> list[int]:
+    return [i for i, t in enumerate(carries) if t.op.opdef is UNSHAPED]
 
 
 # -- forward mode ------------------------------------------------------------------
@@ -152,6 +161,10 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         [*histories, *[k + slots.index(i) for i in twins]],
         [*p.loose, *[k + slots.index(i) for i in twins if i in p.loose]],
         p.strict if p.strict < len(p.made) else None,
+        unshaped=[
+            *p.unshaped,
+            *[k + slots.index(i) for i in p.unshaped if i in slots],
+        ],
     )
     q = Parts(both)
     results: list[Tensor | None] = [None]
