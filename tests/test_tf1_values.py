@@ -27,6 +27,7 @@ FOLDED = "TF1 runs constant operations while it builds to know a shape"
 DIFFERENCES = {
     ("default_integer_types", "mask"): FOLDED,
     ("default_integer_types", "range_mixed"): FOLDED,
+    ("error_array_other_dtype", "catches"): "an error while the graph is built",
     ("error_empty_graph", "catches"): "names the fetch, which is of another graph",
     ("gradients_of_powers_at_zero", "zero"): "x**0 is constant: 0, not 0 / 0, at 0",
     ("name_array_ops", "n15"): "an operation before it read its input's shape",

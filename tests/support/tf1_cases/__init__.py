@@ -12,11 +12,13 @@ from . import (
     dtypes,
     errors,
     grads,
+    loops,
     maths,
     more,
     names,
     neural,
     shapes,
+    tensor_arrays,
     training,
 )
 from ._case import CASES, measure
@@ -27,11 +29,13 @@ __all__ = [
     "dtypes",
     "errors",
     "grads",
+    "loops",
     "maths",
     "measure",
     "more",
     "names",
     "neural",
     "shapes",
+    "tensor_arrays",
     "training",
 ]
