@@ -331,6 +331,7 @@ from .ops.spectral import (
 )
 from .ops.state import Variable
 from .ops.statistics import accumulate_n, norm
+from .ops.tensor_array import TensorArray
 from .ops.transcendental import (
     acos,
     acosh,
@@ -401,10 +402,11 @@ __all__ = [
     "AUTO_REUSE", "AggregationMethod", "ConfigProto", "DType", "DagradError",
     "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions", "IndexedSlices",
     "InteractiveSession", "OpError", "Operation", "OptimizerOptions", "RunMetadata",
-    "RunOptions", "Session", "Tensor", "TensorShape", "UnconnectedGradients",
-    "Variable", "VariableAggregation", "VariableScope", "VariableSynchronization",
-    "__version__", "abs", "accumulate_n", "acos", "acosh", "add", "add_n",
-    "add_to_collection", "add_to_collections", "all_variables", "angle", "app",
+    "RunOptions", "Session", "Tensor", "TensorArray", "TensorShape",
+    "UnconnectedGradients", "Variable", "VariableAggregation", "VariableScope",
+    "VariableSynchronization", "__version__", "abs", "accumulate_n", "acos", "acosh",
+    "add", "add_n", "add_to_collection", "add_to_collections", "all_variables",
+    "angle", "app",
     "arg_max", "arg_min", "argmax", "argmin", "argsort", "as_dtype", "asin", "asinh",
     "assign", "assign_add", "assign_sub", "atan", "atan2", "atanh", "batch_gather",
     "batch_to_space", "batch_to_space_nd", "bincount", "bitwise", "bool",
