@@ -47,6 +47,8 @@ def _infer_input(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((attrs["dtype"], attrs["shape"]),)
 
 
+# The attribute "sizes" says that a run is planned for the very values, which are the
+# sizes of something.
 BODY_INPUT = OpDef(
     "BodyInput",
     infer=_infer_input,
@@ -179,6 +181,8 @@ class Subgraph(Graph):
             return inner
         opdef = BODY_VARIABLE if effect == "variable" else BODY_INPUT
         attrs = {"dtype": t.dtype, "shape": t.dims}
+        if t.op.opdef.shape_only and t.dtype.is_integer:
+            attrs["sizes"] = True
         inner = self._bare(opdef, attrs, t.op.name.rpartition("/")[2] or "capture")
         self._captures[t] = inner
         self._sources[inner] = t
@@ -308,6 +312,12 @@ def infer_through(body: Body, inputs: Sequence[Any]) -> list[Any]:
                 dims = known.get(first, first).dims
                 known[first] = Spec(first.dtype, dims, value)
     return [None if t is None else known.get(t, t) for t in body.outputs]
+
+
+def sized_inputs(body: Body) -> tuple[int, ...]:
+    """Which of the inputs that a run feeds (all but variables) are sizes."""
+    fed = [t for t in body.inputs if t.op.opdef is not BODY_VARIABLE]
+    return tuple(i for i, t in enumerate(fed) if t.op._attrs.get("sizes"))
 
 
 def empty_stacks(

@@ -16,8 +16,8 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
 from ..graphlib.shapes import is_static
-from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
-from .body_plans import BodyKey, donated_carries, plan_body
+from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks, sized_inputs
+from .body_plans import BodyKey, donated_carries, numbers, plan_body
 from .executor import Executable, Frame
 from .plan import FETCH, SAME, Plan
 from .variables import State
@@ -37,6 +37,7 @@ class Bodies:
         self.state = state
         self._found: dict[Any, tuple[Body, Executable]] = {}
         self._planned: dict[BodyKey, Plan] = {}
+        self._sized: dict[int, tuple[int, ...]] = {}
         self._lock = threading.RLock()
 
     def executable(
@@ -45,13 +46,17 @@ class Bodies:
         """What runs ``body`` for fed arrays of these shapes."""
         # The rank of rows of different shapes is not that of the array of rows.
         shapes = [None if type(a) is Ragged else a.shape for a in arrays]
-        key = (id(body), donated, *shapes)
+        sized = self._sized.get(id(body))
+        if sized is None:
+            sized = self._sized[id(body)] = sized_inputs(body)
+        values = tuple([(i, numbers(arrays[i])) for i in sized])
+        key = (id(body), donated, values, *shapes)
         found = self._found.get(key)
         if found is None:
             with self._lock:
                 found = self._found.get(key)
                 if found is None:
-                    wanted = BodyKey(body, donated, tuple(shapes))
+                    wanted = BodyKey(body, donated, tuple(shapes), values)
                     plan = self._planned.pop(wanted, None) or plan_body(wanted)
                     found = body, Executable(plan, self.state)
                     if len(self._found) >= _MAX_PLANS:
@@ -272,6 +277,9 @@ class Loop:
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
         self.donated = donated_carries(attrs)
+        self.sized_rows = [
+            i for i in sized_inputs(self.body) if self.k <= i < self.k + self.n
+        ]
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
 
@@ -287,7 +295,8 @@ class Loop:
             a for a, fed in zip(given[k + n :], self.fed[k + n :], strict=True) if fed
         ]
         limit = _limit(scans, bound)
-        if go_on and (limit is None or limit > 0):
+        runs = go_on and (limit is None or limit > 0)
+        if runs and self._uniform(scans):
             rows = [_row_of(a, 0) for a in scans]
             executable = self.bodies.executable(
                 self.body, [*carries, *rows, *rest], self.donated
@@ -298,13 +307,21 @@ class Loop:
                     self.body, [*carries, *rows, *rest], self.donated
                 )
                 places = self._places_of(executable)
-            if places.steady and not any(type(a) is Ragged for a in scans):
+            if places.steady:
                 frame = executable.take()
                 try:
                     return self._steady(frame, places, carries, scans, rest, limit, out)
                 finally:
                     executable.give_back(frame)
         return self._freely(carries, scans, given[k + n :], limit, go_on, out)
+
+    def _uniform(self, scans: Sequence[Any]) -> bool:
+        """Whether one plan serves for all rows: they have one shape, and where they
+        are sizes, one value."""
+        return not any(type(a) is Ragged for a in scans) and all(
+            len(a) < 2 or bool((a[1:] == a[0]).all())
+            for a in [scans[i - self.k] for i in self.sized_rows]
+        )
 
     def _settle(self, carries: list[Any], places: _Places) -> bool:
         """Give carries with empty rows the shape that an iteration makes of them, so
