@@ -19,6 +19,7 @@ from .errors import (
     GraphError,
     MissingNameError,
 )
+from .names import check_name
 from .opdef import OpDef, known_value
 from .operation import Operation, explain
 from .operators import TABLE
@@ -27,9 +28,6 @@ from .stacks import _stacks, home
 from .tensor import Tensor, as_name
 
 __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
-
-_VALID_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
-_VALID_INNER = re.compile(r"[A-Za-z0-9_.\\/>-]*\Z")
 
 
 class _Context:
@@ -572,17 +570,6 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<dagrad.Graph of {len(self._operations)} operations>"
-
-
-def check_name(name: str, scope: str) -> str:
-    """``name`` if TF1 allows it there; raises GraphError."""
-    pattern = _VALID_INNER if scope else _VALID_NAME
-    if not pattern.match(name):
-        raise GraphError(
-            f"{name!r} is not a valid name: letters, digits and . _ - / > are "
-            "allowed, and at the top the first is a letter, a digit or a dot"
-        )
-    return name
 
 
 # -- the default graph ---------------------------------------------------------

@@ -87,6 +87,14 @@ class OpDef:
             results, comparisons); see also ``no_gradient``.
         jvp: forward rule ``f(op, *tangents) -> Tensor | sequence``; a tangent
             is None where it is zero.  None: it follows from the vjp.
+        linear: the jvp does not depend on the values of the inputs that have a
+            derivative, except by pieces (relu, max, sort): there are no second
+            derivatives, and the jvp takes every Taylor coefficient.
+        jet: Taylor rule ``f(op, series) -> [series, ...]``, one per output.  The
+            series of an input is the list of its Taylor coefficients, ``[x_0,
+            x_1, ..., x_K]``, where x_0 is the input itself, x_k = x^(k) / k!,
+            and None is zero; results alike, from the output itself on.  None:
+            it follows from ``linear``, or from the jvp (see ``taylor``).
         no_gradient: None, or why asking for a gradient through this op is an
             error (shown to the user), for ops that have a derivative in
             mathematics but no rule here.
@@ -146,6 +154,8 @@ class OpDef:
     inputs: tuple[str, ...] = ()
     vjp: Any = None
     jvp: Any = None
+    linear: bool = False
+    jet: Callable[..., Any] | None = None
     no_gradient: str | None = None
     alias: int | None = None
     inplace: tuple[int, ...] = ()

@@ -21,7 +21,8 @@ from ..graphlib.stacks import home
 from ..graphlib.subgraph import BODY_VARIABLE, Body, Subgraph, variable_root
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors, between
-from .core import of_shape, shape
+from .core import shape
+from .creation import of_shape
 
 __all__ = [
     "BackwardGraph",

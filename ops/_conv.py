@@ -17,6 +17,7 @@ from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from . import _depthwise, _im2col
 from ._build import create, shape_tensor
+from ._jets import bilinear
 from ._kinds import iterator_buffers, require
 from ._windows import output_size
 from .core import add_n
@@ -231,6 +232,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
             tx is not None and build(tx, op.inputs[1], op),
             tw is not None and build(op.inputs[0], tw, op),
         ),
+        jet=bilinear(0, 1),
         writes_out=True,
         workspace=workspace,
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
@@ -250,6 +252,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
             tw is not None and build_input(op.inputs[0], tw, op.inputs[2], op),
             tg is not None and build_input(op.inputs[0], op.inputs[1], tg, op),
         ),
+        jet=bilinear(1, 2),
         writes_out=True,
         transient=iterator_buffers(2),
         workspace=input_workspace,
@@ -270,6 +273,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
             tx is not None and build_filter(tx, op.inputs[1], op.inputs[2], op),
             tg is not None and build_filter(op.inputs[0], op.inputs[1], tg, op),
         ),
+        jet=bilinear(0, 2),
         writes_out=True,
         workspace=filter_workspace,
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),

@@ -11,8 +11,10 @@ import numpy as np
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import CONST, inexact, pair
+from ._jets import by_factor
 from ._kinds import broadcast_like, infer_elementwise
 
 __all__ = [
@@ -93,6 +95,8 @@ def pointwise(
     inplace: tuple[int, ...] = (),
     vjp: Any = None,
     jvp: Any = None,
+    linear: bool = False,
+    jet: Callable[..., Any] | None = None,
     flops: int = 1,
     workspace: Callable[..., Any] | None = None,
     settle: Callable[..., Any] | None = None,
@@ -116,6 +120,8 @@ def pointwise(
         inputs=inputs,
         vjp=vjp,
         jvp=jvp,
+        linear=linear,
+        jet=jet,
         inplace=inplace,
         writes_out=True,
         workspace=workspace,
@@ -133,6 +139,8 @@ def backward(
     kernel: Callable[..., Any],
     slope: Callable[[Operation], Tensor] | None,
     *,
+    factor: Callable[[Operation, Series], Series] | None = None,
+    jet: Callable[..., Any] | None = None,
     inplace: tuple[int, ...] = (0,),
     flops: int = 3,
     workspace: Callable[..., Any] | None = None,
@@ -143,6 +151,8 @@ def backward(
 
     ``a`` is the function's result (or its argument); ``slope(op)`` builds f'(a),
     None where f is constant by pieces.  F is linear in g, so its own rules follow.
+    ``factor(op, series of a)`` gives the Taylor series of f(a) (its entry 0 is not
+    read).
     """
 
     def by_a(op: Operation, h: Tensor) -> Tensor | None:
@@ -170,6 +180,8 @@ def backward(
         inplace=inplace,
         vjp=(by_a if slope is not None else None, by_g),
         jvp=jvp,
+        linear=slope is None,
+        jet=jet if factor is None else by_factor(factor),
         flops=flops,
         workspace=workspace,
         settle=settle,

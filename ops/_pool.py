@@ -248,6 +248,7 @@ MAX_POOL: OpDef = OpDef(
     infer=_infer_max,
     kernel=_max_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: _like(MAX_POOL_GRAD, (op.inputs[0], op.outputs[0], g), op),),
     jvp=lambda op, t: _like(MAX_POOL_GRAD_GRAD, (op.inputs[0], op.outputs[0], t), op),
     writes_out=True,
@@ -261,6 +262,7 @@ MAX_POOL_GRAD: OpDef = OpDef(
     kernel=_max_grad_kernel,
     inputs=("x", "y", "g"),
     # Piecewise constant in x and y.
+    linear=True,
     vjp=(None, None, lambda op, h: _like(MAX_POOL_GRAD_GRAD, (*op.inputs[:2], h), op)),
     jvp=lambda op, tx, ty, tg: (
         None if tg is None else _like(MAX_POOL_GRAD, (*op.inputs[:2], tg), op)
@@ -276,6 +278,7 @@ MAX_POOL_GRAD_GRAD: OpDef = OpDef(
     infer=_infer_max_grad_grad,
     kernel=_max_grad_grad_kernel,
     inputs=("x", "y", "h"),
+    linear=True,
     vjp=(None, None, lambda op, g: _like(MAX_POOL_GRAD, (*op.inputs[:2], g), op)),
     jvp=lambda op, tx, ty, th: (
         None if th is None else _like(MAX_POOL_GRAD_GRAD, (*op.inputs[:2], th), op)
@@ -325,6 +328,7 @@ MAX_POOL_WITH_ARGMAX: OpDef = OpDef(
     infer=_infer_argmax,
     kernel=_argmax_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(
         lambda op, g, _: (
             None
@@ -444,6 +448,7 @@ AVG_POOL: OpDef = OpDef(
     infer=_infer_avg,
     kernel=_avg_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(
         lambda op, g: create(
             AVG_POOL_GRAD, (shape_tensor(op.inputs[0]), g), dict(op.attrs)
@@ -461,6 +466,7 @@ AVG_POOL_GRAD: OpDef = OpDef(
     infer=_infer_avg_grad,
     kernel=_avg_grad_kernel,
     inputs=("input_sizes", "g"),
+    linear=True,
     vjp=(None, lambda op, h: create(AVG_POOL, (h,), dict(op.attrs))),
     jvp=lambda op, _, t: create(AVG_POOL_GRAD, (op.inputs[0], t), dict(op.attrs)),
     writes_out=True,

@@ -12,10 +12,12 @@ from typing import Any
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor
 from . import _special
 from ._build import create, inexact, scope
 from ._choose import keep_positive, positive_workspace, settle_positive
+from ._jets import by_output, difference, quadratic, squares, step, total, velocities
 from ._kinds import elementwise
 from ._pointwise import backward, chunked, floating, fused, pointwise, scratch, unary
 from .elementwise import add, multiply, negative, square, subtract
@@ -64,6 +66,7 @@ SIGMOID_GRAD = backward(
     "SigmoidGrad",
     _sigmoid_grad_kernel,
     lambda op: subtract(1.0, multiply(op.inputs[0], 2.0)),
+    factor=lambda op, y: list(map(difference, y, squares(y))),
     inplace=(),
     doc="g y (1 - y)",
 )
@@ -74,6 +77,7 @@ SIGMOID = elementwise(
         SIGMOID_GRAD,
         lambda op: multiply(op.outputs[0], subtract(1.0, op.outputs[0])),
     ),
+    jet=by_output(quadratic(0, 1, -1)),
     flops=15,
     doc="y = 1 / (1 + e^-x)",
 )
@@ -99,10 +103,17 @@ def _sigmoid_slope(op: Operation) -> Tensor:
     return multiply(s, subtract(1.0, s))
 
 
+def _sigmoid_series(op: Operation, x: Series) -> Series:
+    y = sigmoid(op.inputs[0])
+    found: Series = SIGMOID.jet(y.op, [x])[0]  # type: ignore[misc]
+    return found
+
+
 SOFTPLUS_GRAD = backward(
     "SoftplusGrad",
     _softplus_grad_kernel,
     _sigmoid_slope,
+    factor=_sigmoid_series,
     flops=15,
     doc="g / (1 + e^-x)",
 )
@@ -204,6 +215,7 @@ RELU = elementwise(
     lambda xp, x, out=None: xp.maximum(x, 0, out=out),
     kinds="if",
     **fused(RELU_GRAD, None),
+    linear=True,
     doc="y = max(x, 0)",
 )
 
@@ -252,6 +264,7 @@ RELU6 = elementwise(
     _relu6_kernel,
     kinds="if",
     **fused(RELU6_GRAD, None),
+    linear=True,
     flops=2,
     doc="y = min(max(x, 0), 6)",
 )
@@ -295,6 +308,7 @@ LEAKY_RELU = pointwise(
     ("x",),
     "f",
     **_by_input(LEAKY_RELU_GRAD),
+    linear=True,
     flops=2,
     doc="y = x where x > 0, else alpha x",
 )
@@ -335,8 +349,38 @@ def _is_negative(op: Operation) -> Tensor:
     return TABLE["cast"](less(y, 0), y.dtype)  # type: ignore[no-any-return]
 
 
+def _where_negative(y_0: Tensor, y: Series) -> Series:
+    """The coefficients where y_0 < 0, else 0; entry 0 is left as it is."""
+    from .logical import less, where_v2
+
+    low = less(y_0, 0)
+    return [y_0, *[None if c is None else where_v2(low, c, 0) for c in y[1:]]]
+
+
+def _unit_jet(grad: Any) -> Any:
+    """The rule of elu and selu: y' = w x', w = y + constant where y < 0."""
+
+    def rule(op: Operation, series: list[Series]) -> list[Series]:
+        y, x = op.outputs[0], series[0]
+        moved = velocities(x)
+        found: Series = [y]
+        w: Series = [None]
+        for k in range(1, len(x)):
+            t = x[k]
+            first = None if t is None else create(grad, (y, t))
+            found.append(total([first, step(moved, w, k)]))
+            w.append(_where_negative(y, [None, found[k]])[1])
+        return [found]
+
+    return rule
+
+
 ELU_GRAD = backward(
-    "EluGrad", _elu_grad_kernel, _is_negative, doc="g where y > 0, else g (y + 1)"
+    "EluGrad",
+    _elu_grad_kernel,
+    _is_negative,
+    factor=lambda op, y: _where_negative(op.inputs[0], y),
+    doc="g where y > 0, else g (y + 1)",
 )
 ELU = pointwise(
     "Elu",
@@ -344,6 +388,7 @@ ELU = pointwise(
     ("x",),
     "f",
     **fused(ELU_GRAD, None),
+    jet=_unit_jet(ELU_GRAD),
     flops=15,
     doc="y = x where x > 0, else e^x - 1",
 )
@@ -383,6 +428,7 @@ SELU_GRAD = backward(
     "SeluGrad",
     _selu_grad_kernel,
     _is_negative,
+    factor=lambda op, y: _where_negative(op.inputs[0], y),
     workspace=scratch(0),
     doc="s g where y ≥ 0, else g (y + s a)",
 )
@@ -392,6 +438,7 @@ SELU = pointwise(
     ("x",),
     "f",
     **fused(SELU_GRAD, None),
+    jet=_unit_jet(SELU_GRAD),
     flops=15,
     workspace=scratch(0),
     doc="y = s x where x > 0, else s a (e^x - 1)",

@@ -26,7 +26,7 @@ from ..graphlib.subgraph import Body, Subgraph, infer_through
 from ..graphlib.tensor import Tensor
 from ._bodies import BackwardGraph, appended, copy_into, positions, zeros_for
 from ._build import create_op
-from .loops import join
+from ._loop import join
 
 __all__ = ["CALL", "CASE", "RECOMPUTED_CALL", "branch", "call"]
 

@@ -9,23 +9,20 @@ import numpy as np
 
 from ..graphlib.dtypes import as_dtype, int32, string
 from ..graphlib.errors import DTypeError, ShapeError
-from ..graphlib.graph import get_default_graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.ragged import Ragged, map_rows
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from ._build import constant, create, create_op, graph_of, scope, shape_tensor
-from ._kinds import infer_same, require
+from ._build import constant, create, shape_tensor
+from ._kinds import _count, infer_same, require
 
 __all__ = [
     "add_n",
     "broadcast_to",
     "cast",
-    "group",
     "identity",
-    "no_op",
     "ones_like",
     "placeholder",
     "placeholder_with_default",
@@ -33,7 +30,6 @@ __all__ = [
     "shape",
     "size",
     "stop_gradient",
-    "tuple_",
     "zeros_like",
 ]
 
@@ -95,6 +91,7 @@ PLACEHOLDER_WITH_DEFAULT = OpDef(
     infer=_infer_default,
     kernel=view_kernel,
     inputs=("input",),
+    linear=True,
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
@@ -122,6 +119,7 @@ IDENTITY = OpDef(
     infer=infer_same,
     kernel=view_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: g,),
     jvp=lambda op, t: t,
     alias=0,
@@ -187,6 +185,7 @@ CAST = OpDef(
     infer=_infer_cast,
     kernel=_cast_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(_cast_rule,),
     jvp=lambda op, t: (
         cast(t, op.outputs[0].dtype) if op.outputs[0].dtype.is_inexact else None
@@ -352,6 +351,7 @@ SUM_TO: OpDef = OpDef(
     infer=_infer_to_shape,
     kernel=_sum_to_kernel,
     inputs=("x", "shape"),
+    linear=True,
     vjp=(_sum_to_rule, None),
     jvp=lambda op, t, _: create(SUM_TO, (t, op.inputs[1])),
     writes_out=True,
@@ -386,6 +386,7 @@ BROADCAST_TO: OpDef = OpDef(
         x, tuple(int(n) for n in sizes)
     ),
     inputs=("x", "shape"),
+    linear=True,
     vjp=(lambda op, g: sum_to(g, op.inputs[0]), None),
     jvp=lambda op, t, _: create(BROADCAST_TO, (t, op.inputs[1])),
     alias=0,
@@ -470,33 +471,6 @@ def ones_like(
     return _filled_like(ONES_LIKE, 1, tensor, dtype, name or "ones_like", optimize)
 
 
-def _infer_of_shape(inputs: Sequence[Any], attrs: Any) -> Any:
-    return ((attrs["dtype"], merge(attrs["shape"], known_dims(inputs[0]))),)
-
-
-def _of_shape_kernel(
-    xp: Any, sizes: Any, *, dtype: Any, shape: Any, out: Any = None
-) -> Any:
-    return xp.broadcast_to(xp.zeros((), dtype.dtype), sizes.tolist())
-
-
-# Stands for a tensor whose content nobody reads; it takes no memory.
-OF_SHAPE = OpDef(
-    "OfShape",
-    infer=_infer_of_shape,
-    kernel=_of_shape_kernel,
-    inputs=("sizes",),
-    flops=lambda i, o, a: 0,
-    doc="an array of a given shape, one zero seen everywhere",
-)
-
-
-def of_shape(sizes: Tensor, like: Tensor) -> Tensor:
-    """A tensor with the dtype of ``like`` and a shape, for ops that read no more."""
-    attrs = {"dtype": like.dtype, "shape": like.dims}
-    return create(OF_SHAPE, (sizes,), attrs)
-
-
 # -- sums of many ------------------------------------------------------------
 
 
@@ -531,6 +505,7 @@ ADD_N = OpDef(
     infer=_infer_add_n,
     kernel=_add_n_kernel,
     inputs=("*inputs",),
+    linear=True,
     vjp=lambda op, g: [g] * len(op.inputs),
     jvp=lambda op, *ts: add_n([t for t in ts if t is not None]),
     bind=lambda attrs, inputs, outputs: np.add if len(inputs) == 2 else None,
@@ -539,9 +514,7 @@ ADD_N = OpDef(
     writes_out=True,
     elementwise=True,
     chainable=True,
-    flops=lambda ins, outs, attrs: (
-        (len(ins) - 1) * int(np.prod([d or 0 for d in outs[0].dims or ()]))
-    ),
+    flops=lambda ins, outs, attrs: (len(ins) - 1) * _count(outs[0].dims),
     doc="the sum of tensors of one shape",
 )
 
@@ -562,65 +535,12 @@ def add_n(inputs: Any, name: str | None = None) -> Tensor:
     return create(ADD_N, tensors, None, name)
 
 
-# -- operations without a value ----------------------------------------------
-
-
-NO_OP = OpDef(
-    "NoOp",
-    infer=lambda inputs, attrs: (),
-    kernel=lambda xp, out=None: None,
-    flops=lambda i, o, a: 0,
-    doc="nothing; waits for its control inputs",
-)
-
-
-def no_op(name: str | None = None) -> Operation:
-    """An operation that does nothing but wait for its control dependencies."""
-    return create_op(NO_OP, (), None, name or "NoOp")
-
-
-def group(*inputs: Any, **kwargs: Any) -> Operation:
-    """An operation that is done when all ``inputs`` are.
-
-    Args:
-        inputs: operations, tensors, variables, or lists of them; None is left
-            out.
-        name: the name of the operation.
-    """
-    name = kwargs.pop("name", None)
-    if kwargs:
-        raise TypeError(f"group() got unexpected arguments {sorted(kwargs)}")
-    flat: list[Any] = []
-    stack = list(reversed(inputs))
-    while stack:
-        item = stack.pop()
-        if isinstance(item, (list, tuple)):
-            stack.extend(reversed(item))
-        elif item is not None:
-            flat.append(item)
-    elements = [getattr(i, "graph", None) for i in flat]
-    graph = next((g for g in elements if g is not None), get_default_graph())
-    with graph.as_default(), graph.control_dependencies(flat):
-        return create_op(NO_OP, (), None, name or "group_deps")
-
-
-def tuple_(
-    tensors: Any, name: str | None = None, control_inputs: Any = None
-) -> list[Any]:
-    """The tensors, each available only after all of them (and ``control_inputs``)."""
-    present = [t for t in tensors if t is not None]
-    with scope(name, "tuple", *present):
-        gate = group(*present, *(control_inputs or ()))
-        with graph_of(*present).control_dependencies([gate]):
-            return [None if t is None else identity(t) for t in tensors]
-
-
-# What graphlib calls by name; the other families add theirs in ops/__init__.py.
 OPERATORS = {
     "add_n": add_n,
     "broadcast_like": broadcast_like,
     "cast": cast,
     "constant": constant,
+    "identity": identity,
     "ones_like": ones_like,
     "sum_to": sum_to,
     "zeros_like": zeros_like,

@@ -79,6 +79,7 @@ BINCOUNT = OpDef(
     infer=_infer_bincount,
     kernel=_bincount_kernel,
     inputs=("values", "*weights"),
+    linear=True,
     vjp=(None, _bincount_vjp_weights),
     jvp=_bincount_jvp,
     writes_out=True,

@@ -23,7 +23,7 @@ from ..graphlib.errors import DTypeError, GraphError, InvalidArgumentError, Shap
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import Dims, as_dims, is_static, size, text
+from ..graphlib.shapes import Dims, as_dims, is_static, merge, size, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import constant, create, graph_of, scope, shape_tensor, shape_vector
 from .core import broadcast_to, cast
@@ -100,6 +100,7 @@ FILL: OpDef = OpDef(
     infer=_infer_fill,
     kernel=_fill_kernel,
     inputs=("dims", "value"),
+    linear=True,
     vjp=(None, _fill_rule),
     jvp=lambda op, _, t: create(FILL, (op.inputs[0], t)),
     writes_out=True,
@@ -255,6 +256,7 @@ RANGE = OpDef(
     infer=_infer_range,
     kernel=_range_kernel,
     inputs=("start", "limit", "delta"),
+    linear=True,
     vjp=(
         lambda op, g: TABLE["sum_to"](g, op.inputs[0]),
         None,
@@ -374,6 +376,7 @@ LINSPACE = OpDef(
     infer=_infer_linspace,
     kernel=_linspace_kernel,
     inputs=("start", "stop", "num"),
+    linear=True,
     vjp=(_linspace_rule(0), _linspace_rule(1), None),
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * ((outs[0].dims or (0,))[0] or 0),
@@ -514,3 +517,33 @@ def to_complex128(x: Any, name: str | None = "ToComplex128") -> Tensor:
 
 
 OPERATORS = {"fill": fill}
+
+
+# -- a shape without content ------------------------------------------------------
+
+
+def _infer_of_shape(inputs: Sequence[Any], attrs: Any) -> Any:
+    return ((attrs["dtype"], merge(attrs["shape"], known_dims(inputs[0]))),)
+
+
+def _of_shape_kernel(
+    xp: Any, sizes: Any, *, dtype: Any, shape: Any, out: Any = None
+) -> Any:
+    return xp.broadcast_to(xp.zeros((), dtype.dtype), sizes.tolist())
+
+
+# Stands for a tensor whose content nobody reads; it takes no memory.
+OF_SHAPE = OpDef(
+    "OfShape",
+    infer=_infer_of_shape,
+    kernel=_of_shape_kernel,
+    inputs=("sizes",),
+    flops=lambda i, o, a: 0,
+    doc="an array of a given shape, one zero seen everywhere",
+)
+
+
+def of_shape(sizes: Tensor, like: Tensor) -> Tensor:
+    """A tensor with the dtype of ``like`` and a shape, for ops that read no more."""
+    attrs = {"dtype": like.dtype, "shape": like.dims}
+    return create(OF_SHAPE, (sizes,), attrs)

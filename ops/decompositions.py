@@ -19,6 +19,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, text
 from ..graphlib.tensor import Tensor
 from ._build import create, create_many, inexact, pair, scope
+from ._series_linalg import inverse_jet, solve_jet
 from .array import expand_dims
 from .complexes import imag, real
 from .linalg import _unbatch, matmul
@@ -179,6 +180,7 @@ MATRIX_SOLVE = OpDef(
     inputs=("matrix", "rhs"),
     vjp=(_solve_vjp_a, _solve_vjp_b),
     jvp=_solve_jvp,
+    jet=solve_jet(),
     writes_out=True,
     flops=_cubic,
     doc="x with A x = b",
@@ -266,6 +268,7 @@ MATRIX_TRIANGULAR_SOLVE = OpDef(
     inputs=("matrix", "rhs"),
     vjp=(_triangular_vjp_a, _solve_vjp_b),
     jvp=_triangular_jvp,
+    jet=solve_jet(_triangle),
     writes_out=True,
     flops=_cubic,
     doc="x with A x = b, A triangular",
@@ -413,6 +416,7 @@ MATRIX_INVERSE = OpDef(
     inputs=("input",),
     vjp=(_inverse_vjp,),
     jvp=_inverse_jvp,
+    jet=inverse_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * _cubic(ins, outs, attrs),
     doc="y = A^-1",

@@ -16,6 +16,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, is_static, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import common_dtype, create, pair, scope
+from ._jets import bilinear
 from ._kinds import require
 from .array import transpose
 from .core import cast
@@ -185,6 +186,7 @@ EINSUM = OpDef(
         lambda op, g: _einsum_pull(op, g, 1),
     ),
     jvp=_einsum_jvp,
+    jet=bilinear(0, 1),
     writes_out=True,
     flops=_einsum_flops,
     doc="products of a and b, summed over the labels that the result lacks",

@@ -18,6 +18,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
 from ._build import inexact, pair, scope
+from ._jets import bilinear, quotient, squares
 from ._kinds import elementwise, unbroadcast
 from ._pointwise import add_up, binary, conj, pointwise, scratch, unary
 
@@ -62,6 +63,7 @@ ADD = elementwise(
     "add",
     2,
     kinds="ifc",
+    linear=True,
     vjp=(lambda op, g: unbroadcast(op, 0, g), lambda op, g: unbroadcast(op, 1, g)),
     jvp=lambda op, *ts: add_up(op, ts),
     commutative=True,
@@ -87,6 +89,7 @@ SUB = elementwise(
     "subtract",
     2,
     kinds="ifc",
+    linear=True,
     vjp=(
         lambda op, g: unbroadcast(op, 0, g),
         lambda op, g: negative(unbroadcast(op, 1, g)),
@@ -116,6 +119,7 @@ NEG = elementwise(
     "Neg",
     "negative",
     kinds="ifc",
+    linear=True,
     vjp=(lambda op, g: negative(g),),
     jvp=lambda op, t: negative(t),
     shape_math=True,
@@ -137,6 +141,7 @@ MUL = elementwise(
     2,
     (lambda op: op.inputs[1], lambda op: op.inputs[0]),
     kinds="ifc",
+    jet=bilinear(0, 1),
     commutative=True,
     shape_math=True,
     doc="z = x y",
@@ -160,6 +165,7 @@ SQUARE = elementwise(
     1,
     (lambda op: multiply(op.inputs[0], 2.0),),
     kinds="ifc",
+    jet=lambda op, series: [[op.outputs[0], *squares(series[0], 1)]],
     shape_math=True,
     doc="y = x²",
 )
@@ -230,6 +236,7 @@ REALDIV = elementwise(
         lambda op, g: unbroadcast(op, 1, _divide_by_y(op, g)),
     ),
     jvp=_divide_jvp,
+    jet=lambda op, series: [quotient(op.outputs[0], series[0], series[1], realdiv)],
     doc="z = x / y",
 )
 
@@ -343,6 +350,7 @@ FLOORMOD = elementwise(
     _floormod_kernel,
     2,
     kinds="if",
+    linear=True,
     vjp=(
         lambda op, g: unbroadcast(op, 0, g),
         lambda op, g: unbroadcast(
@@ -411,6 +419,7 @@ TRUNCATEMOD = elementwise(
     _truncatemod_kernel,
     2,
     kinds="if",
+    linear=True,
     vjp=(
         lambda op, g: unbroadcast(op, 0, g),
         lambda op, g: unbroadcast(op, 1, negative(multiply(g, _truncated(op)))),
@@ -468,6 +477,7 @@ DIV_NO_NAN = pointwise(
             negative(multiply(g, conj(div_no_nan(op.outputs[0], op.inputs[1])))),
         ),
     ),
+    jet=lambda op, series: [quotient(op.outputs[0], series[0], series[1], div_no_nan)],
     workspace=scratch(1),
     doc="z = x / y, 0 where y = 0",
 )

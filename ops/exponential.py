@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.opdef import OpDef
+from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor
 from ._build import create, inexact
 from .core import shape as shape_of
@@ -72,12 +74,41 @@ def _frechet(a: Tensor, e: Tensor) -> Tensor:
     """d/dt expm(A + t E) at 0: the corner of expm([[A, E], [0, A]])."""
     zero = TABLE["zeros_like"](a)
     block = concat([concat([a, e], -1), concat([zero, a], -1)], -2)
-    known = (a.dims or (None,))[-1]
-    n = TABLE["getitem"](shape_of(a), -1) if known is None else known
+    n = _size(a)
     whole = create(EXPM, (block,))
     return TABLE["getitem"](  # type: ignore[no-any-return]
         whole, (..., slice(None, n), slice(n, None))
     )
+
+
+def _size(a: Tensor) -> Any:
+    """n, a number where it is known, else a scalar tensor."""
+    known = (a.dims or (None,))[-1]
+    return TABLE["getitem"](shape_of(a), -1) if known is None else known
+
+
+def _expm_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """All coefficients from one exponential.
+
+    Truncated series multiply as block triangular Toeplitz matrices [[A_0, A_1,
+    ...], [0, A_0, ...], ...] do, so the exponential of that matrix is the Toeplitz
+    matrix of the coefficients of exp(A(t)).
+    """
+    a_0 = op.inputs[0]
+    zero, n = TABLE["zeros_like"](a_0), _size(a_0)
+    blocks = [zero if c is None else c for c in series[0]]
+    order = len(blocks) - 1
+    rows = [
+        concat([*[zero] * i, *blocks[: order + 1 - i]], -1) for i in range(order + 1)
+    ]
+    top = TABLE["getitem"](
+        create(EXPM, (concat(rows, -2),)), (..., slice(None, n), slice(None))
+    )
+    rest: Series = [
+        TABLE["getitem"](top, (..., slice(n * k, n * (k + 1))))
+        for k in range(1, order + 1)
+    ]
+    return [[op.outputs[0], *rest]]
 
 
 EXPM = OpDef(
@@ -87,6 +118,7 @@ EXPM = OpDef(
     inputs=("input",),
     vjp=(lambda op, g: _frechet(adjoint(op.inputs[0]), g),),
     jvp=lambda op, t: _frechet(op.inputs[0], t),
+    jet=_expm_jet,
     writes_out=True,
     flops=_flops,
     doc="y = I + A + A^2/2 + A^3/6 + ...",

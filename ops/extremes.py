@@ -12,8 +12,10 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.taylor import Series, scale
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, inexact
+from ._jets import difference, step, velocities
 from .array import reshape
 from .reduction import (
     SUM,
@@ -117,6 +119,7 @@ def _extreme(type: str, ufunc: str, highest: bool) -> OpDef:
         infer=infer_reduction("if"),
         kernel=_extreme_kernel(ufunc, highest),
         inputs=("x",),
+        linear=True,
         vjp=(_extreme_vjp,),
         jvp=_extreme_jvp,
         writes_out=True,
@@ -284,6 +287,20 @@ def _weights_jvp(op: Operation, tx: Tensor | None, ty: Tensor | None) -> Tensor:
     return TABLE["mul"](tx, w)  # type: ignore[no-any-return]
 
 
+def _weights_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """w' = w (x - y)', y repeated along the axes."""
+    x, y = series
+    axis, keepdims = op.attrs["axis"], op.attrs["keepdims"]
+    moved: Series = [None]
+    w: Series = [op.outputs[0]]
+    for k in range(1, len(x)):
+        t = y[k]
+        t = None if t is None else spread(t, op.inputs[0], axis, keepdims)
+        moved.append(scale(difference(x[k], t), k))
+        w.append(step(moved, w, k))
+    return [w]
+
+
 LOG_SUM_EXP_WEIGHTS = OpDef(
     "LogSumExpWeights",
     infer=lambda inputs, attrs: ((inputs[0].dtype, inputs[0].dims),),
@@ -291,6 +308,7 @@ LOG_SUM_EXP_WEIGHTS = OpDef(
     inputs=("x", "y"),
     vjp=(lambda op, g: TABLE["mul"](g, op.outputs[0]), _weights_vjp_y),
     jvp=_weights_jvp,
+    jet=_weights_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 5 * input_flops(ins, outs, attrs),
     doc="exp(x - y), y = logsumexp(x): a softmax; 0 where all x are -inf",
@@ -302,6 +320,24 @@ def _lse_weights(op: Operation) -> Tensor:
     return create(LOG_SUM_EXP_WEIGHTS, inputs, dict(op.attrs))
 
 
+def _lse_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """y' = Σ w x' and w' = w (x' - y') together, w the softmax."""
+    x = series[0]
+    moved = velocities(x)
+    slopes: Series = [None]
+    w: Series = [_lse_weights(op)]
+    y: Series = [op.outputs[0]]
+    for k in range(1, len(x)):
+        part = step(moved, w, k)
+        y.append(None if part is None else create(SUM, (part,), dict(op.attrs)))
+        t = y[k]
+        slopes.append(
+            scale(difference(x[k], None if t is None else spread_as(op, t)), k)
+        )
+        w.append(step(slopes, w, k))
+    return [y]
+
+
 LOG_SUM_EXP = OpDef(
     "LogSumExp",
     infer=infer_reduction("f"),
@@ -309,6 +345,7 @@ LOG_SUM_EXP = OpDef(
     inputs=("x",),
     vjp=(lambda op, g: TABLE["mul"](spread_as(op, g), _lse_weights(op)),),
     jvp=lambda op, t: create(SUM, (TABLE["mul"](t, _lse_weights(op)),), dict(op.attrs)),
+    jet=_lse_jet,
     writes_out=True,
     workspace=_lse_workspace,
     flops=lambda ins, outs, attrs: 6 * input_flops(ins, outs, attrs),

@@ -189,6 +189,7 @@ GATHER: OpDef = OpDef(
     infer=_infer_gather,
     kernel=_gather_kernel,
     inputs=("params", "indices"),
+    linear=True,
     vjp=(_gather_rule, None),
     jvp=lambda op, t, _: create(GATHER, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
@@ -226,6 +227,7 @@ GATHER_GRAD: OpDef = OpDef(
     infer=lambda inputs, attrs: ((inputs[0].dtype, known_dims(inputs[2])),),
     kernel=_gather_grad_kernel,
     inputs=("g", "indices", "shape"),
+    linear=True,
     vjp=(
         lambda op, gg: create(GATHER, (gg, op.inputs[1]), dict(op.attrs)),
         None,
@@ -315,6 +317,7 @@ SCATTER_ROWS: OpDef = OpDef(
     infer=_infer_scatter_rows,
     kernel=_scatter_rows_kernel,
     inputs=("values", "indices", "shape"),
+    linear=True,
     vjp=(lambda op, g: gather(g, op.inputs[1], axis=0), None, None),
     jvp=lambda op, t, *_: create(SCATTER_ROWS, (t, *op.inputs[1:])),
     writes_out=True,

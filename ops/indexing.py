@@ -272,6 +272,7 @@ ADVANCED_INDEX: OpDef = OpDef(
     infer=_infer_advanced,
     kernel=_advanced_kernel,
     inputs=("input", "*indices"),
+    linear=True,
     vjp=lambda op, g: [
         create(
             ADVANCED_INDEX_GRAD,
@@ -289,6 +290,7 @@ ADVANCED_INDEX_GRAD: OpDef = OpDef(
     infer=infer_into_shape,
     kernel=_advanced_grad_kernel,
     inputs=("g", "shape", "*indices"),
+    linear=True,
     vjp=lambda op, gg: [
         create(ADVANCED_INDEX, (gg, *op.inputs[2:]), dict(op.attrs)),
         *[None] * (len(op.inputs) - 1),

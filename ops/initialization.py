@@ -15,7 +15,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ._build import create
 from .assignment import INITIALIZED_VALUE, assign, is_variable_initialized
-from .core import group, no_op
+from .grouping import group, no_op
 from .state import Variable
 
 __all__ = [

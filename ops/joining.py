@@ -122,6 +122,7 @@ CONCAT: OpDef = OpDef(
     infer=_infer_concat,
     kernel=_concat_kernel,
     inputs=("*values",),
+    linear=True,
     vjp=_concat_rule,
     jvp=lambda op, *ts: create(CONCAT, _present(ts, op.inputs), dict(op.attrs)),
     writes_out=True,
@@ -218,6 +219,7 @@ STACK: OpDef = OpDef(
     infer=_infer_stack,
     kernel=_stack_kernel,
     inputs=("*values",),
+    linear=True,
     vjp=_stack_rule,
     jvp=lambda op, *ts: create(STACK, _present(ts, op.inputs), dict(op.attrs)),
     writes_out=True,
@@ -288,6 +290,7 @@ UNSTACK: OpDef = OpDef(
     infer=_infer_unstack,
     kernel=_unstack_kernel,
     inputs=("value",),
+    linear=True,
     vjp=lambda op, *gs: [
         create(STACK, _cotangents(op, gs), {"axis": op.attrs["axis"]})
     ],
@@ -431,6 +434,7 @@ def _split_op(type: str, inputs: tuple[str, ...]) -> OpDef:
         infer=_infer_split,
         kernel=_split_kernel,
         inputs=inputs,
+        linear=True,
         vjp=_split_rule,
         jvp=lambda op, t, *_: create_many(
             op.opdef, (t, *op.inputs[1:]), dict(op.attrs)

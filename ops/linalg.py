@@ -14,6 +14,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, is_static, text
 from ..graphlib.tensor import Tensor
 from ._build import create, pair, scope
+from ._jets import bilinear
 from ._kinds import require
 from .array import expand_dims, reshape, squeeze
 
@@ -254,6 +255,7 @@ MATMUL = OpDef(
     inputs=("a", "b"),
     vjp=(_matmul_vjp_a, _matmul_vjp_b),
     jvp=_matmul_jvp,
+    jet=bilinear(0, 1),
     writes_out=True,
     bind=_bind_matmul,
     blas=(0, 1),

@@ -294,6 +294,7 @@ SELECT_V2 = pointwise(
     "bifcs",
     inplace=(1, 2),
     workspace=choose_workspace,
+    linear=True,
     vjp=(
         None,
         lambda op, g: unbroadcast(op, 1, where_v2(op.inputs[0], g, 0)),
@@ -378,6 +379,7 @@ SELECT = pointwise(
     "bifcs",
     inplace=(1, 2),
     workspace=choose_workspace,
+    linear=True,
     vjp=(
         None,
         lambda op, g: unbroadcast(op, 1, _rows_rule(op, g, True)),

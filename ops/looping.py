@@ -16,9 +16,12 @@ from ..graphlib.subgraph import Body, Subgraph, captures_of, updated_inputs
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
 from ._build import graph_of
+from ._loop import Parts, join
 from ._nest import assert_same, flatten, pack
+from .checkpoints import block_sizes, blocked_scan, blocked_while
 from .core import cast, stop_gradient
-from .loops import Parts, join, loop
+from .joining import concat
+from .loops import loop
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
 
@@ -186,18 +189,9 @@ def _boolean(value: Any, who: str) -> Tensor:
     return t
 
 
-def _finish(
-    outer: Graph,
-    traced: Traced,
-    carries: _Carries,
-    arrays: Sequence[Tensor] = (),
-    back_prop: bool = True,
-    **how: Any,
-) -> tuple[Parts, Callable[[Tensor], Tensor]]:
-    """Make the operation; returns its parts and what to do to each result."""
-    with outer.control_dependencies(traced.controls):
-        op = loop(traced.body, carries.inits, arrays, traced.rest, **how)
-    return Parts(op), (lambda t: t) if back_prop else stop_gradient
+def _given_on(back_prop: bool) -> Callable[[Tensor], Tensor]:
+    """What to do to each result."""
+    return (lambda t: t) if back_prop else stop_gradient
 
 
 def while_loop(
@@ -211,6 +205,7 @@ def while_loop(
     name: str | None = None,
     maximum_iterations: Any = None,
     return_same_structure: bool = False,
+    checkpoint_every: Any = None,
 ) -> Any:
     """Repeat ``loop_vars = body(*loop_vars)`` while ``cond(*loop_vars)`` holds.
 
@@ -230,6 +225,10 @@ def while_loop(
         name: the scope of the operations.
         maximum_iterations: stop after so many (an int or an integer scalar).
         return_same_structure: with False, a single variable is returned bare.
+        checkpoint_every: k: for derivatives keep the loop variables of every k-th
+            iteration only and compute the others again, block by block: n/k + k
+            states for n iterations instead of n, for one more forward pass. A list
+            of decreasing sizes makes blocks of blocks.
 
     Returns:
         The loop variables after the last iteration.
@@ -278,10 +277,26 @@ def while_loop(
         if maximum_iterations is not None:
             bound = cast(as_tensor(maximum_iterations), int32)
         test = _boolean(call(cond, carries.inits), who)
-        parts, give = _finish(
-            outer, traced, carries, back_prop=back_prop, bound=bound, test=test
-        )
-        results = pack(loop_vars, [give(t) for t in parts.finals])
+        with outer.control_dependencies(traced.controls):
+            if checkpoint_every is None:
+                op = loop(
+                    traced.body, carries.inits, (), traced.rest, bound=bound, test=test
+                )
+                finals = list(Parts(op).finals)
+            else:
+                finals = blocked_while(
+                    outer,
+                    scope,
+                    traced.body,
+                    traced.rest,
+                    carries.inits,
+                    test,
+                    bound,
+                    block_sizes(checkpoint_every),
+                    lambda tensors: _boolean(call(cond, tensors), who),
+                )
+        give = _given_on(back_prop)
+        results = pack(loop_vars, [give(t) for t in finals])
     bare = isinstance(results, (list, tuple)) and len(results) == 1
     return results[0] if bare and not return_same_structure else results
 
@@ -323,6 +338,7 @@ def scan(
     infer_shape: bool = True,
     reverse: bool = False,
     name: str | None = None,
+    checkpoint_every: Any = None,
 ) -> Any:
     """y_t = fn(y_{t-1}, elems[t]): all the y_t, stacked along a first axis.
 
@@ -335,6 +351,8 @@ def scan(
         back_prop: with False, derivatives treat the results as constants.
         reverse: go from the last row to the first.
         name: the scope of the operations.
+        checkpoint_every: as for :func:`while_loop`; the results themselves are
+            stacked all the same.
 
     Returns:
         (n, ...) for each part of the accumulator, in the order of ``elems``.
@@ -355,17 +373,11 @@ def scan(
     leaves = flatten((elems, initializer) if initializer is not None else elems)
     outer = _home_of(leaves)
     with outer.as_default(), outer.name_scope(name or "scan") as scope:
-        parts, structure, give = _accumulate(
-            fn, elems, initializer, reverse, back_prop, scope, outer, history=True
+        _, stacks, structure = _accumulate(
+            fn, elems, initializer, reverse, scope, outer, True, checkpoint_every
         )
-        results = []
-        for i in sorted(parts.histories):
-            rows = parts.histories[i]
-            rows = rows if initializer is None else _part(rows, slice(1, None))
-            results.append(
-                give(_part(rows, slice(None, None, -1)) if reverse else rows)
-            )
-    return pack(structure, results)
+        give = _given_on(back_prop)
+        return pack(structure, [give(t) for t in stacks])
 
 
 def _accumulate(
@@ -373,17 +385,19 @@ def _accumulate(
     elems: Any,
     initializer: Any,
     reverse: bool,
-    back_prop: bool,
     scope: str,
     outer: Graph,
-    history: bool,
-) -> tuple[Parts, Any, Callable[[Tensor], Tensor]]:
-    """The loop of scan and of the folds; also the accumulator's structure."""
+    stacked: bool,
+    checkpoint_every: Any,
+) -> tuple[list[Tensor], list[Tensor], Any]:
+    """The loop of scan and of the folds: the last accumulator, with ``stacked`` all
+    of them in the order of ``elems``, and its structure."""
     who = f'{scope[:-1].rpartition("/")[2]} "{scope[:-1]}"'
     if not callable(fn):
         raise TypeError(f"{entry()}fn must be a function, not {fn!r}")
     arrays = _scanned(elems, who)
-    if initializer is None:
+    from_first = initializer is None
+    if from_first:
         first, others = (-1, slice(None, -1)) if reverse else (0, slice(1, None))
         initializer = pack(elems, [_part(t, first) for t in arrays])
         arrays = [_part(t, others) for t in arrays]
@@ -395,11 +409,43 @@ def _accumulate(
         return carries.tensors(fn(pack(initializer, ins), pack(elems, rows))), []
 
     traced = trace(outer, scope, who, carries, _rows_of(arrays), build)
-    kept = range(len(carries.inits)) if history else ()
-    parts, give = _finish(
-        outer, traced, carries, arrays, back_prop, reverse=reverse, history=tuple(kept)
-    )
-    return parts, initializer, give
+    backwards = slice(None, None, -1)
+    with outer.control_dependencies(traced.controls):
+        if checkpoint_every is not None:
+            sizes = block_sizes(checkpoint_every)
+            arrays = [_part(t, backwards) for t in arrays] if reverse else arrays
+            finals, stacks = blocked_scan(
+                outer,
+                scope,
+                traced.body,
+                traced.rest,
+                carries.inits,
+                arrays,
+                sizes,
+                stacked,
+            )
+            if from_first:
+                stacks = [
+                    concat([t[None], s], 0) for t, s in zip(carries.inits, stacks)
+                ]
+        else:
+            kept = tuple(range(len(carries.inits))) if stacked else ()
+            parts = Parts(
+                loop(
+                    traced.body,
+                    carries.inits,
+                    arrays,
+                    traced.rest,
+                    reverse=reverse,
+                    history=kept,
+                )
+            )
+            finals = list(parts.finals)
+            start = slice(0 if from_first else 1, None)
+            stacks = [_part(parts.histories[i], start) for i in kept]
+        if reverse:
+            stacks = [_part(t, backwards) for t in stacks]
+    return finals, stacks, initializer
 
 
 def foldl(
@@ -410,12 +456,15 @@ def foldl(
     back_prop: bool = True,
     swap_memory: bool = False,
     name: str | None = None,
+    checkpoint_every: Any = None,
 ) -> Any:
     """The last y_t of :func:`scan`: fn(...fn(fn(initializer, elems[0]), elems[1])...).
 
     Arguments, errors and gradient: as :func:`scan`.
     """
-    return _fold(fn, elems, initializer, back_prop, False, name or "foldl")
+    return _fold(
+        fn, elems, initializer, back_prop, False, name or "foldl", checkpoint_every
+    )
 
 
 def foldr(
@@ -426,12 +475,15 @@ def foldr(
     back_prop: bool = True,
     swap_memory: bool = False,
     name: str | None = None,
+    checkpoint_every: Any = None,
 ) -> Any:
     """:func:`foldl` from the last row to the first.
 
     Arguments, errors and gradient: as :func:`scan`.
     """
-    return _fold(fn, elems, initializer, back_prop, True, name or "foldr")
+    return _fold(
+        fn, elems, initializer, back_prop, True, name or "foldr", checkpoint_every
+    )
 
 
 def _fold(
@@ -441,14 +493,16 @@ def _fold(
     back_prop: bool,
     reverse: bool,
     name: str,
+    checkpoint_every: Any,
 ) -> Any:
     leaves = flatten((elems, initializer) if initializer is not None else elems)
     outer = _home_of(leaves)
     with outer.as_default(), outer.name_scope(name) as scope:
-        parts, structure, give = _accumulate(
-            fn, elems, initializer, reverse, back_prop, scope, outer, history=False
+        finals, _, structure = _accumulate(
+            fn, elems, initializer, reverse, scope, outer, False, checkpoint_every
         )
-        return pack(structure, [give(t) for t in parts.finals])
+        give = _given_on(back_prop)
+        return pack(structure, [give(t) for t in finals])
 
 
 def map_fn(
@@ -499,8 +553,10 @@ def map_fn(
             return [], _as_dtypes(result, dtype, who)
 
         traced = trace(outer, scope, who, _Carries((), who), _rows_of(arrays), build)
-        parts, give = _finish(outer, traced, _Carries((), who), arrays, back_prop)
-        return pack(structure[0], [give(t) for t in parts.stacks])
+        with outer.control_dependencies(traced.controls):
+            op = loop(traced.body, (), arrays, traced.rest)
+        give = _given_on(back_prop)
+        return pack(structure[0], [give(t) for t in Parts(op).stacks])
 
 
 def _as_dtypes(result: Any, dtype: Any, who: str) -> list[Tensor]:

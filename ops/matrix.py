@@ -15,6 +15,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from ._build import create, pair, scope, shape_vector
+from ._jets import bilinear
 from ._kinds import require, unbroadcast
 from .array import reshape
 from .core import shape as shape_of
@@ -94,6 +95,7 @@ MATRIX_DIAG_PART: OpDef = OpDef(
     infer=_infer_diag_part,
     kernel=lambda xp, x, *, k, out=None: xp.diagonal(x, k, -2, -1),
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: matrix_set_diag(_zeros(op), g, k=op.attrs["k"]),),
     jvp=lambda op, t: create(MATRIX_DIAG_PART, (t,), dict(op.attrs)),
     alias=0,
@@ -161,6 +163,7 @@ MATRIX_SET_DIAG: OpDef = OpDef(
     infer=_infer_set_diag,
     kernel=_set_diag_kernel,
     inputs=("input", "diagonal"),
+    linear=True,
     vjp=(
         lambda op, g: create(
             MATRIX_SET_DIAG,
@@ -231,6 +234,7 @@ MATRIX_DIAG: OpDef = OpDef(
     infer=_infer_diag,
     kernel=_diag_kernel,
     inputs=("diagonal",),
+    linear=True,
     vjp=(lambda op, g: matrix_diag_part(g, k=op.attrs["k"]),),
     jvp=lambda op, t: create(MATRIX_DIAG, (t,), dict(op.attrs)),
     writes_out=True,
@@ -349,6 +353,7 @@ BAND_PART: OpDef = OpDef(
     infer=_infer_matrices,
     kernel=_band_kernel,
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: create(BAND_PART, (g,), dict(op.attrs)),),
     jvp=lambda op, t: create(BAND_PART, (t,), dict(op.attrs)),
     writes_out=True,
@@ -415,6 +420,7 @@ MATRIX_TRANSPOSE: OpDef = OpDef(
     infer=_infer_swapped,
     kernel=lambda xp, x, out=None: x.swapaxes(-1, -2),
     inputs=("x",),
+    linear=True,
     vjp=(lambda op, g: create(MATRIX_TRANSPOSE, (g,)),),
     jvp=lambda op, t: create(MATRIX_TRANSPOSE, (t,)),
     alias=0,
@@ -541,6 +547,7 @@ CROSS: OpDef = OpDef(
         lambda op, g: unbroadcast(op, 1, create(CROSS, (g, _conj(op.inputs[0])))),
     ),
     jvp=_cross_jvp,
+    jet=bilinear(0, 1),
     writes_out=True,
     doc="y = a x b, for the last axis",
 )

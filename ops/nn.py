@@ -140,6 +140,7 @@ BIAS_ADD: OpDef = OpDef(
     infer=_infer_bias,
     kernel=_bias_kernel,
     inputs=("value", "bias"),
+    linear=True,
     vjp=(
         lambda op, g: g,
         lambda op, g: create(BIAS_ADD_GRAD, (g,), dict(op.attrs)),
@@ -155,6 +156,7 @@ BIAS_ADD_GRAD: OpDef = OpDef(
     infer=_infer_bias_grad,
     kernel=_bias_grad_kernel,
     inputs=("out_backprop",),
+    linear=True,
     vjp=(_bias_grad_rule,),
     jvp=lambda op, t: create(BIAS_ADD_GRAD, (t,), dict(op.attrs)),
     writes_out=True,

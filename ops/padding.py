@@ -163,6 +163,7 @@ PAD: OpDef = OpDef(
     infer=_infer_pad,
     kernel=_pad_kernel,
     inputs=("tensor", "paddings", "*constant_values"),
+    linear=True,
     vjp=lambda op, g: [
         _pad_rule(op, g),
         None,
@@ -244,6 +245,7 @@ MIRROR_PAD: OpDef = OpDef(
     infer=_infer_pad,
     kernel=_mirror_kernel,
     inputs=("input", "paddings"),
+    linear=True,
     vjp=(_mirror_rule, None),
     jvp=lambda op, t, _: create(MIRROR_PAD, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
@@ -255,6 +257,7 @@ MIRROR_PAD_GRAD: OpDef = OpDef(
     infer=_infer_mirror_grad,
     kernel=_mirror_grad_kernel,
     inputs=("g", "paddings"),
+    linear=True,
     vjp=(
         lambda op, gg: create(MIRROR_PAD, (gg, op.inputs[1]), dict(op.attrs)),
         None,

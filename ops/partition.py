@@ -473,6 +473,7 @@ REVERSE_SEQUENCE: OpDef = OpDef(
     infer=_infer_reverse_sequence,
     kernel=_reverse_sequence_kernel,
     inputs=("input", "seq_lengths"),
+    linear=True,
     vjp=(_same_op, None),
     jvp=_same_op,
     writes_out=True,

@@ -9,8 +9,20 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.taylor import Series, by_derivative, is_constant, scale
 from ..graphlib.tensor import Tensor
 from ._build import create
+from ._jets import (
+    Coefficient,
+    difference,
+    multiplied,
+    quotient,
+    squared,
+    squares,
+    step,
+    total,
+    velocities,
+)
 from ._kinds import elementwise, unbroadcast
 from ._pointwise import backward, binary, conj, floating, fused, pointwise
 from .elementwise import multiply, negative, realdiv, square, subtract
@@ -31,14 +43,21 @@ RECIPROCAL_GRAD = backward(
     "ReciprocalGrad",
     _reciprocal_grad_kernel,
     lambda op: multiply(op.inputs[0], -2.0),
+    factor=lambda op, y: [scale(c, -1) for c in squares(y)],
     doc="-g y²",
 )
+
+
+def _reciprocal_jet(op: Operation, series: list[Series]) -> list[Series]:
+    x, y = series[0], op.outputs[0]
+    return [quotient(y, [None] * len(x), x, lambda top, _: multiply(top, y))]
 
 
 RECIPROCAL = elementwise(
     "Reciprocal",
     "reciprocal",
     kinds="fc",
+    jet=_reciprocal_jet,
     **fused(RECIPROCAL_GRAD, lambda op: negative(square(op.outputs[0]))),
     doc="y = 1 / x",
 )
@@ -60,19 +79,39 @@ def _sqrt_grad_kernel(xp: Any, y: Any, g: Any, out: Any = None) -> Any:
     return xp.multiply(out, 0.5, out)
 
 
+def _sqrt_grad_jet(op: Operation, series: list[Series]) -> list[Series]:
+    y, g = series
+    return [quotient(op.outputs[0], [scale(c, 0.5) for c in g], y, realdiv)]
+
+
 SQRT_GRAD = backward(
     "SqrtGrad",
     _sqrt_grad_kernel,
     lambda op: realdiv(-0.5, square(op.inputs[0])),
+    jet=_sqrt_grad_jet,
     inplace=(0, 1),
     flops=2,
     doc="g / (2 y)",
 )
 
+
+def _sqrt_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """y² = x: the coefficients of a square, solved for the newest."""
+    x, y = series[0], op.outputs[0]
+    found: Series = [y]
+    for k in range(1, len(x)):
+        top = difference(x[k], squared([*found, None], k, 1))
+        if top is not None:
+            top = scale(realdiv(top, y), 0.5)
+        found.append(top)
+    return [found]
+
+
 SQRT = elementwise(
     "Sqrt",
     "sqrt",
     kinds="fc",
+    jet=_sqrt_jet,
     **fused(SQRT_GRAD, lambda op: realdiv(0.5, op.outputs[0])),
     doc="y = √x",
 )
@@ -103,16 +142,41 @@ RSQRT_GRAD = backward(
     "RsqrtGrad",
     _rsqrt_grad_kernel,
     lambda op: multiply(square(op.inputs[0]), -1.5),
+    factor=lambda op, y: multiplied(squares(y), [scale(c, -0.5) for c in y]),
     inplace=(1,),
     flops=4,
     doc="-g y³ / 2",
 )
+
+
+def power_series(y: Tensor, x: Series, exponent: float, inverse: Tensor) -> Series:
+    """The series of y = x^a, from x y' = a y x'; ``inverse`` is 1 / x_0.
+
+    y_k = Σ (a j - (k - j)) x_j y_(k-j) / (k x_0) over j >= 1.
+    """
+    found: Series = [y]
+    for k in range(1, len(x)):
+        terms = []
+        for j in range(1, k + 1):
+            s, t = x[j], found[k - j]
+            if s is not None and t is not None:
+                terms.append(scale(multiply(s, t), ((exponent + 1) * j - k) / k))
+        top = total(terms)
+        found.append(None if top is None else multiply(top, inverse))
+    return found
+
+
+def _rsqrt_jet(op: Operation, series: list[Series]) -> list[Series]:
+    y = op.outputs[0]
+    return [power_series(y, series[0], -0.5, square(y))]
+
 
 RSQRT = elementwise(
     "Rsqrt",
     _rsqrt_kernel,
     kinds="fc",
     flops=2,
+    jet=_rsqrt_jet,
     **fused(
         RSQRT_GRAD,
         lambda op: multiply(multiply(square(op.outputs[0]), op.outputs[0]), -0.5),
@@ -171,6 +235,28 @@ def _power_scalar_rule(op: Operation, g: Tensor) -> Tensor:
     return multiply(g, conj(_power_scalar_partial(op)))
 
 
+def _power_scalar_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """Products for whole exponents, which have all derivatives at 0 too."""
+    exponent, x = op._attrs["exponent"], series[0]
+    if exponent < 0:
+        return [power_series(op.outputs[0], x, exponent, reciprocal(op.inputs[0]))]
+    if exponent != int(exponent):
+        return by_derivative(op, series)
+    if exponent == 0:
+        return [[op.outputs[0], *[None] * (len(x) - 1)]]
+    found: Series | None = None
+    n = int(exponent)
+    while True:
+        if n % 2:
+            found = x if found is None else multiplied(found, x)
+        n //= 2
+        if not n:
+            break
+        x = squares(x)
+    assert found is not None
+    return [[op.outputs[0], *found[1:]]]
+
+
 POWER_SCALAR = pointwise(
     "PowScalar",
     _power_scalar_kernel,
@@ -178,6 +264,7 @@ POWER_SCALAR = pointwise(
     "ifc",
     vjp=(_power_scalar_rule,),
     jvp=lambda op, t: multiply(t, _power_scalar_partial(op)),
+    jet=_power_scalar_jet,
     flops=10,
     doc="y = x^a for a fixed number a",
 )
@@ -216,6 +303,41 @@ def _pow_by_y(op: Operation, g: Tensor) -> Tensor:
     return multiply(g, conj(where_v2(ok, multiply(z, log(safe)), 0)))
 
 
+def _pow_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """z' = z (y ln x)' where x > 0; elsewhere y counts as constant, as for jvp."""
+    x, y = series
+    fixed: Series = [y[0], *[None] * (len(y) - 1)]
+    whole = by_derivative(op, [x, fixed])[0]
+    if is_constant(y):
+        return [whole]
+    from .logical import greater, not_equal, where_v2
+    from .transcendental import log
+
+    base = op.inputs[0]
+    ok = not_equal(base, 0) if base.dtype.is_complex else greater(base, 0)
+
+    def pick(t: Coefficient, other: Any) -> Coefficient:
+        return None if t is None else where_v2(ok, t, other)
+
+    safe = [pick(c, 0 if k else 1) for k, c in enumerate(x)]
+    slopes = quotient(None, velocities(safe), safe, realdiv)
+    logs = [scale(c, 1.0 / k) for k, c in enumerate(slopes[1:], 1)]
+    moved = velocities(multiplied(y, [log(safe[0]), *logs]))
+    found: Series = [op.outputs[0]]
+    for k in range(1, len(x)):
+        found.append(step(moved, found, k))
+    zero = TABLE["zeros_like"](op.outputs[0])
+    return [
+        [
+            op.outputs[0],
+            *[
+                where_v2(ok, zero if c is None else c, zero if w is None else w)
+                for c, w in zip(found[1:], whole[1:])
+            ],
+        ]
+    ]
+
+
 def _pow_kernel(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     if x.dtype.kind in "iu" and y.dtype.kind == "i" and (y < 0).any():
         raise InvalidArgumentError("negative integer powers of integers")
@@ -231,6 +353,7 @@ POW = elementwise(
         lambda op, g: unbroadcast(op, 0, _pow_by_x(op, g)),
         lambda op, g: unbroadcast(op, 1, _pow_by_y(op, g)),
     ),
+    jet=_pow_jet,
     flops=20,
     doc="z = x^y",
 )

@@ -87,6 +87,7 @@ TILE: OpDef = OpDef(
     infer=_infer_tile,
     kernel=_tile_kernel,
     inputs=("input", "multiples"),
+    linear=True,
     vjp=(
         lambda op, g: create(TILE_SUM, (g, op.inputs[1], shape_tensor(op.inputs[0]))),
         None,
@@ -102,6 +103,7 @@ TILE_SUM: OpDef = OpDef(
     infer=lambda inputs, attrs: ((inputs[0].dtype, known_dims(inputs[2])),),
     kernel=_tile_sum_kernel,
     inputs=("g", "multiples", "shape"),
+    linear=True,
     vjp=(lambda op, gg: create(TILE, (gg, op.inputs[1])), None, None),
     jvp=lambda op, t, *_: create(TILE_SUM, (t, *op.inputs[1:])),
     writes_out=True,
@@ -217,6 +219,7 @@ REVERSE: OpDef = OpDef(
     infer=_infer_reverse,
     kernel=_reverse_kernel,
     inputs=("tensor",),
+    linear=True,
     vjp=(_same_op,),
     jvp=_same_op,
     alias=0,
@@ -282,6 +285,7 @@ ROLL: OpDef = OpDef(
     infer=_infer_roll,
     kernel=_roll_kernel,
     inputs=("input", "shift"),
+    linear=True,
     vjp=(
         lambda op, g: create(ROLL, (g, TABLE["neg"](op.inputs[1])), dict(op.attrs)),
         None,

@@ -62,6 +62,7 @@ ABS = elementwise(
     1,
     (lambda op: sign(op.inputs[0]),),
     kinds="if",
+    linear=True,
     shape_math=True,
     doc="y = |x|",
 )
@@ -110,6 +111,7 @@ def _extremum(type: str, ufunc: str, doc: str) -> Any:
             lambda op, g: unbroadcast(op, 0, _choose(op, g, True)),
             lambda op, g: unbroadcast(op, 1, _choose(op, g, False)),
         ),
+        linear=True,
         jvp=_choose_jvp,
         commutative=True,
         shape_math=True,

@@ -12,8 +12,10 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import merge, normalize_axis
+from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
+from ._jets import Coefficient, cauchy, total
 from ._kinds import require
 from .array import reshape
 from .reduction import fixed_axes, input_flops
@@ -73,6 +75,7 @@ CUMSUM = OpDef(
     infer=_infer_scan,
     kernel=_scan_kernel("add", 0),
     inputs=("x",),
+    linear=True,
     vjp=(_scan_again,),
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
@@ -130,6 +133,7 @@ DELAY = OpDef(
     infer=_infer_scan,
     kernel=_delayed,
     inputs=("x",),
+    linear=True,
     vjp=(_scan_again,),
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
@@ -170,6 +174,29 @@ def _recurrence_jvp(op: Operation, ta: Tensor | None, tb: Tensor | None) -> Tens
     return linear_recurrence(op.inputs[0], tb, axis, reverse)
 
 
+def _recurrence_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """s_k[i] = a_0[i] s_k[i-1] + (b_k[i] + Σ a_j[i] s_(k-j)[i-1] over j >= 1)."""
+    a, b = series
+    axis, reverse = op.attrs["axis"], op.attrs["reverse"]
+    s: Series = [op.outputs[0]]
+    before: Series = []
+    for k in range(1, len(a)):
+        before.append(_maybe_delayed(s[k - 1], axis, reverse))
+        change = cauchy(TABLE["mul"], [None, *a[1:]], [*before, None], k)
+        s.append(_recurring(op.inputs[0], total([b[k], change]), axis, reverse))
+    return [s]
+
+
+def _maybe_delayed(t: Coefficient, axis: int | None, reverse: bool) -> Coefficient:
+    return None if t is None else delay(t, axis, reverse)
+
+
+def _recurring(
+    a: Tensor, b: Coefficient, axis: int | None, reverse: bool
+) -> Coefficient:
+    return None if b is None else linear_recurrence(a, b, axis, reverse)
+
+
 LINEAR_RECURRENCE = OpDef(
     "LinearRecurrence",
     infer=_infer_recurrence,
@@ -177,6 +204,7 @@ LINEAR_RECURRENCE = OpDef(
     inputs=("a", "b"),
     vjp=_recurrence_vjp,
     jvp=_recurrence_jvp,
+    jet=_recurrence_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * input_flops(ins, outs, attrs),
     doc="s[i] = a[i] s[i-1] + b[i], s[0] = b[0]",
@@ -223,6 +251,19 @@ def _cumprod_jvp(op: Operation, t: Tensor) -> Tensor:
     return delay(dy, axis, reverse) if op.attrs["exclusive"] else dy
 
 
+def _cumprod_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """y_k[i] = x_0[i] y_k[i-1] + Σ x_j[i] y_(k-j)[i-1] over j >= 1."""
+    x_0, x = op.inputs[0], series[0]
+    axis, reverse = op.attrs["axis"], op.attrs["reverse"]
+    before: Series = [exclusive_scan(x_0, axis, reverse)]
+    found: Series = []
+    for k in range(1, len(x)):
+        change = cauchy(TABLE["mul"], [None, *x[1:]], [*before, None], k)
+        found.append(_recurring(x_0, change, axis, reverse))
+        before.append(_maybe_delayed(found[-1], axis, reverse))
+    return [[op.outputs[0], *(before[1:] if op.attrs["exclusive"] else found)]]
+
+
 CUMPROD = OpDef(
     "Cumprod",
     infer=_infer_scan,
@@ -230,6 +271,7 @@ CUMPROD = OpDef(
     inputs=("x",),
     vjp=(_cumprod_pull,),
     jvp=_cumprod_jvp,
+    jet=_cumprod_jet,
     writes_out=True,
     flops=input_flops,
     doc="y[i] = x[0] * ... * x[i]",

@@ -118,6 +118,7 @@ GATHER_ND: OpDef = OpDef(
     infer=_infer_gather_nd,
     kernel=_gather_nd_kernel,
     inputs=("params", "indices"),
+    linear=True,
     vjp=(
         lambda op, g: _scatter_nd(
             g,
@@ -234,6 +235,7 @@ SCATTER_ND: OpDef = OpDef(
     infer=_infer_scatter_nd,
     kernel=_scatter_nd_kernel,
     inputs=("indices", "updates", "shape"),
+    linear=True,
     vjp=(None, _scatter_nd_rule, None),
     jvp=lambda op, _, t, __: create(
         SCATTER_ND, (op.inputs[0], t, op.inputs[2]), dict(op.attrs)
@@ -286,6 +288,7 @@ GATHER_LAST: OpDef = OpDef(
     infer=_infer_gather_nd,
     kernel=_gather_last_kernel,
     inputs=("params", "indices"),
+    linear=True,
     vjp=(
         lambda op, g: _scatter_nd(
             g,
@@ -348,6 +351,7 @@ TENSOR_SCATTER_UPDATE: OpDef = OpDef(
     infer=_infer_update,
     kernel=_update_kernel,
     inputs=("tensor", "indices", "updates"),
+    linear=True,
     vjp=(
         _update_rest,
         None,

@@ -197,6 +197,7 @@ STRIDED_SLICE: OpDef = OpDef(
     infer=_infer_strided,
     kernel=_strided_kernel,
     inputs=("input", "*bounds"),
+    linear=True,
     vjp=_strided_rule,
     jvp=lambda op, t, *_: create(STRIDED_SLICE, (t, *op.inputs[1:]), dict(op.attrs)),
     alias=0,
@@ -248,6 +249,7 @@ STRIDED_SLICE_GRAD: OpDef = OpDef(
     infer=infer_into_shape,
     kernel=_strided_grad_kernel,
     inputs=("g", "shape", "*bounds"),
+    linear=True,
     vjp=lambda op, gg: [
         create(STRIDED_SLICE, (gg, *op.inputs[2:]), dict(op.attrs)),
         *[None] * (len(op.inputs) - 1),
@@ -342,6 +344,7 @@ SLICE: OpDef = OpDef(
     infer=_infer_slice,
     kernel=_slice_kernel,
     inputs=("input", "begin", "size"),
+    linear=True,
     vjp=(
         lambda op, g: create(SLICE_GRAD, (g, op.inputs[1], shape_tensor(op.inputs[0]))),
         None,
@@ -381,6 +384,7 @@ SLICE_GRAD: OpDef = OpDef(
     infer=lambda inputs, attrs: ((inputs[0].dtype, known_dims(inputs[2])),),
     kernel=_slice_grad_kernel,
     inputs=("g", "begin", "shape"),
+    linear=True,
     vjp=(
         lambda op, gg: slice_(gg, op.inputs[1], shape_tensor(op.inputs[0])),
         None,

@@ -17,6 +17,13 @@ from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, create_many, inexact
 from ._kinds import require
+from ._series_nn import (
+    entropy_jet,
+    log_softmax_jet,
+    softmax_grad_jet,
+    softmax_jet,
+    sparse_entropy_jet,
+)
 from .transcendental import exp
 
 __all__ = [
@@ -160,6 +167,7 @@ SOFTMAX_GRAD = OpDef(
         lambda op, h: _soft_grad(op.inputs[0], h, op.attrs["axis"]),
     ),
     jvp=_soft_grad_jvp,
+    jet=softmax_grad_jet,
     inplace=(1,),
     writes_out=True,
     workspace=_row_work,
@@ -174,6 +182,7 @@ SOFTMAX = OpDef(
     inputs=("logits",),
     vjp=(lambda op, g: _soft_grad(op.outputs[0], g, op.attrs["axis"]),),
     jvp=lambda op, t: _soft_grad(op.outputs[0], t, op.attrs["axis"]),
+    jet=softmax_jet,
     inplace=(0,),
     writes_out=True,
     workspace=_row_work,
@@ -200,6 +209,7 @@ LOG_SOFTMAX = OpDef(
     inputs=("logits",),
     vjp=(_log_softmax_rule,),
     jvp=_log_softmax_jvp,
+    jet=log_softmax_jet,
     inplace=(0,),
     writes_out=True,
     workspace=_full_work,
@@ -367,6 +377,7 @@ SOFTMAX_ENTROPY = OpDef(
     inputs=("features", "labels"),
     vjp=(_to_logits, _to_labels),
     jvp=_entropy_jvp,
+    jet=entropy_jet,
     writes_out=True,
     workspace=_entropy_work,
     flops=_flops(18),
@@ -441,6 +452,7 @@ SPARSE_SOFTMAX_ENTROPY = OpDef(
     inputs=("features", "labels"),
     vjp=(_to_logits, None),
     jvp=_sparse_jvp,
+    jet=sparse_entropy_jet,
     writes_out=True,
     workspace=_sparse_work,
     flops=_flops(16),
@@ -574,3 +586,6 @@ def sparse_softmax_cross_entropy_with_logits(
         name or "SparseSoftmaxCrossEntropyWithLogits",
     )
     return _as_logits(loss, x)
+
+
+OPERATORS = {"log_softmax": log_softmax, "softmax": softmax}

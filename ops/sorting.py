@@ -126,6 +126,7 @@ SORT: OpDef = OpDef(
     infer=_infer_sort,
     kernel=_sort_kernel,
     inputs=("values",),
+    linear=True,
     vjp=(_sort_vjp,),
     jvp=_sort_jvp,
     writes_out=True,
@@ -271,6 +272,7 @@ TOP_K: OpDef = OpDef(
     infer=_infer_top_k,
     kernel=_top_k_kernel,
     inputs=("input", "*k"),
+    linear=True,
     vjp=_top_k_rule,
     jvp=lambda op, t, *_: (
         create(GATHER, (t, op.outputs[1]), {"axis": -1, "batch_dims": -1}),

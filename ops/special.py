@@ -7,12 +7,15 @@ float64; narrower dtypes are computed in float64 and rounded once.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.taylor import Series, scale
 from ..graphlib.tensor import Tensor
 from . import _special
+from ._jets import squared, step, velocities
 from ._kinds import elementwise
 from ._pointwise import binary, chunked, floating
 from .elementwise import multiply, negative, square
@@ -71,11 +74,32 @@ def _inverse_density(op: Operation) -> Tensor:
     return multiply(exp(half), math.sqrt(2.0 * math.pi))
 
 
+def _inverse_jet(
+    slope: Callable[[Operation], Tensor], factor: float
+) -> Callable[..., list[Series]]:
+    """The rule of y' = w x' with w' = w q', q = factor y²."""
+
+    def rule(op: Operation, series: list[Series]) -> list[Series]:
+        moved = velocities(series[0])
+        y: Series = [op.outputs[0]]
+        w: Series = [slope(op)]
+        turned: Series = [None]
+        for k in range(1, len(moved)):
+            y.append(step(moved, w, k))
+            if k + 1 < len(moved):
+                turned.append(scale(squared(y, k), factor * k))
+                w.append(step(turned, w, k))
+        return [y]
+
+    return rule
+
+
 ERFINV = elementwise(
     "Erfinv",
     chunked(_special.erfinv, 10.3),
     1,
     (_inverse_bell,),
+    jet=_inverse_jet(_inverse_bell, 1.0),
     kinds="f",
     flops=40,
     doc="y such that erf y = x",
@@ -85,6 +109,7 @@ NDTRI = elementwise(
     chunked(_special.ndtri, 10.3),
     1,
     (_inverse_density,),
+    jet=_inverse_jet(_inverse_density, 0.5),
     kinds="f",
     flops=40,
     doc="the quantile of the standard normal distribution",

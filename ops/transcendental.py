@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
+from ..graphlib.taylor import Series, scale
 from ..graphlib.tensor import Tensor
+from ._jets import (
+    by_output,
+    conjugates,
+    multiplied,
+    quadratic,
+    quotient,
+    squares,
+    step,
+    velocities,
+)
 from ._kinds import elementwise, unbroadcast
 from ._pointwise import (
     add_up,
@@ -26,7 +37,7 @@ from ._pointwise import (
     scratch,
 )
 from .elementwise import add, multiply, negative, realdiv, square, subtract
-from .powers import reciprocal, rsqrt
+from .powers import power_series, reciprocal, rsqrt
 
 __all__ = [
     "acos",
@@ -54,7 +65,15 @@ __all__ = [
 # -- exponentials and logarithms ----------------------------------------------------
 
 
-EXP = elementwise("Exp", "exp", 1, (lambda op: op.outputs[0],), flops=10, doc="e^x")
+EXP = elementwise(
+    "Exp",
+    "exp",
+    1,
+    (lambda op: op.outputs[0],),
+    jet=by_output(quadratic(0, 1, 0)),
+    flops=10,
+    doc="e^x",
+)
 
 
 def exp(x: Any, name: str | None = None) -> Tensor:
@@ -67,6 +86,7 @@ EXPM1 = elementwise(
     "expm1",
     1,
     (lambda op: add(op.outputs[0], 1.0),),
+    jet=by_output(quadratic(1, 1, 0)),
     flops=10,
     doc="y = e^x - 1",
 )
@@ -154,7 +174,26 @@ def _xdivy_by_y(op: Operation) -> Tensor:
     return xdivy(negative(op.inputs[0]), square(op.inputs[1]))
 
 
-def _zero_safe(type: str, kernel: Any, by_x: Any, by_y: Any, doc: str) -> Any:
+def _divide_where_nonzero(op: Operation) -> Any:
+    """Division by y, with result 0 where x is 0."""
+    keep = _is_nonzero(op.inputs[0])
+    return lambda top, y: xdivy(multiply(top, keep), y)
+
+
+def _xdivy_jet(op: Operation, series: list[Series]) -> list[Series]:
+    x, y = series
+    return [quotient(op.outputs[0], x, y, _divide_where_nonzero(op))]
+
+
+def _xlogy_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """x times the series of ln y, whose derivative is y' / y."""
+    x, y = series
+    slopes = quotient(None, velocities(y), y, _divide_where_nonzero(op))
+    rest = [scale(c, 1.0 / k) for k, c in enumerate(slopes[1:], 1)]
+    return [[op.outputs[0], *multiplied(x, [_xlogy_by_x(op), *rest])[1:]]]
+
+
+def _zero_safe(type: str, kernel: Any, by_x: Any, by_y: Any, jet: Any, doc: str) -> Any:
     """x f(y) with 0 f(y) = 0, also where f(y) is infinite or NaN."""
 
     def pull(index: int, partial: Any) -> Any:
@@ -176,6 +215,7 @@ def _zero_safe(type: str, kernel: Any, by_x: Any, by_y: Any, doc: str) -> Any:
         inplace=(1,),
         vjp=(pull(0, by_x), pull(1, by_y)),
         jvp=jvp,
+        jet=jet,
         flops=12,
         workspace=scratch(0),
         doc=doc,
@@ -187,10 +227,16 @@ XLOGY = _zero_safe(
     _xlogy_kernel,
     _xlogy_by_x,
     lambda op: xdivy(op.inputs[0], op.inputs[1]),
+    _xlogy_jet,
     "z = x ln y, 0 where x = 0",
 )
 XDIVY = _zero_safe(
-    "Xdivy", _xdivy_kernel, _xdivy_by_x, _xdivy_by_y, "z = x / y, 0 where x = 0"
+    "Xdivy",
+    _xdivy_kernel,
+    _xdivy_by_x,
+    _xdivy_by_y,
+    _xdivy_jet,
+    "z = x / y, 0 where x = 0",
 )
 
 
@@ -221,13 +267,20 @@ def xdivy(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 SIN = elementwise(
-    "Sin", "sin", 1, (lambda op: cos(op.inputs[0]),), flops=10, doc="y = sin x"
+    "Sin",
+    "sin",
+    1,
+    (lambda op: cos(op.inputs[0]),),
+    jet=conjugates(lambda x: cos(x), 1, -1),
+    flops=10,
+    doc="y = sin x",
 )
 COS = elementwise(
     "Cos",
     "cos",
     1,
     (lambda op: negative(sin(op.inputs[0])),),
+    jet=conjugates(lambda x: sin(x), -1, 1),
     flops=10,
     doc="y = cos x",
 )
@@ -236,6 +289,7 @@ TAN = elementwise(
     "tan",
     1,
     (lambda op: add(square(op.outputs[0]), 1.0),),
+    jet=by_output(quadratic(1, 0, 1)),
     flops=15,
     doc="y = tan x",
 )
@@ -337,10 +391,22 @@ def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
 
 
 SINH = elementwise(
-    "Sinh", "sinh", 1, (lambda op: cosh(op.inputs[0]),), flops=15, doc="y = sinh x"
+    "Sinh",
+    "sinh",
+    1,
+    (lambda op: cosh(op.inputs[0]),),
+    jet=conjugates(lambda x: cosh(x), 1, 1),
+    flops=15,
+    doc="y = sinh x",
 )
 COSH = elementwise(
-    "Cosh", "cosh", 1, (lambda op: sinh(op.inputs[0]),), flops=15, doc="y = cosh x"
+    "Cosh",
+    "cosh",
+    1,
+    (lambda op: sinh(op.inputs[0]),),
+    jet=conjugates(lambda x: sinh(x), 1, 1),
+    flops=15,
+    doc="y = cosh x",
 )
 
 
@@ -354,6 +420,7 @@ TANH_GRAD = backward(
     "TanhGrad",
     _tanh_grad_kernel,
     lambda op: multiply(op.inputs[0], -2.0),
+    factor=lambda op, y: [scale(c, -1) for c in squares(y)],
     doc="g (1 - y²)",
 )
 
@@ -361,6 +428,7 @@ TANH = elementwise(
     "Tanh",
     "tanh",
     **fused(TANH_GRAD, lambda op: subtract(1.0, square(op.outputs[0]))),
+    jet=by_output(quadratic(1, 0, -1)),
     flops=15,
     doc="y = tanh x",
 )
@@ -372,12 +440,24 @@ ASINH = elementwise(
     flops=15,
     doc="y = arsinh x",
 )
+
+
+def _acosh_jet(op: Operation, series: list[Series]) -> list[Series]:
+    """y' = x' / √(x² - 1), the root's value from the output as below."""
+    x = series[0]
+    w_0 = reciprocal(sinh(op.outputs[0]))
+    w = power_series(w_0, [None, *squares(x, 1)], -0.5, square(w_0))
+    moved = velocities(x)
+    return [[op.outputs[0], *[step(moved, w[:k], k) for k in range(1, len(x))]]]
+
+
 # From the output: x² - 1 would lose digits near 1.
 ACOSH = elementwise(
     "Acosh",
     "arccosh",
     1,
     (lambda op: reciprocal(sinh(op.outputs[0])),),
+    jet=_acosh_jet,
     flops=15,
     doc="y = arcosh x",
 )

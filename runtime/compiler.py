@@ -13,14 +13,29 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import DagradError
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import variable_of
 from ..graphlib.tensor import Tensor
+from .body_plans import BodyKey, body_bytes, keys_of, plan_body
+from .donation import in_place
 from .hazards import Accesses, order_accesses
 from .liveness import lifetimes
 from .memory import place
-from .plan import ARENA, CALL, CONST, FEED, FETCH, VARIABLE, VIEW, Plan, Slot, Step
+from .plan import (
+    ARENA,
+    CALL,
+    CONST,
+    FEED,
+    FETCH,
+    SAME,
+    VARIABLE,
+    VIEW,
+    Plan,
+    Slot,
+    Step,
+)
 from .program import Node, Program, Value, build, wrong_shapes
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order, simulate
@@ -55,10 +70,12 @@ def compile_plan(
     feeds: Sequence[Tensor],
     feed_dims: Sequence[Dims],
     whole: bool = False,
+    donated: Sequence[tuple[int, int]] = (),
 ) -> Plan:
     """The plan of a run: needed operations, fetches, feeds and their shapes.
 
     With ``whole`` fetched scalars are arrays too, for a loop to write into.
+    ``donated`` are (feed, fetch) pairs whose memory may be one.
 
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation.
@@ -68,7 +85,9 @@ def compile_plan(
     def prepare(cautious: bool) -> tuple[_Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims)
         rewrite(program)
-        layout = _Layout(program, order_accesses(program, cautious), whole)
+        accesses = order_accesses(program, cautious)
+        same = in_place(program, donated)
+        layout = _Layout(program, accesses, whole, same)
         problem = layout.problem()
         return layout, problem, order(problem)
 
@@ -84,9 +103,16 @@ def compile_plan(
 class _Layout:
     """Where each value of a program lives; builds the scheduler's problem."""
 
-    def __init__(self, program: Program, accesses: Accesses, whole: bool) -> None:
+    def __init__(
+        self,
+        program: Program,
+        accesses: Accesses,
+        whole: bool,
+        same: dict[Value, Value],
+    ) -> None:
         self.program = program
         self.whole = whole
+        self.same = same
         self.accesses = accesses
         self.values: list[Value] = []
         self.index: dict[Value, int] = {}
@@ -147,7 +173,11 @@ class _Layout:
                 self._add(v, CALL)
             return "call"
         for v in node.outputs:
-            self._add(v, self._planned(v))
+            old = self.same.get(v)
+            if old is None:
+                self._add(v, self._planned(v))
+            else:
+                self._add(v, SAME, self.index[old])
         return "out"
 
     def _planned(self, v: Value) -> str:
@@ -401,7 +431,8 @@ class _Layout:
             )
         live = simulate(problem, best.nodes)
         fetched = self._fetch_bytes()
-        transient = self._transient_bytes()
+        bodies, inside = self._bodies()
+        transient = max(self._transient_bytes(), inside)
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
         return Plan(
@@ -428,8 +459,29 @@ class _Layout:
             updated=frozenset(index[v] for v in accesses.writes),
             variable_ops={i: variable_of(values[i].tensor.op) for i in variables},  # type: ignore[union-attr]
             writes=bool(accesses.writes),
+            bodies=bodies,
             seconds=seconds,
         )
+
+    def _bodies(self) -> tuple[dict[BodyKey, Plan], int]:
+        """The plans of bodies, and the most bytes that one node's bodies take."""
+        found: dict[BodyKey, Plan] = {}
+        most = 0
+        for node in self.program.nodes:
+            if node.opdef.control is None:
+                continue
+            mine = []
+            for key in keys_of(node):
+                if key not in found:
+                    try:
+                        found[key] = plan_body(key)
+                    except DagradError:
+                        # An error where the body runs, which it may never: a
+                        # branch that is not taken, a loop of no iterations.
+                        continue
+                mine.append((key, found[key]))
+            most = max(most, body_bytes(node, mine))
+        return found, most
 
     def _transient_bytes(self) -> int:
         """The most that one kernel allocates for itself, beside the arena."""

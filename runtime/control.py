@@ -1,7 +1,6 @@
 """Running the bodies of control operations: one plan per body and shapes.
 
-A body is planned like a run of its own: its inputs are fed, its outputs fetched.
-A loop then drives one frame of that plan directly: the rows of scanned arrays and
+A loop drives one frame of that plan directly: the rows of scanned arrays and
 the carries are written where the body reads them, and the body's outputs go
 straight into the rows of the stacks or into one of two buffers per carry.
 """
@@ -9,39 +8,24 @@ straight into the rows of the stacks or into one of two buffers per carry.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
-from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
-from .compiler import compile_plan
+from .body_plans import BodyKey, donated_carries, plan_body
 from .executor import Executable, Frame
-from .plan import FETCH, Plan
-from .program import needed_operations
+from .plan import FETCH, SAME, Plan
 from .variables import State
 
-__all__ = ["Bodies", "Loop", "plan_body"]
+__all__ = ["Bodies", "Loop", "bodies_of"]
 
 # Plans of bodies that a session keeps: what varying shapes may hold in memory.
 _MAX_PLANS = 512
 _FIRST_ROWS = 16
-
-
-def plan_body(body: Body, shapes: Sequence[Dims]) -> Plan:
-    """The plan of one run of a body for inputs of these shapes (variables left out)."""
-    feeds = fed_inputs(body)
-    outputs = [t for t in body.outputs if t is not None]
-    operations = needed_operations(outputs, (), feeds)
-    return compile_plan(operations, outputs, (), feeds, shapes, whole=True)
-
-
-def fed_inputs(body: Body) -> list[Any]:
-    """The inputs that a run feeds: all but variables."""
-    return [t for t in body.inputs if t.op.opdef is not BODY_VARIABLE]
 
 
 class Bodies:
@@ -50,23 +34,35 @@ class Bodies:
     def __init__(self, state: State) -> None:
         self.state = state
         self._found: dict[Any, tuple[Body, Executable]] = {}
+        self._planned: dict[BodyKey, Plan] = {}
         self._lock = threading.RLock()
 
-    def executable(self, body: Body, arrays: Sequence[Any]) -> Executable:
+    def executable(
+        self, body: Body, arrays: Sequence[Any], donated: tuple[int, ...] = ()
+    ) -> Executable:
         """What runs ``body`` for fed arrays of these shapes."""
         # The rank of rows of different shapes is not that of the array of rows.
-        key = (id(body), *[None if type(a) is Ragged else a.shape for a in arrays])
+        shapes = [None if type(a) is Ragged else a.shape for a in arrays]
+        key = (id(body), donated, *shapes)
         found = self._found.get(key)
         if found is None:
             with self._lock:
                 found = self._found.get(key)
                 if found is None:
-                    plan = plan_body(body, key[1:])
+                    wanted = BodyKey(body, donated, tuple(shapes))
+                    plan = self._planned.pop(wanted, None) or plan_body(wanted)
                     found = body, Executable(plan, self.state)
                     if len(self._found) >= _MAX_PLANS:
                         del self._found[next(iter(self._found))]
                     self._found[key] = found
         return found[1]
+
+    def know(self, plans: Mapping[BodyKey, Plan]) -> None:
+        """Use these plans, made with the plan of the run around the bodies."""
+        with self._lock:
+            self._planned.update(plans)
+            while len(self._planned) > _MAX_PLANS:
+                del self._planned[next(iter(self._planned))]
 
     def plan_for(self, body: Body, arrays: Sequence[Any]) -> tuple[Plan, list[Any]]:
         """The plan of ``body`` for these inputs, and those of them that it is fed."""
@@ -109,6 +105,8 @@ class _Places:
         outs = plan.fetches
         # Carries that go around as they are need no memory of their own.
         self.still = [outs[i] == self.carries[i] for i in range(k)]
+        #: Carries that an iteration changes in place.
+        self.in_place = [slots[outs[i]].kind == SAME for i in range(k)]
         seen: set[int] = set()
         self.direct = []
         for s in outs:
@@ -156,6 +154,83 @@ class _Stack:
         return array
 
 
+class _Track:
+    """A carry that moves: where an iteration reads it and where it writes.
+
+    Attributes:
+        position: among the carries.
+        past: its history, whose rows it lives in; or None, and it alternates
+            between two buffers.
+        direct: whether the body writes straight into what is given to it.
+    """
+
+    __slots__ = (
+        "buffers",
+        "copied",
+        "dims",
+        "direct",
+        "dtype",
+        "frame",
+        "past",
+        "position",
+        "reads",
+        "writes",
+    )
+
+    def __init__(
+        self, position: int, frame: Frame, places: _Places, past: _Stack | None
+    ) -> None:
+        self.position = position
+        self.frame = frame
+        self.past = past
+        self.direct: bool = places.direct[position]
+        self.reads = frame.sites_of(places.carries[position])
+        self.writes: Sequence[Any] = ()
+        if self.direct:
+            self.writes = frame.sites_of(frame.plan.fetches[position])
+        self.dims = places.out_dims[position]
+        self.dtype = places.out_dtypes[position]
+        self.buffers: list[Any] = []
+        self.copied: Any = None
+
+    def take_buffers(self, loop: Loop, given: Any, length: int | None) -> None:
+        """Two arrays: what the caller gave or a new one, and a spare that is kept.
+
+        Where the number of iterations is known, the last one writes into the
+        first of the two.
+        """
+        spare = self.frame.spares.pop((loop, self.position), None)
+        pair = [
+            np.empty(self.dims, self.dtype) if a is None else a for a in (given, spare)
+        ]
+        self.buffers = pair if length is None or length % 2 else pair[::-1]
+
+    def result(self, loop: Loop, last: Any, out: Any) -> Any:
+        """The last value, as the caller may keep it; the other buffer stays."""
+        if self.past is not None:
+            return last if out is not None else last.copy()
+        first, second = self.buffers
+        keep = second if last is first else first
+        if out is not None and last is not out[1 + self.position]:
+            np.copyto(out[1 + self.position], last)
+            last, keep = out[1 + self.position], last
+        self.frame.spares[loop, self.position] = keep
+        return last
+
+
+class _Made:
+    """An output of the body that is stacked."""
+
+    __slots__ = ("direct", "position", "row", "stack", "writes")
+
+    def __init__(self, position: int, stack: _Stack, writes: Any) -> None:
+        self.position = position
+        self.stack = stack
+        self.direct = writes is not None
+        self.writes = writes or ()
+        self.row: Any = None
+
+
 class Loop:
     """A loop step, ready to run: ``loop(*arrays, out=None)``."""
 
@@ -169,6 +244,7 @@ class Loop:
         self.tested: bool = attrs["tested"]
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
+        self.donated = donated_carries(attrs)
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
 
@@ -184,7 +260,9 @@ class Loop:
         limit = _limit(scans, bound)
         if go_on and (limit is None or limit > 0):
             rows = [_row_of(a, 0) for a in scans]
-            executable = self.bodies.executable(self.body, [*carries, *rows, *rest])
+            executable = self.bodies.executable(
+                self.body, [*carries, *rows, *rest], self.donated
+            )
             places = self._places_of(executable)
             if places.steady and not any(type(a) is Ragged for a in scans):
                 frame = executable.take()
@@ -216,107 +294,106 @@ class Loop:
         out: Any,
     ) -> Any:
         k, tested = self.k, self.tested
-        sites_of = frame.sites_of
+        fetches = frame.plan.fetches
         for slot, array in zip(places.rest, rest):
             frame.put(slot, array)
-        row_sites = [sites_of(s) for s in places.rows]
+        rows = [(frame.sites_of(s), a) for s, a in zip(places.rows, scans)]
         length = None if tested else limit
-        stacks = self._stacks(places, length, out)
         histories = self._histories(places, carries, length, out)
         after = dict(zip(self.history, histories))
-        moving = [i for i in range(k) if not places.still[i]]
-        spare = frame.buffers(
-            self, [(places.out_dims[i], places.out_dtypes[i]) for i in moving]
-        )
-        # Where each carry is read and written: (position, read sites, write sites,
-        # two buffers, history).
-        plan = frame.plan
-        tracks = []
-        for i, pair in zip(moving, spare):
-            direct = places.direct[i]
-            tracks.append(
-                (
-                    i,
-                    sites_of(places.carries[i]),
-                    sites_of(plan.fetches[i]) if direct else (),
-                    pair,
-                    after.get(i),
-                    direct,
-                )
-            )
-        still = [i for i in range(k) if places.still[i]]
-        for i in still:
-            frame.put(places.carries[i], carries[i])
+        stacks = self._stacks(places, length, out)
         made = [
-            (
-                j,
-                sites_of(plan.fetches[j]) if places.direct[j] else (),
-                stack,
-                places.direct[j],
-            )
+            _Made(j, stack, frame.sites_of(fetches[j]) if places.direct[j] else None)
             for j, stack in enumerate(stacks, k + tested)
         ]
-        flag = np.empty((), np.bool_)
-        flag_direct = False
-        if tested:
-            flag_direct = places.direct[k]
-            if flag_direct:
-                for target, at in sites_of(plan.fetches[k]):
-                    target[at] = flag
+        tracks = []
+        still = []
         now = list(carries)
-        execute = frame.execute
-        value_of = frame.value_of
+        for i in range(k):
+            given = None if out is None else out[1 + i]
+            if places.still[i]:
+                frame.put(places.carries[i], carries[i])
+                still.append(i)
+            elif places.in_place[i]:
+                now[i] = given
+                if given is None:
+                    now[i] = np.array(carries[i])
+                else:
+                    np.copyto(given, carries[i])
+                frame.put(places.carries[i], now[i])
+            else:
+                track = _Track(i, frame, places, after.get(i))
+                if track.past is None:
+                    track.take_buffers(self, given, length)
+                tracks.append(track)
+        go_on = self._flag(frame, places)
+        execute, value_of = frame.execute, frame.value_of
         reverse = self.reverse and limit is not None
         t = 0
         while limit is None or t < limit:
             at = limit - 1 - t if reverse else t  # type: ignore[operator]
-            for sites, scan in zip(row_sites, scans):
+            for sites, scan in rows:
                 row = scan[at, ...]
                 for target, place in sites:
                     target[place] = row
-            for i, reads, writes, pair, past, _ in tracks:
+            for track in tracks:
+                past = track.past
                 if past is None:
-                    fresh = pair[t & 1]
+                    fresh = track.buffers[t & 1]
+                    array = now[track.position]
                 else:
                     fresh = past.row(t + 1)
-                    now[i] = past.row(t)
-                array = now[i]
-                for target, place in reads:
+                    array = past.row(t)
+                for target, place in track.reads:
                     target[place] = array
-                for target, place in writes:
+                for target, place in track.writes:
                     target[place] = fresh
-                pair[2] = fresh
-            for _, writes, stack, _ in made:
-                row = stack.row(at)
-                for target, place in writes:
-                    target[place] = row
+                now[track.position] = fresh
+            for m in made:
+                m.row = m.stack.row(at)
+                for target, place in m.writes:
+                    target[place] = m.row
             execute()
-            for j, _, stack, direct in made:
-                if not direct:
-                    stack.row(at)[...] = value_of(j)
-            for i, _, _, pair, _, direct in tracks:
-                if not direct:
-                    pair[2][...] = value_of(i)
-            for i, _, _, pair, _, _ in tracks:
-                now[i] = pair[2]
+            for m in made:
+                if not m.direct:
+                    m.row[...] = value_of(m.position)
+            for track in tracks:
+                if not track.direct:
+                    track.copied = value_of(track.position)
+            for track in tracks:
+                if not track.direct:
+                    now[track.position][...] = track.copied
             for i in still:
                 if i in after:
                     after[i].row(t + 1)[...] = now[i]
             t += 1
-            if tested and not (flag if flag_direct else value_of(k)):
+            if go_on is not None and not go_on():
                 break
         frame.forget()
-        results = [np.array(t, np.int32), *now]
+        for track in tracks:
+            now[track.position] = track.result(self, now[track.position], out)
         if out is None:
-            for i in range(k):
-                results[1 + i] = now[i].copy()
+            for i in still:
+                now[i] = now[i].copy()
+        results = [np.array(t, np.int32), *now]
         results += [h.done(t + 1) for h in histories]
         results += [s.done(t) for s in stacks]
         return _delivered(results, out)
 
+    def _flag(self, frame: Frame, places: _Places) -> Callable[[], Any] | None:
+        """What says, after an iteration, whether to go on (None: nothing does)."""
+        if not self.tested:
+            return None
+        k = self.k
+        if not places.direct[k]:
+            return lambda: frame.value_of(k)
+        flag = np.empty((), np.bool_)
+        frame.put(frame.plan.fetches[k], flag)
+        return flag.item
+
     def _stacks(self, places: _Places, length: int | None, out: Any) -> list[_Stack]:
         first = self.k + self.tested
-        given = self._given(out, 1 + self.k + len(self.history))
+        given = _given(out, 1 + self.k + len(self.history))
         return [
             _Stack(dims, dtype, length, memory)
             for dims, dtype, memory in zip(
@@ -329,7 +406,7 @@ class Loop:
     def _histories(
         self, places: _Places, carries: list[Any], length: int | None, out: Any
     ) -> list[_Stack]:
-        given = self._given(out, 1 + self.k)
+        given = _given(out, 1 + self.k)
         found = []
         for h, i in enumerate(self.history):
             rows = None if length is None else length + 1
@@ -338,9 +415,6 @@ class Loop:
             stack.row(0)[...] = carries[i]
             found.append(stack)
         return found
-
-    def _given(self, out: Any, first: int) -> list[Any]:
-        return [] if out is None else list(out[first:])
 
     # -- shapes that change, variables that are written --------------------------
 
@@ -412,6 +486,10 @@ def _limit(scans: Sequence[Any], bound: int | None) -> int | None:
     if bound is not None:
         found = max(bound, 0) if found is None else min(found, max(bound, 0))
     return found
+
+
+def _given(out: Any, first: int) -> list[Any]:
+    return [] if out is None else list(out[first:])
 
 
 def _delivered(results: list[Any], out: Any) -> Any:

@@ -16,16 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import (
-    DagradError,
-    ExecutionError,
-    FailedPreconditionError,
-    ResourceExhaustedError,
-)
 from ..graphlib.operation import Operation
-from ..graphlib.shapes import compatible, text
 from .arenas import Arena
-from .plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW, Plan, Slot, Step
+from .failures import require_variables, run_error
+from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
 __all__ = ["Executable", "Frame", "leave", "run_error"]
@@ -48,7 +42,6 @@ class Frame:
 
     __slots__ = (
         "_arrays",
-        "_buffers",
         "_memory",
         "_sites",
         "arena",
@@ -60,6 +53,7 @@ class Frame:
         "instructions",
         "outs",
         "plan",
+        "spares",
         "state",
         "steps",
     )
@@ -72,7 +66,8 @@ class Frame:
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
-        self._buffers: dict[Any, list[list[Any]]] = {}
+        #: What a loop keeps from one run to the next: a buffer for each carry.
+        self.spares: dict[Any, Any] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
         require_variables(plan, state)
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
@@ -161,8 +156,15 @@ class Frame:
         """Append a slot's array to ``args``, or note to write it there in a run."""
         array = self._fixed(slot)
         if array is None:
-            self._sites.setdefault(slot, []).append((args, len(args)))
+            self._sites_at(slot).append((args, len(args)))
         args.append(array)
+
+    def _sites_at(self, slot: int) -> list[Site]:
+        """Where a run writes a slot's array, or that of the feed in whose memory
+        it is."""
+        if self.plan.slots[slot].kind == SAME:
+            slot = self.plan.slots[slot].owner
+        return self._sites.setdefault(slot, [])
 
     def _bind(self, number: int, step: Step) -> None:
         """The instructions of one step."""
@@ -227,6 +229,7 @@ class Frame:
         from .control import Loop, bodies_of
 
         bodies = bodies_of(self.state)
+        bodies.know(self.plan.bodies)
         run: Callable[..., Any]
         if step.opdef.control == "loop":
             run = Loop(bodies, step.attrs)
@@ -383,7 +386,7 @@ class Frame:
             return _COPY if again else _GIVE, None
         array = self._fixed(slot)
         if array is None:
-            self._sites.setdefault(slot, []).append((self.outs, k))
+            self._sites_at(slot).append((self.outs, k))
             if s.kind == CALL and s.owner == slot:
                 return _FOUND, None
             return _COPY, None
@@ -448,16 +451,6 @@ class Frame:
         array = self.collect[k][1]
         return self.outs[k] if array is None else array
 
-    def buffers(self, key: Any, wanted: Sequence[Any]) -> list[list[Any]]:
-        """Two arrays (and a place for a third) per (shape, dtype), kept."""
-        kept = self._buffers.get(key)
-        if kept is None:
-            kept = self._buffers[key] = [
-                [np.empty(dims, dtype), np.empty(dims, dtype), None]
-                for dims, dtype in wanted
-            ]
-        return kept
-
     def forget(self) -> None:
         """Keep nothing of this run's feeds and fetched arrays."""
         for sites in self.feed_sites:
@@ -476,40 +469,6 @@ def updated(step: Step) -> tuple[int, ...]:
     return step.opdef.updates or step.attrs.get("updates", ())
 
 
-def require_variables(plan: Plan, state: State) -> None:
-    """Check that every variable that is read before it is written has a value.
-
-    Raises:
-        FailedPreconditionError: it names each that has none, and its reader.
-    """
-    missing = []
-    for i, reader in plan.required.items():
-        op = plan.variable_ops[i]
-        array = state.cell(op).array
-        if array is not None and not compatible(plan.slots[i].dims, array.shape):
-            raise FailedPreconditionError(
-                f'variable "{op.name}" ({op.defined_at()}) was given the shape '
-                f"{text(array.shape)}, but the graph says {text(plan.slots[i].dims)}: "
-                "create it with validate_shape=False to let its shape change",
-                op,
-            )
-        if array is None:
-            where = "fetched"
-            if reader is not None:
-                where = f"read by {reader.describe()}, {reader.defined_at()}"
-            missing.append(f'variable "{op.name}" ({op.defined_at()}), {where}')
-    for i in plan.updated - plan.assigned - set(plan.required):
-        op = plan.variable_ops[i]
-        if state.cell(op).array is None:
-            missing.append(f'variable "{op.name}" ({op.defined_at()}), updated')
-    if missing:
-        raise FailedPreconditionError(
-            "used before it was initialised: "
-            + "; ".join(missing)
-            + ". Run global_variables_initializer() first, or restore the variables."
-        )
-
-
 def leave(array: Any) -> Any:
     """A copy that the caller may keep; 0-d becomes a scalar."""
     if array.ndim == 0:
@@ -522,23 +481,6 @@ def _found(array: Any) -> Any:
     if array.ndim == 0:
         return array[()]
     return array if array.flags.owndata else array.copy()
-
-
-def run_error(step: Step, arrays: Sequence[Any], error: Exception) -> Exception:
-    """The error of a step, with its operation, shapes and the user's lines."""
-    if isinstance(error, DagradError) and step.opdef.control is not None and error.op:
-        # An operation of a body has explained itself.
-        where = f"  in {step.op.describe()}, {step.op.defined_at()}"
-        return type(error)(f"{error}\n{where}", error.op)
-    shapes = ", ".join(
-        f"{a.dtype}{a.shape}" for a in arrays if isinstance(a, np.ndarray)
-    )
-    message = step.op.explain(f"{error} (arrays in this run: {shapes})")
-    if isinstance(error, DagradError):
-        return type(error)(message, step.op)
-    if isinstance(error, MemoryError):
-        return ResourceExhaustedError(message, step.op)
-    return ExecutionError(message, step.op)
 
 
 class Executable:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .executor import leave, require_variables, run_error
+from .executor import leave
+from .failures import require_variables, run_error
 from .plan import CONST, VARIABLE, Plan, Step
 from .report import RunReport, StepReport
 from .variables import State

@@ -18,7 +18,7 @@ from ..graphlib.source import Source
 from ..graphlib.tensor import Tensor
 
 __all__ = ["ARENA", "CALL", "CONST", "FEED", "FETCH", "VARIABLE", "VIEW"]
-__all__ += ["Plan", "Slot", "Step"]
+__all__ += ["SAME", "Plan", "Slot", "Step"]
 
 # Kinds of slots: where a value's memory is.
 ARENA = "arena"  #: at a fixed offset of the plan's arena
@@ -27,6 +27,7 @@ FEED = "feed"  #: the caller's array
 FETCH = "fetch"  #: a new array in every run, handed to the caller
 VARIABLE = "variable"  #: the session's array
 VIEW = "view"  #: a view of another slot (``owner``)
+SAME = "same"  #: the memory of a feed (``owner``) that it overwrites
 CALL = "call"  #: whatever the kernel returns; freed at its last use
 
 
@@ -136,6 +137,8 @@ class Plan:
         updated: slots of variables that are changed in place.
         variable_ops: slot -> the operation that makes the variable.
         writes: whether the run changes variables.
+        bodies: the plans of the bodies of loops and branches whose shapes are
+            known before the run.
         seconds: what planning took.
     """
 
@@ -158,6 +161,7 @@ class Plan:
     required: Mapping[int, Operation | None]
     variable_ops: Mapping[int, Operation]
     writes: bool
+    bodies: Mapping[Any, Plan] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
 
     def live_at(self, step: int) -> list[Slot]:

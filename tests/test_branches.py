@@ -138,6 +138,20 @@ def test_only_the_branch_that_is_taken_runs():
         tf.Session().run(y, {p: False, zero: 0})
 
 
+def test_the_other_branch_need_not_fit():
+    """Shapes of a run may fit only the branch that is taken."""
+    x = tf.placeholder(tf.float32, [None])
+    y = tf.cond(
+        tf.equal(tf.shape(x)[0], 3),
+        lambda: x + tf.constant([1.0, 2.0, 3.0]),
+        lambda: x[:1],
+    )
+    (g,) = tf.gradients(y, [x])
+    assert value([y, g], {x: [0.0] * 3})[0].tolist() == [1.0, 2.0, 3.0]
+    got = value([y, g], {x: [5.0, 6.0]})
+    assert [a.tolist() for a in got] == [[5.0], [1.0, 0.0]]
+
+
 def test_what_a_branch_reads_runs_before():
     p = tf.placeholder(tf.bool, [])
     x = tf.placeholder(tf.int32, [])

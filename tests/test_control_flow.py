@@ -340,6 +340,18 @@ def test_arrays_of_any_size_are_carried(shape):
     np.testing.assert_array_equal(value(y), x * 8.0)
 
 
+def test_a_body_that_does_not_run_need_not_fit():
+    n = tf.placeholder(tf.int32, [])
+    x = tf.placeholder(tf.float32, [None])
+    y, _ = tf.while_loop(
+        lambda y, i: i < n, lambda y, i: (y + [1.0, 2.0], i + 1), [x, 0]
+    )
+    assert value(y, {x: [0.0, 0.0], n: 1}).tolist() == [1.0, 2.0]
+    assert value(y, {x: [5.0] * 3, n: 0}).tolist() == [5.0] * 3
+    with pytest.raises(tf.errors.InvalidArgumentError, match="broadcast"):
+        tf.Session().run(y, {x: [5.0] * 3, n: 1})
+
+
 def test_shapes_that_change_in_some_runs_only():
     n = tf.placeholder(tf.int32, [])
     x, _ = tf.while_loop(

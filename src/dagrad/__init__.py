@@ -74,6 +74,7 @@ from .graphlib.graph import Graph, get_default_graph, reset_default_graph
 from .graphlib.keys import GraphKeys
 from .graphlib.operation import Operation
 from .graphlib.shapes import Dimension, TensorShape
+from .graphlib.taylor import derivatives, jet, taylor_coefficients
 from .graphlib.tensor import Tensor
 from .ops._build import constant
 from .ops.activations import log_sigmoid, sigmoid
@@ -114,9 +115,7 @@ from .ops.core import (
     add_n,
     broadcast_to,
     cast,
-    group,
     identity,
-    no_op,
     ones_like,
     placeholder,
     placeholder_with_default,
@@ -125,9 +124,6 @@ from .ops.core import (
     size,
     stop_gradient,
     zeros_like,
-)
-from .ops.core import (
-    tuple_ as tuple,
 )
 from .ops.counting import bincount, histogram_fixed_width
 from .ops.creation import (
@@ -185,6 +181,8 @@ from .ops.extremes import (
     reduce_min,
 )
 from .ops.gather import batch_gather, gather
+from .ops.grouping import group, no_op
+from .ops.grouping import tuple_ as tuple
 from .ops.indexing import slice_ as slice
 from .ops.indexing import strided_slice
 from .ops.initialization import (
@@ -415,11 +413,11 @@ __all__ = [
     "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex", "complex64",
     "complex128", "concat", "cond", "conj", "constant", "constant_initializer",
     "control_dependencies", "convert_to_tensor", "cos", "cosh", "count_nonzero",
-    "cross", "cumprod", "cumsum", "depth_to_space", "device", "diag", "diag_part",
-    "digamma", "dimension_at_index", "dimension_value", "disable_control_flow_v2",
-    "disable_eager_execution", "disable_resource_variables", "disable_tensor_equality",
-    "disable_v2_behavior", "disable_v2_tensorshape", "div", "div_no_nan", "divide",
-    "double", "dynamic_partition", "dynamic_stitch", "einsum",
+    "cross", "cumprod", "cumsum", "depth_to_space", "derivatives", "device", "diag",
+    "diag_part", "digamma", "dimension_at_index", "dimension_value",
+    "disable_control_flow_v2", "disable_eager_execution", "disable_resource_variables",
+    "disable_tensor_equality", "disable_v2_behavior", "disable_v2_tensorshape", "div",
+    "div_no_nan", "divide", "double", "dynamic_partition", "dynamic_stitch", "einsum",
     "enable_resource_variables", "equal", "erf", "erfc", "errors", "executing_eagerly",
     "exp", "expand_dims", "expm1", "eye", "fill", "flags", "float16", "float32",
     "float64", "floor", "floor_div", "floordiv", "floormod", "foldl", "foldr",
@@ -432,7 +430,7 @@ __all__ = [
     "initialize_all_tables", "initialize_all_variables", "initialize_local_variables",
     "initialize_variables", "initializers", "int8", "int16", "int32", "int64",
     "invert_permutation", "is_finite", "is_inf", "is_nan", "is_tensor",
-    "is_variable_initialized", "jvp", "layers", "less", "less_equal", "lgamma",
+    "is_variable_initialized", "jet", "jvp", "layers", "less", "less_equal", "lgamma",
     "lin_space", "linalg", "linspace", "local_variables", "local_variables_initializer",
     "log", "log1p", "log_sigmoid", "logging", "logical_and", "logical_not",
     "logical_or", "logical_xor", "losses", "map_fn", "math", "matmul",
@@ -459,12 +457,13 @@ __all__ = [
     "space_to_batch", "space_to_batch_nd", "space_to_depth", "split", "sqrt", "square",
     "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice",
     "string", "subtract", "svd", "switch_case", "tables_initializer", "tan", "tanh",
-    "tensor_scatter_add", "tensor_scatter_sub", "tensor_scatter_update", "tensordot",
-    "tile", "to_complex64", "to_complex128", "to_double", "to_float", "to_int32",
-    "to_int64", "trace", "train", "trainable_variables", "transpose", "truediv",
-    "truncated_normal", "truncated_normal_initializer", "truncatediv", "truncatemod",
-    "tuple", "uint8", "uint16", "uint32", "uint64", "uniform_unit_scaling_initializer",
-    "unique", "unique_with_counts", "unsorted_segment_max", "unsorted_segment_mean",
+    "taylor_coefficients", "tensor_scatter_add", "tensor_scatter_sub",
+    "tensor_scatter_update", "tensordot", "tile", "to_complex64", "to_complex128",
+    "to_double", "to_float", "to_int32", "to_int64", "trace", "train",
+    "trainable_variables", "transpose", "truediv", "truncated_normal",
+    "truncated_normal_initializer", "truncatediv", "truncatemod", "tuple", "uint8",
+    "uint16", "uint32", "uint64", "uniform_unit_scaling_initializer", "unique",
+    "unique_with_counts", "unsorted_segment_max", "unsorted_segment_mean",
     "unsorted_segment_min", "unsorted_segment_prod", "unsorted_segment_sqrt_n",
     "unsorted_segment_sum", "unstack", "variable_op_scope", "variable_scope",
     "variables_initializer", "variance_scaling_initializer", "viz", "where", "where_v2",

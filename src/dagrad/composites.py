@@ -13,9 +13,10 @@ from .graphlib.operation import Operation
 from .graphlib.shapes import TensorShape, as_dims, broadcast
 from .graphlib.tensor import Tensor, as_tensor
 from .ops._build import scope
-from .ops.core import cast, identity, no_op
+from .ops.core import cast, identity
 from .ops.elementwise import multiply
 from .ops.extremes import argmax, argmin
+from .ops.grouping import no_op
 from .ops.rounding import maximum, minimum
 from .ops.state import Variable
 

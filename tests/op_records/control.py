@@ -9,8 +9,8 @@ from oprecord import Arg, Record
 
 from dagrad.ops import branching, looping
 from dagrad.ops.assignment import assign_add
-from dagrad.ops.core import identity, of_shape, shape
-from dagrad.ops.creation import zeros
+from dagrad.ops.core import identity, shape
+from dagrad.ops.creation import of_shape, zeros
 from dagrad.ops.elementwise import multiply
 from dagrad.ops.gather import add_to_rows
 from dagrad.ops.random import random_uniform

@@ -13,8 +13,9 @@ from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor, as_tensor
 from ..ops._build import scope
-from ..ops.core import cast, group, zeros_like
+from ..ops.core import cast, zeros_like
 from ..ops.creation import fill
+from ..ops.grouping import group
 from ..ops.initialization import (
     global_variables,
     moving_average_variables,

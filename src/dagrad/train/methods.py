@@ -17,8 +17,8 @@ from ..graphlib.gradients import IndexedSlices
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ..ops import sparse_training, training
-from ..ops.core import group
 from ..ops.elementwise import multiply
+from ..ops.grouping import group
 from ..ops.scatter_state import scatter_sub
 from ..ops.state import assign
 from .optimizer import Optimizer

@@ -14,8 +14,9 @@ from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor, as_tensor
-from ..ops.core import cast, group, size, zeros_like
+from ..ops.core import cast, size, zeros_like
 from ..ops.creation import fill
+from ..ops.grouping import group
 from ..ops.initialization import trainable_variables
 from ..ops.segments import unsorted_segment_sum
 from ..ops.sorting import unique
