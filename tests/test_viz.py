@@ -20,7 +20,7 @@ from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
-from dagrad.ops import core, linalg, reduction, state, training
+from dagrad.ops import core, grouping, linalg, reduction, state, training
 from dagrad.runtime.report import RunReport, StepReport
 from dagrad.viz import svg as viz_svg
 from dagrad.viz.memory import MemoryTrace, memory_svg
@@ -48,8 +48,8 @@ def perceptron(layers: int = 2) -> tuple[Graph, Any, Any]:
         slopes = gradients(loss, variables)
         with graph.name_scope("train"):
             steps = [v.assign_sub(g * 0.1) for v, g in zip(variables, slopes)]
-            train = core.group(*steps, name="step")
-        core.group(*[v.initializer for v in variables], name="init")
+            train = grouping.group(*steps, name="step")
+        grouping.group(*[v.initializer for v in variables], name="init")
     return graph, loss, train
 
 
