@@ -47,7 +47,7 @@ def _infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     for body, wires in zip(attrs["branches"], attrs["wires"]):
         given = [inputs[i] for i in wires]
         found.append(infer_through(body, given))
-    result = []
+    result: list[tuple[Any, Dims]] = []
     for made in zip(*found):
         present = [t for t in made if t is not None]
         dims: Dims = present[0].dims
@@ -68,7 +68,8 @@ def _absent_dims(branches: Sequence[Body], k: int) -> Dims:
 
 
 def _made_somewhere(branches: Sequence[Body], k: int) -> Tensor:
-    return next(b.outputs[k] for b in branches if b.outputs[k] is not None)
+    found: Tensor = next(b.outputs[k] for b in branches if b.outputs[k] is not None)
+    return found
 
 
 # -- kernels ---------------------------------------------------------------------
@@ -157,9 +158,9 @@ def branch(
     if any(body.stateful for body in bodies):
         opdef = _STATEFUL[opdef]
         written: dict[int, None] = {}
-        for body, mine in zip(bodies, wires):
+        for body, at in zip(bodies, wires):
             for i in positions(body.written(), body.inputs):
-                written[mine[i]] = None
+                written[at[i]] = None
         attrs["updates"] = tuple(written)
         graph = bodies[0].graph
         attrs["site"] = graph.sites if site is None else site
@@ -205,7 +206,8 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
             by_output = dict(zip(wanted, found))
             pushed.append([None if t is None else by_output[t] for t in body.outputs])
         inputs.append([*body.inputs, *new])
-        given.append([*[op.inputs[i] for i in mine], *[t for _, t in moving]])
+        tangent = [t for _, t in moving if t is not None]
+        given.append([*[op.inputs[i] for i in mine], *tangent])
     active = [
         k for k in range(len(op.outputs)) if any(made[k] is not None for made in pushed)
     ]

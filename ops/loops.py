@@ -220,9 +220,9 @@ def _vjp(
     kept_arrays = [source.rows_of(t) for t, _ in graph.kept]
     inits = [_last_cotangent(p, i, finals[i], d_histories.get(i)) for i in active]
     inits += [zeros_for(None, outer[t]) for t in rest_ins]
-    scanned = [cotangents[k + 1 + len(p.histories) + j] for j in seeded]
+    scanned: list[Any] = [cotangents[k + 1 + len(p.histories) + j] for j in seeded]
     for i in remembered:
-        before = rows(d_histories[i], None, -1)  # type: ignore[arg-type]
+        before = rows(d_histories[i], None, -1)
         scanned.append(rows(before, None, None, -1) if p.reverse else before)
     body = Body(
         graph,

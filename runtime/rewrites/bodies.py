@@ -196,9 +196,9 @@ def _union_of_branches(a: Node, b: Node) -> _Merged | None:
     attrs = {**a.attrs, "branches": tuple(bodies), "wires": tuple(wires)}
     if "updates" in attrs:
         written: dict[int, None] = {}
-        for body, wire in zip(bodies, wires):
+        for body, at in zip(bodies, wires):
             for i in _updates(body, 0):
-                written[wire[i]] = None
+                written[at[i]] = None
         attrs["updates"] = tuple(written)
     merged = Node(a.op, a.opdef, attrs, values, list(a.after))
     where = {column: k for k, column in enumerate(columns)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import (
     arrays,
-    control,  # last, as its results stand last in the file
+    control,
     dtypes,
     errors,
     grads,
