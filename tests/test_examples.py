@@ -69,9 +69,11 @@ def test_the_whiteboard_adds_up(tmp_path: Path) -> None:
     assert is_svg(tmp_path / "whiteboard.svg")
 
 
-@pytest.mark.parametrize("example", ["wing", "simulation", "pendulum"])
+@pytest.mark.parametrize(
+    "example", ["hyperparameters", "wing", "simulation", "pendulum"]
+)
 def test_quick_simulations(example: str, tmp_path: Path) -> None:
-    """Each checks itself: a slope, parameters, a pendulum that stands."""
+    """Each checks itself: slopes, parameters, a pendulum that stands."""
     done = run(f"{example}.py", "--quick", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert [p.name for p in tmp_path.iterdir()] == [f"{example}.svg"]
@@ -79,7 +81,7 @@ def test_quick_simulations(example: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["simulation", "pendulum"])
+@pytest.mark.parametrize("example", ["hyperparameters", "simulation", "pendulum"])
 def test_whole_simulations(example: str, tmp_path: Path) -> None:
     done = run(f"{example}.py", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
