@@ -357,7 +357,9 @@ def draw(path: Path, run: Unrolled, fit: Implicit, data: Data) -> None:
         ("iteration of Adam on the recipe", "loss"),
         marks=(4, 5),
     )
-    panel.line([0, 9e9], [run.grid] * 2, ORANGE, "best of a grid", dash="5 4")
+    panel.line(
+        [0, len(run.losses)], [run.grid] * 2, ORANGE, "best of a grid", dash="5 4"
+    )
     panel.line(range(len(run.losses)), run.losses, BLUE, "by hypergradients")
     panel.legend()
     (first, m1, _), (last, m2, _) = run.recipes
@@ -394,7 +396,13 @@ def draw(path: Path, run: Unrolled, fit: Implicit, data: Data) -> None:
         ("iteration of Adam on the strengths", "loss"),
         marks=(4, 5),
     )
-    panel.line([0, 9e9], fit.losses[:1] * 2, ORANGE, "best single strength", dash="5 4")
+    panel.line(
+        [0, len(fit.losses)],
+        fit.losses[:1] * 2,
+        ORANGE,
+        "best single strength",
+        dash="5 4",
+    )
     panel.line(range(len(fit.losses)), fit.losses, GREEN, "a strength for each pixel")
     panel.legend()
     shown = beside_noise(data.train, np.random.default_rng(SEED))[0][0]
