@@ -180,7 +180,7 @@ class Subgraph(Graph):
             self._captures[t] = inner
             return inner
         opdef = BODY_VARIABLE if effect == "variable" else BODY_INPUT
-        attrs = {"dtype": t.dtype, "shape": t.dims}
+        attrs: dict[str, Any] = {"dtype": t.dtype, "shape": t.dims}
         if t.op.opdef.shape_only and t.dtype.is_integer:
             attrs["sizes"] = True
         inner = self._bare(opdef, attrs, t.op.name.rpartition("/")[2] or "capture")

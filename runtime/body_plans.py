@@ -59,7 +59,7 @@ def plan_body(key: BodyKey) -> Plan:
     body = key.body
     feeds = fed_inputs(body)
     values = {
-        i: np.array(v, feeds[i].dtype.dtype).reshape(key.shapes[i] or ())
+        i: np.array(v, feeds[i].dtype.dtype).reshape(_known(key.shapes[i]))
         for i, v in key.values
     }
     outputs = [t for t in body.outputs if t is not None]
@@ -73,6 +73,11 @@ def plan_body(key: BodyKey) -> Plan:
         donated=[(i, i) for i in key.donated],
         feed_values=values,
     )
+
+
+def _known(dims: Dims) -> tuple[int, ...]:
+    assert is_static(dims)
+    return dims
 
 
 def keys_of(node: Node) -> Iterator[BodyKey]:
@@ -98,8 +103,8 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
         sizes = [(i, fed[i][1]) for i in sized_inputs(body)]
         known = all(isinstance(v, np.ndarray) for _, v in sizes)
         if known and all(is_static(dims) for dims, _ in fed):
-            values = tuple((i, numbers(v)) for i, v in sizes)
-            yield BodyKey(body, donated, tuple(dims for dims, _ in fed), values)
+            told = tuple((i, numbers(v)) for i, v in sizes)
+            yield BodyKey(body, donated, tuple(dims for dims, _ in fed), told)
 
 
 def numbers(sizes: Any) -> tuple[int, ...]:
