@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.errors import GraphError, InvalidArgumentError
 from ..graphlib.forward import push_through
 from ..graphlib.gradients import gradients, pull_back
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, is_static
+from ..graphlib.source import entry
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph, infer_through
 from ..graphlib.tensor import Tensor
@@ -167,6 +168,12 @@ def branch(
         wires.append(tuple(mine))
     attrs: dict[str, Any] = {"branches": tuple(bodies), "wires": tuple(wires)}
     if any(body.stateful for body in bodies):
+        if opdef is RECOMPUTED_CALL:
+            raise GraphError(
+                f"{entry()}{bodies[0].graph.what} draws random numbers or writes "
+                "variables, so it cannot be computed again for its gradient: do that "
+                "outside of it and pass the result in"
+            )
         opdef = _STATEFUL[opdef]
         written: dict[int, None] = {}
         for body, wire in zip(bodies, wires):

@@ -422,6 +422,7 @@ from .scopes import (
 
 __version__ = "0.1.0.dev0"
 
+checkpoint = recompute_grad
 half = float16
 double = float64
 newaxis = None
