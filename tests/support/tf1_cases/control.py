@@ -57,7 +57,7 @@ def while_invariants(tf: Any, feed: Any) -> Any:
 
 
 @case
-def while_gradients(tf: Any, feed: Any) -> Any:
+def while_derivatives(tf: Any, feed: Any) -> Any:
     x, w = tf.constant(wave(3)), tf.constant(wave(3, k=2.0))
     _, y, z = tf.while_loop(
         lambda i, y, z: i < 3,
