@@ -287,26 +287,30 @@ def _scoped(vector: Any, name: str | None, default: str) -> Any:
     return scope_of(flatten(vector), name or default)
 
 
-def _flat(structure: Any, dtype: DType) -> Tensor:
+def flat(structure: Any, dtype: DType) -> Tensor:
+    """A structure of tensors as one vector of a dtype."""
     parts = [reshape(cast(t, dtype), [-1]) for t in flatten(structure)]
     return parts[0] if len(parts) == 1 else concat(parts, 0)
 
 
-def _unflat(vector: Tensor, like: Any) -> Any:
+def sections(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Along the first axis, as many entries as each of ``like`` has elements."""
+    if len(like) == 1:
+        return [vector]
+    known = [element_count(t.dims) for t in like]
+    sizes = [size(t) if n is None else n for t, n in zip(like, known)]
+    return list(split(vector, sizes, 0, num=len(like)))
+
+
+def unflat(vector: Tensor, like: Any) -> Any:
+    """A vector as a structure of tensors: the inverse of :func:`flat`."""
     leaves = flatten(like)
-    if len(leaves) == 1:
-        parts = [vector]
-    else:
-        known = [element_count(t.dims) for t in leaves]
-        sizes = [size(t) if n is None else n for t, n in zip(leaves, known)]
-        parts = split(vector, sizes, 0, num=len(leaves))
     made = []
-    for part, t in zip(parts, leaves):
-        shaped = part if t.dims is not None and len(t.dims) == 1 else None
-        if shaped is None:
-            shaped = reshape(part, shape_tensor(t))
-        shaped.set_shape(t.dims)
-        made.append(cast(shaped, t.dtype))
+    for part, t in zip(sections(vector, leaves), leaves):
+        if t.dims is None or len(t.dims) != 1:
+            part = reshape(part, shape_tensor(t))
+        part.set_shape(t.dims)
+        made.append(cast(part, t.dtype))
     return pack(like, made)
 
 
@@ -333,15 +337,15 @@ def dense_solve(matvec: Callable[..., Any], b: Any, name: str | None = None) -> 
         dtype = leaves[0].dtype
         for t in leaves[1:]:
             dtype = promote(dtype, t.dtype)
-        right = _flat(b, dtype)
+        right = flat(b, dtype)
         if element_count(right.dims) == 1:
-            slope = _flat(matvec(map_structure(ones_like, b)), dtype)
-            return _unflat(right / slope, b)
+            slope = flat(matvec(map_structure(ones_like, b)), dtype)
+            return unflat(right / slope, b)
         at = zeros_like(right)
-        (matrix,) = forward_columns([_flat(matvec(_unflat(at, b)), dtype)], at)
+        (matrix,) = forward_columns([flat(matvec(unflat(at, b)), dtype)], at)
         if matrix is None:  # A = 0
             return map_structure(lambda t: t / zeros_like(t), b)
-        return _unflat(matrix_solve(matrix, right[:, None])[:, 0], b)
+        return unflat(matrix_solve(matrix, right[:, None])[:, 0], b)
 
 
 # -- nonlinear systems ----------------------------------------------------------------
