@@ -500,3 +500,12 @@ def test_arguments_are_checked():
             [0.0, 1.0],
             gradient="adjoint",
         )
+
+
+def test_tf1s_names():
+    integrate = dg.contrib.integrate
+    t = np.linspace(0.0, 1.0, 3)
+    y = integrate.odeint(lambda y, t: -y, c(1.0), t, 1e-8, 1e-10, "dopri5", None, False)
+    np.testing.assert_allclose(value(y), np.exp(-t), rtol=1e-7)
+    y = integrate.odeint_fixed(lambda y, t: -y, c(1.0), t, dt=0.05)
+    np.testing.assert_allclose(value(y), np.exp(-t), rtol=1e-6)
