@@ -39,7 +39,7 @@ from .reduction import reduce_sum
 from .rounding import abs_, ceil, maximum, minimum, sign
 from .solvers import ensure
 
-__all__ = ["ADAPTIVE", "FIXED", "Control", "adaptive", "fixed"]
+__all__ = ["EMBEDDED", "FIXED", "Control", "adaptive", "fixed"]
 
 Field = Callable[[Tensor, Tensor], Tensor]
 
@@ -175,7 +175,51 @@ def _tsit5() -> Tableau:
     return Tableau(5, a, (*b, 0.0), e, p)
 
 
-ADAPTIVE = {"dopri5": _dopri5(), "tsit5": _tsit5()}
+class Attempt(NamedTuple):
+    """What one step makes.
+
+    Attributes:
+        y: the result.
+        error: the estimated error of it.
+        kept: what the dense output reads.
+        slope: f at the end.
+    """
+
+    y: Tensor
+    error: Tensor
+    kept: Sequence[Tensor]
+    slope: Tensor
+
+
+class Embedded:
+    """An explicit method with an estimate of its error and a dense output."""
+
+    flat = False  # whether y must be a vector
+
+    def __init__(self, tableau: Tableau) -> None:
+        self.tableau = tableau
+        self.order = tableau.order
+        self.kept = len(tableau.b)
+
+    def attempt(
+        self, f: Field, y: Tensor, t: Tensor, h: Tensor, slope: Tensor
+    ) -> Attempt:
+        """A step from y at t, where f is ``slope``."""
+        tableau = self.tableau
+        ks = _stages(f, y, t, h, slope, tableau)
+        step = cast(h, y.dtype)
+        new = y + step * _weighted(ks, tableau.b)
+        return Attempt(new, step * _weighted(ks, tableau.e), ks, ks[-1])
+
+    def between(self, theta: Tensor, y: Tensor, h: Tensor, kept: Tensor) -> Tensor:
+        """y(t + theta h) inside of a step from y at t."""
+        powers = cast(stack([theta, theta**2, theta**3, theta**4]), y.dtype)
+        weights = constant(self.tableau.p, np.dtype(y.dtype.dtype))
+        slopes = tensordot(tensordot(weights, powers, 1), kept, 1)
+        return y + cast(h, y.dtype) * slopes
+
+
+EMBEDDED = {"dopri5": Embedded(_dopri5()), "tsit5": Embedded(_tsit5())}
 FIXED = {
     "euler": Tableau(1, (), (1.0,)),
     "midpoint": Tableau(2, ((0.5,),), (0.0, 1.0)),
@@ -343,14 +387,14 @@ def _first_step(
 class _State(NamedTuple):
     """Where an integration is.
 
-    The last step went from ``t0`` by ``dt`` to ``t1``, from ``y0`` with the stages
-    ``ks`` (stages, ...); ``slope`` is f at its end.
+    The last step went from ``t0`` by ``dt`` to ``t1``, from ``y0`` to ``y1``; ``kept``
+    (rows, ...) is what its dense output reads, and ``slope`` is f at its end.
     """
 
     t0: Tensor
     dt: Tensor
     y0: Tensor
-    ks: Tensor
+    kept: Tensor
     t1: Tensor
     y1: Tensor
     slope: Tensor
@@ -371,13 +415,12 @@ class Found(NamedTuple):
 
 
 def adaptive(
-    f: Field, y: Tensor, t: Tensor, method: Tableau, control: Control, who: str
+    f: Field, y: Tensor, t: Tensor, method: Any, control: Control, who: str
 ) -> Found:
     """y at the times t[1:], by steps of sizes that follow the estimated error."""
     eps = float(np.finfo(t.dtype.dtype).eps)
     last = stop_gradient(t[-1])
     direction = sign(last - stop_gradient(t[0]))
-    stages = len(method.b)
     slope = f(y, t[0])
     first = stop_gradient(
         _first_step(
@@ -400,13 +443,12 @@ def adaptive(
         left = direction * (last - now)
         size = minimum(s.h, left)
         dt = direction * size
-        ks = _stages(f, s.y1, s.t1, dt, s.slope, method)
-        new = s.y1 + cast(dt, y.dtype) * _weighted(ks, method.b)
-        e, a, b = (stop_gradient(x) for x in (_weighted(ks, method.e), s.y1, new))
+        made = method.attempt(f, s.y1, s.t1, dt, s.slope)
+        e, a, b = (stop_gradient(x) for x in (made.error, s.y1, made.y))
         scale = control.atol + maximum(abs_(a), abs_(b)) * control.rtol
-        error = cast(_rms(e * cast(dt, e.dtype), scale), t.dtype)
+        error = cast(_rms(e, scale), t.dtype)
         ok = less_equal(error, 1.0)
-        factor = _factor(error, s.error, s.fresh, ok, method, control)
+        factor = _factor(error, s.error, s.fresh, ok, float(method.order), control)
 
         def chosen(a: Tensor, b: Tensor) -> Tensor:
             return where_v2(ok, a, b)
@@ -415,10 +457,10 @@ def adaptive(
             chosen(s.t1, s.t0),
             chosen(dt, s.dt),
             chosen(s.y1, s.y0),
-            chosen(stack(ks), s.ks),
+            chosen(stack(made.kept), s.kept),
             chosen(s.t1 + dt, s.t1),
-            chosen(new, s.y1),
-            chosen(ks[-1], s.slope),
+            chosen(made.y, s.y1),
+            chosen(made.slope, s.slope),
             size * factor,
             chosen(maximum(error, 1e-4), s.error),
             ok,
@@ -443,17 +485,14 @@ def adaptive(
         )
         s = _State(*done)
         theta = (target - s.t0) / s.dt
-        powers = cast(stack([theta, theta**2, theta**3, theta**4]), y.dtype)
-        weights = constant(method.p, np.dtype(y.dtype.dtype))
-        slopes = tensordot(tensordot(weights, powers, 1), s.ks, 1)
-        return list(s), s.y0 + cast(s.dt, y.dtype) * slopes
+        return list(s), method.between(theta, s.y0, s.dt, s.kept)
 
     limit = constant(control.max_num_steps)
     start = _State(
         t[0],
         constant(1.0, t.dtype),
         y,
-        zeros_like(stack([slope] * stages)),
+        zeros_like(stack([slope] * method.kept)),
         t[0],
         y,
         slope,
@@ -477,8 +516,8 @@ def adaptive(
         less_equal(left, 4.0 * eps * abs_(last)),
         ys,
         f"{who}: {control.max_num_steps} steps are not enough: allow more "
-        "(options={'max_num_steps': ...}), ask for less (rtol=, atol=), or the "
-        "equation is stiff",
+        "(options={'max_num_steps': ...}), ask for less (rtol=, atol=), or, if the "
+        "equation is stiff, take method='rodas'",
     )
     return Found(ys, s.tried, s.accepted)
 
@@ -488,11 +527,10 @@ def _factor(
     before: Tensor,
     fresh: Tensor,
     ok: Tensor,
-    method: Tableau,
+    order: float,
     control: Control,
 ) -> Tensor:
     """By how much to change a step: PI control (Hairer & Wanner II, section IV.2)."""
-    order = float(method.order)
     beta = 0.04
     alpha = 1.0 / order - 0.75 * beta
     floor = maximum(error, 1e-10)

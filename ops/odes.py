@@ -22,7 +22,8 @@ from ..graphlib.tensor import Tensor, as_tensor
 from ._bodies import copy_into
 from ._build import shape_tensor
 from ._nest import assert_same, flatten, pack
-from ._runge_kutta import ADAPTIVE, FIXED, Control, Found, adaptive, fixed, over_rows
+from ._rosenbrock import Rodas
+from ._runge_kutta import EMBEDDED, FIXED, Control, Found, adaptive, fixed, over_rows
 from .complexes import conj, real
 from .core import cast, identity, ones_like, stop_gradient, zeros_like
 from .extremes import reduce_all
@@ -45,6 +46,7 @@ from .views import reshape, transpose
 
 __all__ = ["odeint"]
 
+_ADAPTIVE: dict[str, Any] = {**EMBEDDED, "rodas": Rodas()}
 _OPTIONS = {
     "adaptive": (
         "checkpoint_every",
@@ -81,8 +83,9 @@ def odeint(
         rtol, atol: of the local error, for adaptive methods: a step is accepted where
             the root mean square of error / (atol + rtol |y|) is 1 at most.
         method: ``"dopri5"`` (default) or ``"tsit5"``: of order 5, with steps of
-            controlled size and an interpolant of order 4; ``"rk4"``, ``"midpoint"`` or
-            ``"euler"``: with fixed steps.
+            controlled size and an interpolant of order 4; ``"rodas"``: of order 4
+            (interpolant 3), linearly implicit, for stiff equations; ``"rk4"``,
+            ``"midpoint"`` or ``"euler"``: with fixed steps.
         options: for adaptive methods ``first_step`` (default: estimated), ``safety``
             (0.9), ``dfactor`` and ``ifactor`` (a step is between 0.2 and 10 times the
             last one), ``max_num_steps`` (100,000); for fixed steps ``step_size``, a
@@ -105,7 +108,7 @@ def odeint(
             y(t_i) to the one before, with nothing kept but the y(t_i); in forward
             mode together with y.  They agree with differences of the result only up
             to the tolerances, and y is integrated backward: where the equation damps
-            strongly, that loses accuracy.
+            strongly (is stiff), that loses accuracy or is impossible.
 
     Returns:
         y(t_i), with a leading axis n, in the structure of y0.
@@ -116,8 +119,8 @@ def odeint(
             monotone, too many steps, or a step that became too small.
         GraphError: with ``"adjoint"``, func draws random numbers or has an effect.
 
-    Cost: 6 evaluations of func for each step (dopri5, tsit5), 4 (rk4), 2, 1.  Of
-    stiff equations the steps are short: these methods are not for them.
+    Cost: 6 evaluations of func for each step (dopri5, tsit5), 4 (rk4), 2, 1; for
+    rodas 6, one Jacobian (not counted by ``full_output``) and one inverse of it.
 
     Example:
         >>> import dagrad as tf
@@ -131,9 +134,9 @@ def odeint(
 
     Reference:
         Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I (methods,
-        control of steps); Tsitouras (2011) for tsit5; Chen, Rubanova, Bettencourt &
-        Duvenaud, Neural ordinary differential equations (2018) for the adjoint;
-        Eberhard & Bischof, Automatic differentiation of numerical integration
+        control of steps) and II (rodas); Tsitouras (2011) for tsit5; Chen, Rubanova,
+        Bettencourt & Duvenaud, Neural ordinary differential equations (2018) for the
+        adjoint; Eberhard & Bischof, Automatic differentiation of numerical integration
         algorithms (1999) for steps as constants.
     """
     check_functions(func=func)
@@ -141,7 +144,8 @@ def odeint(
     times = _times(t, leaves)
     with scope_of([*leaves, times], name or "odeint") as scope:
         who = f'odeint "{scope[:-1]}"'
-        problem = _Problem(func, pack(y0, leaves), times, who)
+        vector = method in _ADAPTIVE and _ADAPTIVE[method].flat
+        problem = _Problem(func, pack(y0, leaves), who, vector)
         solver = _solver(method or "dopri5", rtol, atol, dict(options or {}), who)
         if gradient in ("auto", "discrete"):
             found = solver(problem.field, problem.start, times)
@@ -197,14 +201,18 @@ class _Problem:
     """An equation for a structure as one for a single tensor."""
 
     def __init__(
-        self, func: Callable[..., Any], y0: Any, times: Tensor, who: str
+        self, func: Callable[..., Any], y0: Any, who: str, vector: bool
     ) -> None:
         self.func = func
         self.structure = y0
         self.leaves: list[Tensor] = flatten(y0)
         self.who = who
-        # One tensor of known rank stays as it is; else all are one vector.
-        self.single = len(self.leaves) == 1 and self.leaves[0].dims is not None
+        # One tensor of known rank stays as it is, where the method does not mind; else
+        # all are one vector.
+        known = self.leaves[0].dims
+        self.single = len(self.leaves) == 1 and known is not None
+        if vector and known is not None and len(known) != 1:
+            self.single = False
         self.dtype: DType = self.leaves[0].dtype
         for t in self.leaves[1:]:
             self.dtype = promote(self.dtype, t.dtype)
@@ -269,12 +277,12 @@ def _solver(
     method: str, rtol: Any, atol: Any, options: dict[str, Any], who: str
 ) -> Solver:
     """``solve(field, y0, t) -> Found``, with y at all t."""
-    if method not in ADAPTIVE and method not in FIXED:
-        known = ", ".join([*ADAPTIVE, *FIXED])
+    if method not in _ADAPTIVE and method not in FIXED:
+        known = ", ".join([*_ADAPTIVE, *FIXED])
         raise InvalidArgumentError(
             f"{entry()}{who}: method {method!r} is none of {known}"
         )
-    allowed = _OPTIONS["adaptive" if method in ADAPTIVE else "fixed"]
+    allowed = _OPTIONS["adaptive" if method in _ADAPTIVE else "fixed"]
     for key in options:
         if key not in allowed:
             raise InvalidArgumentError(
@@ -306,7 +314,7 @@ def _solver(
                 options.get("max_num_steps", 100_000),
                 every,
             )
-            found = adaptive(field, y0, t, ADAPTIVE[method], control, who)
+            found = adaptive(field, y0, t, _ADAPTIVE[method], control, who)
         ys = concat([y0[None], found.ys], 0)
         if t.dims is not None and y0.dims is not None:
             ys.set_shape((t.dims[0], *y0.dims))

@@ -30,6 +30,7 @@ from .logical import (
     greater,
     is_finite,
     less,
+    less_equal,
     logical_and,
     logical_not,
     where_v2,
@@ -387,8 +388,8 @@ def newton(
     Raises:
         InvalidArgumentError: during a run, where it does not converge.
 
-    Cost: for each iteration one evaluation of f (and one for each halving) and one
-    linear solve.
+    Cost: for each iteration one evaluation of f, one linear solve, and with
+    ``backtrack`` another evaluation of f, and one for each halving.
 
     Example:
         >>> import dagrad as tf
@@ -422,34 +423,37 @@ def _newton(
     solver: Callable[..., Any],
     backtrack: bool,
 ) -> Any:
-    def step(x: Any, fx: Any, _: Any) -> Any:
+    def step(x: Any, _: Any) -> Any:
         xs = flatten(map_structure(stop_gradient, x))
-        at = flatten(f(pack(x, xs)))
+        fx = f(pack(x, xs))
+        at = flatten(fx)
 
         def matvec(v: Any) -> Any:
             return pack(x, pushed(at, xs, flatten(v)))
 
         dx = solver(matvec, fx)
         new = difference(x, dx)
-        f_new = f(new)
         if backtrack:
             before = dot(fx, fx)
 
-            def shorter(s: Any, new: Any, f_new: Any) -> Any:
-                new = combined(x, -s / 2, dx)
-                return s / 2, new, f(new)
+            def longer(new: Any) -> Tensor:
+                there = f(new)
+                return logical_not(less_equal(dot(there, there), before))
 
-            one = cast(1.0, before.dtype)
-            _, new, f_new = while_loop(
-                lambda s, new, f_new: logical_not(dot(f_new, f_new) <= before),
+            def shorter(s: Any, new: Any, on: Any) -> Any:
+                new = combined(x, -s / 2, dx)
+                return s / 2, new, longer(new)
+
+            _, new, _ = while_loop(
+                lambda s, new, on: on,
                 shorter,
-                (one, new, f_new),
+                (cast(1.0, before.dtype), new, longer(new)),
                 maximum_iterations=10,
             )
         moved = _norm(difference(new, x))
-        return new, f_new, less(moved, (1.0 + _norm(new)) * limit)
+        return new, less(moved, (1.0 + _norm(new)) * limit)
 
-    return _iterated(step, (x0, f(x0)), most, "newton")
+    return _iterated(step, (x0,), most, "newton")
 
 
 def _iterated(
