@@ -30,6 +30,7 @@ from .logical import (
     greater,
     is_finite,
     less,
+    less_equal,
     logical_and,
     logical_not,
     where_v2,
@@ -287,26 +288,30 @@ def _scoped(vector: Any, name: str | None, default: str) -> Any:
     return scope_of(flatten(vector), name or default)
 
 
-def _flat(structure: Any, dtype: DType) -> Tensor:
+def flat(structure: Any, dtype: DType) -> Tensor:
+    """A structure of tensors as one vector of a dtype."""
     parts = [reshape(cast(t, dtype), [-1]) for t in flatten(structure)]
     return parts[0] if len(parts) == 1 else concat(parts, 0)
 
 
-def _unflat(vector: Tensor, like: Any) -> Any:
+def sections(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Along the first axis, as many entries as each of ``like`` has elements."""
+    if len(like) == 1:
+        return [vector]
+    known = [element_count(t.dims) for t in like]
+    sizes = [size(t) if n is None else n for t, n in zip(like, known)]
+    return list(split(vector, sizes, 0, num=len(like)))
+
+
+def unflat(vector: Tensor, like: Any) -> Any:
+    """A vector as a structure of tensors: the inverse of :func:`flat`."""
     leaves = flatten(like)
-    if len(leaves) == 1:
-        parts = [vector]
-    else:
-        known = [element_count(t.dims) for t in leaves]
-        sizes = [size(t) if n is None else n for t, n in zip(leaves, known)]
-        parts = split(vector, sizes, 0, num=len(leaves))
     made = []
-    for part, t in zip(parts, leaves):
-        shaped = part if t.dims is not None and len(t.dims) == 1 else None
-        if shaped is None:
-            shaped = reshape(part, shape_tensor(t))
-        shaped.set_shape(t.dims)
-        made.append(cast(shaped, t.dtype))
+    for part, t in zip(sections(vector, leaves), leaves):
+        if t.dims is None or len(t.dims) != 1:
+            part = reshape(part, shape_tensor(t))
+        part.set_shape(t.dims)
+        made.append(cast(part, t.dtype))
     return pack(like, made)
 
 
@@ -333,15 +338,15 @@ def dense_solve(matvec: Callable[..., Any], b: Any, name: str | None = None) -> 
         dtype = leaves[0].dtype
         for t in leaves[1:]:
             dtype = promote(dtype, t.dtype)
-        right = _flat(b, dtype)
+        right = flat(b, dtype)
         if element_count(right.dims) == 1:
-            slope = _flat(matvec(map_structure(ones_like, b)), dtype)
-            return _unflat(right / slope, b)
+            slope = flat(matvec(map_structure(ones_like, b)), dtype)
+            return unflat(right / slope, b)
         at = zeros_like(right)
-        (matrix,) = forward_columns([_flat(matvec(_unflat(at, b)), dtype)], at)
+        (matrix,) = forward_columns([flat(matvec(unflat(at, b)), dtype)], at)
         if matrix is None:  # A = 0
             return map_structure(lambda t: t / zeros_like(t), b)
-        return _unflat(matrix_solve(matrix, right[:, None])[:, 0], b)
+        return unflat(matrix_solve(matrix, right[:, None])[:, 0], b)
 
 
 # -- nonlinear systems ----------------------------------------------------------------
@@ -383,8 +388,8 @@ def newton(
     Raises:
         InvalidArgumentError: during a run, where it does not converge.
 
-    Cost: for each iteration one evaluation of f (and one for each halving) and one
-    linear solve.
+    Cost: for each iteration one evaluation of f, one linear solve, and with
+    ``backtrack`` another evaluation of f, and one for each halving.
 
     Example:
         >>> import dagrad as tf
@@ -418,34 +423,37 @@ def _newton(
     solver: Callable[..., Any],
     backtrack: bool,
 ) -> Any:
-    def step(x: Any, fx: Any, _: Any) -> Any:
+    def step(x: Any, _: Any) -> Any:
         xs = flatten(map_structure(stop_gradient, x))
-        at = flatten(f(pack(x, xs)))
+        fx = f(pack(x, xs))
+        at = flatten(fx)
 
         def matvec(v: Any) -> Any:
             return pack(x, pushed(at, xs, flatten(v)))
 
         dx = solver(matvec, fx)
         new = difference(x, dx)
-        f_new = f(new)
         if backtrack:
             before = dot(fx, fx)
 
-            def shorter(s: Any, new: Any, f_new: Any) -> Any:
-                new = combined(x, -s / 2, dx)
-                return s / 2, new, f(new)
+            def longer(new: Any) -> Tensor:
+                there = f(new)
+                return logical_not(less_equal(dot(there, there), before))
 
-            one = cast(1.0, before.dtype)
-            _, new, f_new = while_loop(
-                lambda s, new, f_new: logical_not(dot(f_new, f_new) <= before),
+            def shorter(s: Any, new: Any, on: Any) -> Any:
+                new = combined(x, -s / 2, dx)
+                return s / 2, new, longer(new)
+
+            _, new, _ = while_loop(
+                lambda s, new, on: on,
                 shorter,
-                (one, new, f_new),
+                (cast(1.0, before.dtype), new, longer(new)),
                 maximum_iterations=10,
             )
         moved = _norm(difference(new, x))
-        return new, f_new, less(moved, (1.0 + _norm(new)) * limit)
+        return new, less(moved, (1.0 + _norm(new)) * limit)
 
-    return _iterated(step, (x0, f(x0)), most, "newton")
+    return _iterated(step, (x0,), most, "newton")
 
 
 def _iterated(

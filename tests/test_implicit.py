@@ -127,6 +127,8 @@ def test_no_derivative_reaches_the_initial_guess():
     x = newton(lambda x: x**2 - a, guess)
     assert dg.gradients(x, guess) == [None]
     assert dg.jvp([x], [guess]) == [None]
+    why = dg.explain_gradient(x, guess)
+    assert "a solver computed it" in str(why)
 
 
 def test_systems_in_a_structure():

@@ -268,6 +268,7 @@ from .ops.matrix import (
     matrix_transpose,
     trace,
 )
+from .ops.odes import odeint
 from .ops.partition import (
     boolean_mask,
     dynamic_partition,
@@ -481,10 +482,10 @@ __all__ = [
     "maximum", "meshgrid", "minimum", "mod", "model_variables",
     "moving_average_variables", "multinomial", "multiply", "name_scope", "negative",
     "newaxis", "newton", "nn", "no_op", "no_regularizer", "norm", "not_equal",
-    "numpy_function", "one_hot", "ones", "ones_initializer", "ones_like", "op_scope",
-    "optimize", "orthogonal_initializer", "pad", "per_example_gradients", "placeholder",
-    "placeholder_with_default", "polygamma", "pow", "prevent_gradient", "py_func",
-    "python", "qr", "random", "random_crop", "random_gamma", "random_normal",
+    "numpy_function", "odeint", "one_hot", "ones", "ones_initializer", "ones_like",
+    "op_scope", "optimize", "orthogonal_initializer", "pad", "per_example_gradients",
+    "placeholder", "placeholder_with_default", "polygamma", "pow", "prevent_gradient",
+    "py_func", "python", "qr", "random", "random_crop", "random_gamma", "random_normal",
     "random_normal_initializer", "random_poisson", "random_shuffle", "random_uniform",
     "random_uniform_initializer", "range", "rank", "real", "realdiv", "reciprocal",
     "recompute_grad", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
