@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,18 @@ class Body:
 
     def operations(self) -> list[Operation]:
         """The operations that the outputs need, in order of creation."""
+        return self._operations
+
+    @cached_property
+    def _operations(self) -> list[Operation]:
+        # Graphs are only appended to: what outputs need does not change.
         return ancestors(t.op for t in self.outputs if t is not None)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Which of the inputs that a run feeds (all but variables) are sizes."""
+        fed = [t for t in self.inputs if t.op.opdef is not BODY_VARIABLE]
+        return tuple(i for i, t in enumerate(fed) if t.op._attrs.get("sizes"))
 
     def written(self) -> list[Tensor]:
         """The variables among the inputs that a run of the body writes."""
@@ -312,12 +324,6 @@ def infer_through(body: Body, inputs: Sequence[Any]) -> list[Any]:
                 dims = known.get(first, first).dims
                 known[first] = Spec(first.dtype, dims, value)
     return [None if t is None else known.get(t, t) for t in body.outputs]
-
-
-def sized_inputs(body: Body) -> tuple[int, ...]:
-    """Which of the inputs that a run feeds (all but variables) are sizes."""
-    fed = [t for t in body.inputs if t.op.opdef is not BODY_VARIABLE]
-    return tuple(i for i, t in enumerate(fed) if t.op._attrs.get("sizes"))
 
 
 def empty_stacks(

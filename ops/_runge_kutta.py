@@ -16,6 +16,7 @@ from ..graphlib.graph import get_default_graph
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import constant
 from ._loop import Parts
+from ._tracing import Carries, trace
 from .clipping import clip_by_value
 from .core import cast, size, stop_gradient, zeros_like
 from .einsum import tensordot
@@ -32,7 +33,7 @@ from .logical import (
     logical_or,
     where_v2,
 )
-from .looping import _Carries, trace, while_loop
+from .looping import while_loop
 from .loops import loop
 from .powers import pow_, sqrt
 from .reduction import reduce_sum
@@ -276,7 +277,7 @@ def over_rows(
     """
     outer = get_default_graph()
     with outer.name_scope("times") as scope:
-        carries = _Carries(list(start), who)
+        carries = Carries(list(start), who)
         specs = [(r.dtype, None if r.dims is None else r.dims[1:]) for r in rows]
 
         def body(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graphlib.shapes import Dims, is_static
-from ..graphlib.subgraph import BODY_VARIABLE, Body, sized_inputs
+from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
 
@@ -100,7 +100,7 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
         ]
     for body, donated, given in pairs:
         fed = [g for g, t in zip(given, body.inputs) if t.op.opdef is not BODY_VARIABLE]
-        sizes = [(i, fed[i][1]) for i in sized_inputs(body)]
+        sizes = [(i, fed[i][1]) for i in body.sizes]
         known = all(isinstance(v, np.ndarray) for _, v in sizes)
         if known and all(is_static(dims) for dims, _ in fed):
             told = tuple((i, numbers(v)) for i, v in sizes)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
-from ..graphlib.subgraph import BODY_VARIABLE, Body, sized_inputs
+from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .body_plans import numbers
 from .control import Bodies, Loop, bodies_of
 from .executor import Executable, Frame
@@ -64,7 +64,7 @@ class _Side:
         ]
         place = iter(range(len(body.outputs)))
         self.present = [None if t is None else next(place) for t in body.outputs]
-        self.sized = sized_inputs(body)
+        self.sized = body.sizes
         # What the executable is for: shapes, and the values of sizes.
         self.shapes: Any = None
         self.executable: Executable | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
 from ..graphlib.shapes import is_static
-from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks, sized_inputs
+from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
 from .executor import Executable, Frame
 from .plan import FETCH, SAME, Plan
@@ -37,7 +37,6 @@ class Bodies:
         self.state = state
         self._found: dict[Any, tuple[Body, Executable]] = {}
         self._planned: dict[BodyKey, Plan] = {}
-        self._sized: dict[int, tuple[int, ...]] = {}
         self._lock = threading.RLock()
 
     def executable(
@@ -46,10 +45,7 @@ class Bodies:
         """What runs ``body`` for fed arrays of these shapes."""
         # The rank of rows of different shapes is not that of the array of rows.
         shapes = [None if type(a) is Ragged else a.shape for a in arrays]
-        sized = self._sized.get(id(body))
-        if sized is None:
-            sized = self._sized[id(body)] = sized_inputs(body)
-        values = tuple([(i, numbers(arrays[i])) for i in sized])
+        values = tuple([(i, numbers(arrays[i])) for i in body.sizes])
         key = (id(body), donated, values, *shapes)
         found = self._found.get(key)
         if found is None:
@@ -277,9 +273,7 @@ class Loop:
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
         self.donated = donated_carries(attrs)
-        self.sized_rows = [
-            i for i in sized_inputs(self.body) if self.k <= i < self.k + self.n
-        ]
+        self.sized_rows = [i for i in self.body.sizes if self.k <= i < self.k + self.n]
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
 
@@ -310,9 +304,12 @@ class Loop:
             if places.steady:
                 frame = executable.take()
                 try:
-                    return self._steady(frame, places, carries, scans, rest, limit, out)
-                finally:
-                    executable.give_back(frame)
+                    made = self._steady(frame, places, carries, scans, rest, limit, out)
+                except BaseException:
+                    frame.arena.lock.release()  # what failed is not used again
+                    raise
+                executable.give_back(frame)
+                return made
         return self._freely(carries, scans, given[k + n :], limit, go_on, out)
 
     def _uniform(self, scans: Sequence[Any]) -> bool:
