@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-BLUE, ORANGE, GREEN, PURPLE, RED = "#0b6bcb", "#c2410c", "#15803d", "#7e22ce", "#b91c1c"
-TEAL, INK, GREY, PALE = "#0e7490", "#1b1b1b", "#6b7280", "#e5e7eb"
+BLUE, ORANGE, GREEN = "#0b6bcb", "#c2410c", "#15803d"
+INK, GREY, PALE = "#1b1b1b", "#6b7280", "#e5e7eb"
 
 # Colours at equal distances; between them one goes straight.
 DIVERGING = (
@@ -26,7 +26,6 @@ DIVERGING = (
     "#d0583f",
     "#7d1128",
 )
-SEQUENTIAL = ("#1b1f5e", "#1f5a9d", "#2b93a8", "#62bf8f", "#c5dc6b", "#fdf3b0")
 
 
 def colours(values: Any, low: float, high: float, stops: Sequence[str]) -> Any:
@@ -218,20 +217,83 @@ class Panel:
         """Words at a point."""
         self.front.append(text(*self.at(x, y), words, colour, **more))
 
+    def words(self, u: float, v: float, words: str, colour: str) -> None:
+        """Words that end at a place of the drawing, such as a row's name."""
+        self.front.append(text(u, v, words, colour, "end"))
+
+    def arrow(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        colour: str,
+        label: str = "",
+        above: bool = True,
+    ) -> None:
+        """A straight arrow, with words beside its middle."""
+        (u1, v1), (u2, v2) = self.at(x1, y1), self.at(x2, y2)
+        size = math.hypot(u2 - u1, v2 - v1)
+        a, b = (u2 - u1) / size, (v2 - v1) / size
+        self.back.append(
+            f'<line x1="{u1:.1f}" y1="{v1:.1f}" x2="{u2 - 6 * a:.1f}" '
+            f'y2="{v2 - 6 * b:.1f}" stroke="{colour}" stroke-width="1.6"/>'
+        )
+        head = [(0.0, 0.0), (-9.0, 4.0), (-9.0, -4.0)]
+        tip = " ".join(
+            f"{u2 + p * a - q * b:.1f},{v2 + p * b + q * a:.1f}" for p, q in head
+        )
+        self.back.append(f'<polygon points="{tip}" fill="{colour}"/>')
+        if label:
+            # Beside the line on its upper or lower side, whichever way it points.
+            n = math.copysign(1.0, a) * (-1.0 if above else 1.0)
+            u, v = (u1 + u2) / 2 - 11 * n * b, (v1 + v2) / 2 + 11 * n * a + 4
+            anchor = "middle"
+            if abs(b) > 0.2:
+                anchor = "start" if (-n * b > 0) else "end"
+            self.front.append(text(u, v, label, colour, anchor))
+
+    def card(
+        self,
+        x: float,
+        y: float,
+        wide: float,
+        tall: float,
+        title: str,
+        rows: Sequence[tuple[str, str]],
+    ) -> None:
+        """A box around a point, with a title and rows of (words, colour)."""
+        (u1, v1), (u2, v2) = (
+            self.at(x - wide / 2, y + tall / 2),
+            self.at(x + wide / 2, y - tall / 2),
+        )
+        self.front.append(
+            f'<rect x="{u1:.1f}" y="{v1:.1f}" width="{u2 - u1:.1f}" '
+            f'height="{v2 - v1:.1f}" rx="7" fill="#ffffff" stroke="{GREY}"/>'
+        )
+        middle, gap = (u1 + u2) / 2, (v2 - v1) / (len(rows) + 1.4)
+        self.front.append(
+            text(middle, v1 + 0.85 * gap, title, INK, "middle", 14, "600")
+        )
+        for i, (words, colour) in enumerate(rows):
+            self.front.append(
+                text(middle, v1 + (1.85 + i) * gap, words, colour, "middle", 14)
+            )
+
     def below(self, u: float, words: str) -> None:
         """Words under the frame, at a distance from the drawing's left."""
         self.front.append(
             text(u, self.box[1] + self.box[3] + 17, words, GREY, "middle")
         )
 
-    def legend(self, right: bool = True, low: bool = False, row: bool = False) -> None:
+    def legend(self, right: bool = True, row: bool = False) -> None:
         """What the labelled curves and dots are, in a corner, in a column or a row."""
-        x, y, w, h = self.box
+        x, y, w, _ = self.box
         widths = [48 + 6.4 * len(label) for *_, label in self.entries]
         wide = sum(widths) if row else max(widths)
         tall = 26 if row else 18 * len(self.entries) + 8
         left = x + w - wide - 8 if right else x + 8
-        top = y + h - tall - 8 if low else y + 8
+        top = y + 8
         self.front.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall}" '
             'rx="4" fill="#ffffff" fill-opacity="0.88"/>'

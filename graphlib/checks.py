@@ -18,7 +18,7 @@ from .subgraph import (
 )
 from .tensor import Tensor
 
-__all__ = ["validate"]
+__all__ = ["validate", "validate_bodies"]
 
 
 def validate(graph: Graph) -> None:
@@ -32,11 +32,9 @@ def validate(graph: Graph) -> None:
     Raises:
         GraphError: naming the operation and what does not hold.
     """
-    graphs = graphs_in(graph)
-    for g in graphs:
+    for g in graphs_in(graph):
         _check_operations(g)
-        if isinstance(g, Subgraph):
-            _check_sources(g, graphs)
+    validate_bodies(graph)
     for variable_op in graph._variables:
         if variable_op.graph is not graph:
             _broken(variable_op, "is the variable of another graph")
@@ -81,8 +79,6 @@ def _check_operations(graph: Graph) -> None:
             if t.op is not op or t.index != index:
                 _broken(op, f"output {index} does not know its place")
         _check_inference(op)
-        if op.opdef.control is not None:
-            _check_control(op)
     if len(graph._by_name) != len(ops):
         raise GraphError(f"{len(graph._by_name)} names stand for {len(ops)} operations")
     for op in ops:
@@ -96,6 +92,17 @@ def _check_operations(graph: Graph) -> None:
 
 
 # -- bodies ----------------------------------------------------------------------
+
+
+def validate_bodies(graph: Graph) -> None:
+    """The part of :func:`validate` that is about bodies."""
+    graphs = graphs_in(graph)
+    for g in graphs:
+        if isinstance(g, Subgraph):
+            _check_sources(g, graphs)
+        for op in g.operations:
+            if op.opdef.control is not None:
+                _check_control(op)
 
 
 def _check_sources(graph: Subgraph, graphs: list[Graph]) -> None:

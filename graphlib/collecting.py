@@ -1,18 +1,20 @@
-"""Collections: named lists of things that belong to a graph (TF1's habit)."""
+"""What belongs to a graph beside operations: collections, what is built once."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Collections"]
+__all__ = ["Collections", "once"]
 
 
 class Collections:
-    """The collections of a graph."""
+    """The collections of a graph: named lists of things (TF1's habit)."""
 
     def __init__(self) -> None:
         self._collections: dict[Any, list[Any]] = {}
+        self._built: dict[Any, Any] = {}
 
     def add_to_collection(self, name: Any, value: Any) -> None:
         """Append ``value`` to the collection ``name``."""
@@ -43,3 +45,19 @@ class Collections:
     def clear_collection(self, name: Any) -> None:
         """Empty a collection."""
         self._collections.pop(name, None)
+
+
+def once(graph: Collections, key: Any, build: Callable[[], Any]) -> Any:
+    """What ``build`` adds to a graph, added at the first call with this key.
+
+    It lives and dies with the graph, and is not saved with it.
+
+    Args:
+        graph: the graph.
+        key: hashable; names what is built, and the tensors that it is built of.
+        build: takes nothing; its result is returned by later calls too.
+    """
+    found = graph._built
+    if key not in found:
+        found[key] = build()
+    return found[key]

@@ -174,6 +174,19 @@ def _custom(op: Operation, index: int, t: Tensor) -> Cut | None:
     )
 
 
+def _implicit(op: Operation, index: int, t: Tensor) -> Cut | None:
+    if index >= op.attrs["n"]:
+        return None
+    return Cut(
+        op,
+        t,
+        "solver",
+        "a solver computed it; the solution of an equation depends on what the "
+        "equation reads, not on how or from where it was found",
+        "Make x a part of the equation",
+    )
+
+
 def _py_func(op: Operation, index: int, t: Tensor) -> Cut | None:
     functions = op.attrs["functions"]
     if functions["vjp"] is not None:
@@ -197,6 +210,7 @@ def _power(op: Operation, index: int, t: Tensor) -> Cut | None:
 
 _SPECIAL = {
     "CustomGradient": _custom,
+    "Implicit": _implicit,
     "PowScalar": _power,
     "PreventGradient": _prevent,
     "PyFunc": _py_func,

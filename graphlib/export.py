@@ -26,7 +26,7 @@ from .graph import Graph
 from .loading import FORMAT, VERSION, arrays_path, load
 from .operation import Operation
 from .operators import TABLE
-from .subgraph import graphs_in
+from .subgraph import bodies_of, graphs_in
 
 __all__ = ["load", "save", "to_networkx", "validate"]
 
@@ -39,12 +39,29 @@ def to_networkx(graph: Graph) -> Any:
     Nodes are operation names, in order of creation, with ``id``, ``type``,
     ``attrs`` (name -> short text), ``source`` (``file:line``), ``device``,
     ``dtypes`` and ``shapes`` of the outputs, and ``forward_op`` (a name or None).
+    A loop, branch or call also has ``bodies``, a graph like this one for each body
+    (the same one where operations share it); an input of a body has ``stands_for``,
+    the name of the tensor outside that it was captured from.
     Edges carry ``control``; data edges also ``dtype``, ``shape`` (a tuple, or
     None), ``output`` (of the tail) and ``index`` (among the head's inputs).
     """
     import networkx as nx
 
-    drawn = nx.MultiDiGraph(name=repr(graph))
+    made = {g: nx.MultiDiGraph(name=repr(g)) for g in graphs_in(graph)}
+    for g, drawn in made.items():
+        _add_operations(g, drawn)
+        for op in g.operations:
+            bodies = bodies_of(op)
+            if bodies:
+                drawn.nodes[op.name]["bodies"] = tuple(made[b.graph] for b in bodies)
+            elif op.outputs:
+                source = g.source_of(op.outputs[0])
+                if source is not None:
+                    drawn.nodes[op.name]["stands_for"] = source.name
+    return made[graph]
+
+
+def _add_operations(graph: Graph, drawn: Any) -> None:
     for op in graph.operations:
         drawn.add_node(
             op.name,
@@ -69,7 +86,6 @@ def to_networkx(graph: Graph) -> Any:
             )
         for c in op.control_inputs:
             drawn.add_edge(c.name, op.name, control=True)
-    return drawn
 
 
 def summary(value: Any, limit: int = 60) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .checks import validate_bodies
 from .dtypes import DTYPES
 from .encoding import Reader, read_pools
 from .errors import DagradError, GraphError, MissingNameError
@@ -128,6 +129,8 @@ class _Loader:
             assert isinstance(graph, Subgraph)
             _restore_body(graph, about, self.reader)
         _restore_rest(self.graphs[0], self.head, self.reader)
+        if self.about:
+            validate_bodies(self.graphs[0])
 
     def find(self, number: int, name: str) -> Graph:
         """Graph ``number``, in which the operation or tensor ``name`` stands now."""

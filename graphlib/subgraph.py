@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ def _infer_input(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((attrs["dtype"], attrs["shape"]),)
 
 
+# The attribute "sizes" says that a run is planned for the very values, which are the
+# sizes of something.
 BODY_INPUT = OpDef(
     "BodyInput",
     infer=_infer_input,
@@ -178,7 +181,9 @@ class Subgraph(Graph):
             self._captures[t] = inner
             return inner
         opdef = BODY_VARIABLE if effect == "variable" else BODY_INPUT
-        attrs = {"dtype": t.dtype, "shape": t.dims}
+        attrs: dict[str, Any] = {"dtype": t.dtype, "shape": t.dims}
+        if t.op.opdef.shape_only and t.dtype.is_integer:
+            attrs["sizes"] = True
         inner = self._bare(opdef, attrs, t.op.name.rpartition("/")[2] or "capture")
         self._captures[t] = inner
         self._sources[inner] = t
@@ -236,7 +241,18 @@ class Body:
 
     def operations(self) -> list[Operation]:
         """The operations that the outputs need, in order of creation."""
+        return self._operations
+
+    @cached_property
+    def _operations(self) -> list[Operation]:
+        # Graphs are only appended to: what outputs need does not change.
         return ancestors(t.op for t in self.outputs if t is not None)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Which of the inputs that a run feeds (all but variables) are sizes."""
+        fed = [t for t in self.inputs if t.op.opdef is not BODY_VARIABLE]
+        return tuple(i for i, t in enumerate(fed) if t.op._attrs.get("sizes"))
 
     def written(self) -> list[Tensor]:
         """The variables among the inputs that a run of the body writes."""

@@ -172,8 +172,13 @@ class BackwardGraph(Subgraph):
         return inner
 
 
-def copy_into(graph: Subgraph, body: Body, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of ``body``, made again in another graph from ``inputs``."""
+def copy_into(
+    graph: Graph, body: Body, inputs: Sequence[Tensor], scope: str | None = None
+) -> list[Tensor]:
+    """The outputs of ``body``, made again in another graph from ``inputs``.
+
+    Names begin with ``scope`` (default: the graph's own).
+    """
     copied = dict(zip(body.inputs, inputs))
     made: dict[Operation, Operation] = {}
     context = graph._local.context
@@ -182,7 +187,7 @@ def copy_into(graph: Subgraph, body: Body, inputs: Sequence[Tensor]) -> list[Ten
         for op in body.operations():
             if all(t in copied for t in op.outputs) and op.outputs:
                 continue
-            context.scope = graph.top_scope
+            context.scope = graph.top_scope if scope is None else scope
             context.controls = tuple(made[c] for c in op.control_inputs)
             context.mark = op._mark
             name = op.name.removeprefix(body.graph.top_scope).rpartition("/")[2]

@@ -31,7 +31,7 @@ from ..graphlib.traversal import between
 from ._known import MOVING, Known, dims_of, moving_attrs, size_of
 from ._pattern import Pattern, stacked, unite
 
-__all__ = ["RULES", "Deps", "Rule", "propagate"]
+__all__ = ["RULES", "Deps", "Rule", "TooManyEntries", "propagate"]
 
 #: The dependence of each input; None: it depends on nothing.
 Deps = Sequence[Pattern | None]
@@ -65,10 +65,21 @@ def output_patterns(op: Operation, deps: Deps, known: Known) -> list[Pattern | N
     ]
 
 
+class TooManyEntries(Exception):
+    """A pattern is larger than the caller of :func:`propagate` wants to follow."""
+
+
 def propagate(
-    ys: Sequence[Tensor], given: dict[Tensor, Pattern], known: Known
+    ys: Sequence[Tensor],
+    given: dict[Tensor, Pattern],
+    known: Known,
+    most: int | None = None,
 ) -> list[Pattern | None]:
-    """The patterns of ``ys`` from those of some tensors, which are held."""
+    """The patterns of ``ys`` from those of some tensors, which are held.
+
+    Raises:
+        TooManyEntries: a pattern on the way has more than ``most``.
+    """
     found = dict(given)
     path = between(ys, given, set())
     last: dict[Tensor, Operation] = {}
@@ -81,6 +92,8 @@ def propagate(
         if any(p is not None for p in deps):
             for t, p in zip(op.outputs, output_patterns(op, deps, known)):
                 if p is not None and t not in given:
+                    if most is not None and p.size > most:
+                        raise TooManyEntries
                     found[t] = p
         for t in op.inputs:
             # Patterns of dense parts are large: forget them after the last use.

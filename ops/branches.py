@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.errors import GraphError, InvalidArgumentError
 from ..graphlib.gradients import as_dense, pull_back
 from ..graphlib.masks import guarded
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, is_static
+from ..graphlib.source import entry
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph, infer_through
 from ..graphlib.taylor import Series, series_through
@@ -177,6 +178,12 @@ def branch(
         wires.append(tuple(mine))
     attrs: dict[str, Any] = {"branches": tuple(bodies), "wires": tuple(wires)}
     if any(body.stateful for body in bodies):
+        if opdef is RECOMPUTED_CALL:
+            raise GraphError(
+                f"{entry()}{bodies[0].graph.what} draws random numbers or writes "
+                "variables, so it cannot be computed again for its gradient: do that "
+                "outside of it and pass the result in"
+            )
         opdef = _STATEFUL[opdef]
         written: dict[int, None] = {}
         for body, wire in zip(bodies, wires):

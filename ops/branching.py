@@ -420,12 +420,6 @@ class Function:
             self._building.on = False
         rest = captures_of(outputs, ins)
         body = Body(graph, (*ins, *rest), tuple(outputs))
-        if self._opdef is RECOMPUTED_CALL and body.stateful:
-            raise GraphError(
-                f"{entry()}{self._name!r} draws random numbers or writes variables, "
-                "so it cannot be computed again for its gradient: do that outside of "
-                "it and pass the result in"
-            )
         passed = [source_in(graph, t) for t in rest]
         return body, result, passed, list(graph.outer_controls)
 

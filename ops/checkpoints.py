@@ -14,15 +14,17 @@ optimal (blocks of equal size come close).
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..graphlib.dtypes import int32
-from ..graphlib.errors import ShapeError
+from ..graphlib.errors import ResourceExhaustedError, ShapeError
 from ..graphlib.graph import Graph, get_default_graph
-from ..graphlib.shapes import is_static
+from ..graphlib.shapes import is_static, size
 from ..graphlib.source import entry
 from ..graphlib.subgraph import Body, Subgraph, captures_of, source_in
 from ..graphlib.tensor import Tensor, as_tensor
@@ -38,12 +40,23 @@ from .views import reshape
 __all__ = ["block_sizes", "blocked_scan", "blocked_while", "recomputed"]
 
 
-def block_sizes(every: Any) -> list[int]:
+def block_sizes(
+    every: Any, carries: Sequence[Tensor] = (), length: int | None = None
+) -> list[int]:
     """``checkpoint_every`` as a list of sizes, the outermost first.
 
+    Args:
+        every: a size, sizes, or bytes as text ("200MB").
+        carries: what an iteration carries; its bytes are those of a state.
+        length: the number of iterations, where it is known.
+
     Raises:
-        ShapeError: a size is no integer above 0, or sizes do not decrease.
+        ShapeError: a size is no integer above 0, sizes do not decrease, or bytes are
+            given where the number of iterations or a shape is not known.
+        ResourceExhaustedError: no blocks need so few bytes.
     """
+    if isinstance(every, str):
+        return _sizes_within(every, carries, length)
     sizes = list(every) if isinstance(every, (list, tuple)) else [every]
     if not sizes or any(
         isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1
@@ -56,6 +69,42 @@ def block_sizes(every: Any) -> list[int]:
     if any(a <= b for a, b in itertools.pairwise(sizes)):
         raise ShapeError(f"{entry()}checkpoint_every must decrease: {sizes}")
     return [int(k) for k in sizes]
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30}
+_MOST_LEVELS = 8
+
+
+def _sizes_within(
+    text: str, carries: Sequence[Tensor], length: int | None
+) -> list[int]:
+    """The fewest levels of blocks whose states take no more than so many bytes."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmg]?i?)b\s*", text.lower())
+    if found is None or found[2] not in _UNITS:
+        raise ShapeError(
+            f"{entry()}checkpoint_every takes a number of iterations, a list of such, "
+            f"or bytes such as '200MB' or '64MiB', not {text!r}"
+        )
+    budget = float(found[1]) * _UNITS[found[2]]
+    kept = [t for t in carries if t.dtype.is_inexact]
+    if length is None or not all(is_static(t.dims) for t in kept):
+        raise ShapeError(
+            f"{entry()}checkpoint_every={text!r}: the number of iterations and the "
+            "shapes of what is carried must be known: give a number of iterations"
+        )
+    state = sum((size(t.dims) or 0) * t.dtype.size for t in kept)
+    least = length * state
+    for levels in range(_MOST_LEVELS):
+        root = max(2, math.ceil(length ** (1 / (levels + 1))))
+        states = (levels + 1) * root if levels else length
+        least = min(least, states * state)
+        if states * state <= budget:
+            return [root**k for k in range(levels, 0, -1)]
+    raise ResourceExhaustedError(
+        f"{entry()}checkpoint_every={text!r}: {length} iterations of {state:,} bytes "
+        f"need at least {least:,} bytes, however they are cut into blocks"
+    )
 
 
 def recomputed(

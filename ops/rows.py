@@ -26,7 +26,6 @@ from .gather import GATHER, check_range
 from .views import no_flops
 
 __all__ = [
-    "GROW_ROWS",
     "INDEX_BELOW",
     "JOIN_ROWS",
     "SET_ROWS",
@@ -88,7 +87,10 @@ def _infer_set_rows(inputs: Sequence[Any], attrs: Any) -> Any:
         )
     if array.dims == ():
         raise ShapeError("the array is a scalar: it has no rows")
-    return ((array.dtype, _with_rows(array.dims, index.dims, rows.dims)),)
+    dims = _with_rows(array.dims, index.dims, rows.dims)
+    if attrs["grow"] and dims is not None:
+        dims = (None, *dims[1:])
+    return ((array.dtype, dims),)
 
 
 def _with_rows(array: Dims, index: Dims, rows: Dims) -> Dims:
@@ -111,14 +113,17 @@ def _with_rows(array: Dims, index: Dims, rows: Dims) -> Dims:
 
 
 def _set_rows_kernel(
-    xp: Any, array: Any, index: Any, rows: Any, out: Any = None
+    xp: Any, array: Any, index: Any, rows: Any, *, grow: bool, out: Any = None
 ) -> Any:
     n, k = len(array), index.ndim
+    room = n
+    if grow and index.size and index.max() >= n:
+        room = max(2 * n, int(index.max()) + 1)
     if k == 0:
-        if not 0 <= index < n:
+        if not 0 <= index < room:
             raise InvalidArgumentError(f"index {index} is not in [0, {n})")
     else:
-        check_range(index, n, "the array")
+        check_range(index, room, "the array")
         if len(np.unique(index)) < index.size:
             raise InvalidArgumentError(f"an index is there twice: {index}")
     element = rows.shape[k:]
@@ -126,15 +131,18 @@ def _set_rows_kernel(
         raise InvalidArgumentError(
             f"rows of shape {rows.shape} for indices of shape {index.shape}"
         )
-    if array.shape[1:] != element:
-        if count(array.shape[1:]):
-            raise InvalidArgumentError(
-                f"a row of shape {element} does not fit an array of rows of shape "
-                f"{array.shape[1:]}"
-            )
-        array = _blank(xp, (n, *element), array.dtype)
-        if out is None:
-            out = array
+    same = array.shape[1:] == element
+    if not same and count(array.shape[1:]):
+        raise InvalidArgumentError(
+            f"a row of shape {element} does not fit an array of rows of shape "
+            f"{array.shape[1:]}"
+        )
+    if room > n or not same:
+        made = _blank(xp, (room, *element), array.dtype)
+        if same:
+            made[:n] = array
+        array = made
+        out = made if out is None else out
     if out is None:
         out = xp.array(array)
     elif out is not array:
@@ -146,7 +154,9 @@ def _set_rows_kernel(
 def _bind_set_rows(attrs: Any, inputs: Sequence[Any], outputs: Any) -> Any:
     """One row of the shape that the array's rows have."""
     array, index, row = inputs
-    if index.dims != () or array.dims[1:] != row.dims or not is_static(row.dims):
+    if attrs["grow"] or index.dims != ():
+        return None
+    if array.dims[1:] != row.dims or not is_static(row.dims):
         return None
 
     def put(array: Any, index: Any, row: Any, out: Any) -> Any:
@@ -165,14 +175,19 @@ def _set_rows_vjp(op: Operation, g: Tensor) -> list[Tensor | None]:
     # The reader comes first: then the other may overwrite g.
     index = op.inputs[1]
     rows = create(GATHER, (g, index), {"axis": 0, "batch_dims": 0})
-    return [set_rows(g, index, TABLE["zeros_like"](rows)), None, rows]
+    rest = set_rows(g, index, TABLE["zeros_like"](rows))
+    if op.attrs["grow"]:
+        getitem, array = TABLE["getitem"], op.inputs[0]
+        rest = getitem(rest, slice(0, getitem(shape(array), 0)))
+        rest.set_shape(array.dims)
+    return [rest, None, rows]
 
 
 def _set_rows_jvp(op: Operation, t: Tensor | None, _: Any, r: Tensor | None) -> Tensor:
     array, index, rows = op.inputs
     t = TABLE["zeros_like"](array) if t is None else t
     r = TABLE["zeros_like"](rows) if r is None else r
-    return set_rows(t, index, r)
+    return set_rows(t, index, r, op.attrs["grow"])
 
 
 def _batch_set_rows(
@@ -180,7 +195,7 @@ def _batch_set_rows(
 ) -> Any:
     """The batch becomes a part of each row."""
     at = op.inputs[1]
-    if index is not None or at.dims is None:
+    if index is not None or at.dims is None or op.attrs["grow"]:
         return NotImplemented
     n = rows_of(*[b for b in (array, rows) if b is not None])
     a = repeated(op.inputs[0], n) if array is None else array
@@ -203,59 +218,30 @@ SET_ROWS = OpDef(
     bind=_bind_set_rows,
     flops=no_flops,
     batch=_batch_set_rows,
-    doc="array with array[index] = rows",
+    doc="array with array[index] = rows, longer where it is to grow",
 )
 
 
 def set_rows(
-    array: Tensor, index: Tensor, rows: Tensor, name: str | None = None
+    array: Tensor,
+    index: Tensor,
+    rows: Tensor,
+    grow: bool = False,
+    name: str | None = None,
 ) -> Tensor:
     """``array`` (n, *E) with ``array[index] = rows``, shape I + E, for an index of
     shape I without repeats.
 
-    Cost: that of the rows, where the array's memory can be taken over.
+    With ``grow`` an array that is too short gets twice as many rows, at least as many
+    as are needed; new ones are zero.
+
+    Cost: that of the rows, where the array's memory can be taken over; it never is with
+    ``grow``.
     """
-    return create(SET_ROWS, (array, index, rows), None, name)
+    return create(SET_ROWS, (array, index, rows), {"grow": grow}, name)
 
 
-# -- arrays that grow ------------------------------------------------------------
-
-
-def _infer_grow(inputs: Sequence[Any], attrs: Any) -> Any:
-    array = inputs[0]
-    if array.dims == ():
-        raise ShapeError("the array is a scalar: it has no rows")
-    dims = None if array.dims is None else (None, *array.dims[1:])
-    return ((array.dtype, dims),)
-
-
-def _grow_kernel(xp: Any, array: Any, size: Any, out: Any = None) -> Any:
-    n, wanted = len(array), int(size)
-    if wanted <= n:
-        return xp.array(array)
-    made = _blank(xp, (max(wanted, 2 * n), *array.shape[1:]), array.dtype)
-    made[:n] = array
-    return made
-
-
-def _grow_rule(op: Operation, g: Tensor) -> Tensor:
-    getitem = TABLE["getitem"]
-    made: Tensor = getitem(g, slice(0, getitem(shape(op.inputs[0]), 0)))
-    made.set_shape(op.inputs[0].dims)
-    return made
-
-
-GROW_ROWS: OpDef = OpDef(
-    "GrowRows",
-    infer=_infer_grow,
-    kernel=_grow_kernel,
-    inputs=("array", "size"),
-    linear=True,
-    vjp=(_grow_rule, None),
-    jvp=lambda op, t, _: create(GROW_ROWS, (t, op.inputs[1])),
-    flops=no_flops,
-    doc="array with zero rows at its end: none, or twice as many rows, at least size",
-)
+# -- checks ------------------------------------------------------------------------
 
 
 def _infer_index(inputs: Sequence[Any], attrs: Any) -> Any:

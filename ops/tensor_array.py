@@ -41,7 +41,6 @@ from .joining import concat
 from .reduction import reduce_prod
 from .rounding import maximum
 from .rows import (
-    GROW_ROWS,
     INDEX_BELOW,
     JOIN_ROWS,
     SIZED_ROWS,
@@ -300,8 +299,7 @@ class TensorArray:
         at = _scalar(index, "index")
         self._element.take(t.dims, t)
         with scope(name, "TensorArrayWrite", t, at):
-            array, count = self._room(add(at, 1) if self._dynamic else None)
-            return self._with(set_rows(array, at, t, "TensorArrayWriteV3"), count)
+            return self._put(at, t, add(at, 1) if self._dynamic else None)
 
     def read(self, index: Any, name: str | None = None) -> Tensor:
         """The element at ``index``, an int or an integer scalar."""
@@ -376,7 +374,7 @@ class TensorArray:
             less = n is not None and size is not None and n < size
             if self._dynamic or less or (self._buffer is not None and n is None):
                 self._refuse_pieces("unstack")
-                return self._put(range_(shape(t)[0]), t)
+                return self._put_all(range_(shape(t)[0]), t)
             if size is not None and n is not None:
                 raise ShapeError(
                     f"{entry()}{n} rows ({t.op.defined_at()}) do not fit a TensorArray "
@@ -399,7 +397,7 @@ class TensorArray:
         at = _vector(indices, "indices")
         self._element.take(_element_of(t), t)
         with scope(name, "TensorArrayScatter", t, at):
-            return self._put(at, t)
+            return self._put_all(at, t)
 
     def split(self, value: Any, lengths: Any, name: str | None = None) -> TensorArray:
         """The TensorArray whose elements are consecutive pieces of ``value``.
@@ -492,23 +490,21 @@ class TensorArray:
         known = try_ints(self._parts()[1] if self._dynamic else self._size, "size")
         return None if known is None else int(known)
 
-    def _room(self, needed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The buffer with room for ``needed`` rows, and then the size."""
-        array = self._array()
-        if needed is None:
-            return array, None
-        count = self._size if self._count is None else self._count
-        wanted = cast(needed, int32)
-        grown = create(GROW_ROWS, (array, wanted))
-        return grown, maximum(count, wanted)
+    def _put(self, at: Tensor, rows: Tensor, needed: Tensor | None) -> TensorArray:
+        """With ``rows`` at ``at``, and room for ``needed`` rows."""
+        count = None
+        if needed is not None:
+            before = self._size if self._count is None else self._count
+            count = maximum(before, cast(needed, int32))
+        made = set_rows(self._array(), at, rows, self._dynamic, "TensorArrayWriteV3")
+        return self._with(made, count)
 
-    def _put(self, at: Tensor, rows: Tensor) -> TensorArray:
+    def _put_all(self, at: Tensor, rows: Tensor) -> TensorArray:
         needed = None
         if self._dynamic:
             both = concat([cast(at, int32), np.full(1, -1, np.int32)], 0)
             needed = reduce_max(both) + 1
-        array, count = self._room(needed)
-        return self._with(set_rows(array, at, rows), count)
+        return self._put(at, rows, needed)
 
     def _filled(self, name: str) -> Tensor:
         """A dynamic array's rows, without the room beyond them."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..graphlib.shapes import Dims, is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body
 from .plan import SAME, Plan
@@ -21,17 +23,22 @@ __all__ = [
     "donated_carries",
     "keys_of",
     "moving_carries",
+    "numbers",
     "plan_body",
     "spare_buffers",
 ]
 
 
 class BodyKey(NamedTuple):
-    """What one plan of a body is for (fed inputs only; None: unknown shape)."""
+    """What one plan of a body is for (fed inputs only; None: unknown shape).
+
+    ``values`` are (input, numbers) of the inputs that are sizes.
+    """
 
     body: Body
     donated: tuple[int, ...]
     shapes: tuple[Dims, ...]
+    values: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 def fed_inputs(body: Body) -> list[Any]:
@@ -51,6 +58,10 @@ def plan_body(key: BodyKey) -> Plan:
 
     body = key.body
     feeds = fed_inputs(body)
+    values = {
+        i: np.array(v, feeds[i].dtype.dtype).reshape(_known(key.shapes[i]))
+        for i, v in key.values
+    }
     outputs = [t for t in body.outputs if t is not None]
     return compile_plan(
         needed_operations(outputs, (), feeds),
@@ -60,7 +71,13 @@ def plan_body(key: BodyKey) -> Plan:
         key.shapes,
         whole=True,
         donated=[(i, i) for i in key.donated],
+        feed_values=values,
     )
+
+
+def _known(dims: Dims) -> tuple[int, ...]:
+    assert is_static(dims)
+    return dims
 
 
 def keys_of(node: Node) -> Iterator[BodyKey]:
@@ -71,19 +88,28 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
         first = attrs["bounded"] + attrs["tested"]
         values = node.inputs[first:]
         k, n = attrs["carries"], attrs["scanned"]
-        dims = [v.dims for v in values[:k]]
-        dims += [None if v.dims is None else v.dims[1:] for v in values[k : k + n]]
-        dims += [v.dims for v in values[k + n :]]
-        pairs = [(body, donated_carries(attrs), dims)]
+        given = [(v.dims, None) for v in values[:k]]
+        rows = [None if v.dims is None else v.dims[1:] for v in values[k : k + n]]
+        given += [(dims, None) for dims in rows]
+        given += [(v.dims, v.value) for v in values[k + n :]]
+        pairs = [(body, donated_carries(attrs), given)]
     else:
         pairs = [
-            (body, (), [node.inputs[i].dims for i in wires])
+            (body, (), [(node.inputs[i].dims, node.inputs[i].value) for i in wires])
             for body, wires in zip(attrs["branches"], attrs["wires"])
         ]
-    for body, donated, dims in pairs:
-        fed = [d for d, t in zip(dims, body.inputs) if t.op.opdef is not BODY_VARIABLE]
-        if all(is_static(d) for d in fed):
-            yield BodyKey(body, donated, tuple(fed))
+    for body, donated, given in pairs:
+        fed = [g for g, t in zip(given, body.inputs) if t.op.opdef is not BODY_VARIABLE]
+        sizes = [(i, fed[i][1]) for i in body.sizes]
+        known = all(isinstance(v, np.ndarray) for _, v in sizes)
+        if known and all(is_static(dims) for dims, _ in fed):
+            told = tuple((i, numbers(v)) for i, v in sizes)
+            yield BodyKey(body, donated, tuple(dims for dims, _ in fed), told)
+
+
+def numbers(sizes: Any) -> tuple[int, ...]:
+    """The values of an input that is sizes, as a part of a key."""
+    return tuple(np.asarray(sizes).reshape(-1).tolist())
 
 
 def spare_buffers(

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.subgraph import BODY_VARIABLE, Body
+from .body_plans import numbers
 from .control import Bodies, Loop, bodies_of
 from .executor import Executable, Frame
 from .plan import FETCH, Step
@@ -62,13 +64,16 @@ class _Side:
         ]
         place = iter(range(len(body.outputs)))
         self.present = [None if t is None else next(place) for t in body.outputs]
+        self.sized = body.sizes
+        # What the executable is for: shapes, and the values of sizes.
         self.shapes: Any = None
         self.executable: Executable | None = None
         self.direct: list[bool] = []
 
     def prepare(self, bodies: Bodies, feeds: Sequence[Any]) -> Executable:
         """What runs the body for arrays of these shapes."""
-        shapes = [a.shape for a in feeds]
+        shapes: list[Any] = [a.shape for a in feeds]
+        shapes += [numbers(feeds[i]) for i in self.sized]
         found = self.executable
         if found is None or shapes != self.shapes:
             found = self.executable = bodies.executable(self.body, feeds)
@@ -97,6 +102,11 @@ class Branch:
         side = self.sides[0]
         if self.indexed:
             index, *given = arrays
+            if index.ndim:
+                raise InvalidArgumentError(
+                    "what chooses a branch must be a scalar, not an array of shape "
+                    f"{index.shape}"
+                )
             chosen = int(index)
             last = len(self.sides) - 1
             side = self.sides[chosen if 0 <= chosen <= last else last]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims
 from ..graphlib.subgraph import variable_of
@@ -70,11 +71,13 @@ def compile_plan(
     feed_dims: Sequence[Dims],
     whole: bool = False,
     donated: Sequence[tuple[int, int]] = (),
+    feed_values: Mapping[int, Any] | None = None,
 ) -> Plan:
     """The plan of a run: needed operations, fetches, feeds and their shapes.
 
     With ``whole`` fetched scalars are arrays too, for a loop to write into.
-    ``donated`` are (feed, fetch) pairs whose memory may be one.
+    ``donated`` are (feed, fetch) pairs whose memory may be one, ``feed_values`` what
+    is known of feeds by their position.
 
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation.
@@ -82,7 +85,7 @@ def compile_plan(
     started = time.perf_counter()
 
     def prepare(cautious: bool) -> tuple[_Layout, Problem, Order]:
-        program = build(operations, fetches, targets, feeds, feed_dims)
+        program = build(operations, fetches, targets, feeds, feed_dims, feed_values)
         rewrite(program)
         accesses = order_accesses(program, cautious)
         same = in_place(program, donated)
@@ -477,7 +480,12 @@ class _Layout:
             found[node] = []
             for key in keys_of(node):
                 if key not in known:
-                    known[key] = plan_body(key)
+                    try:
+                        known[key] = plan_body(key)
+                    except InvalidArgumentError:
+                        # An error where the body runs, which it may never: what a
+                        # branch that is not taken would read need not fit.
+                        continue
                 found[node].append((key, known[key]))
         return found
 

@@ -17,7 +17,7 @@ from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.ragged import Ragged, stack_rows
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
-from .body_plans import BodyKey, donated_carries, plan_body
+from .body_plans import BodyKey, donated_carries, numbers, plan_body
 from .executor import Executable, Frame
 from .plan import FETCH, SAME, Plan
 from .variables import State
@@ -45,13 +45,14 @@ class Bodies:
         """What runs ``body`` for fed arrays of these shapes."""
         # The rank of rows of different shapes is not that of the array of rows.
         shapes = [None if type(a) is Ragged else a.shape for a in arrays]
-        key = (id(body), donated, *shapes)
+        values = tuple([(i, numbers(arrays[i])) for i in body.sizes])
+        key = (id(body), donated, values, *shapes)
         found = self._found.get(key)
         if found is None:
             with self._lock:
                 found = self._found.get(key)
                 if found is None:
-                    wanted = BodyKey(body, donated, tuple(shapes))
+                    wanted = BodyKey(body, donated, tuple(shapes), values)
                     plan = self._planned.pop(wanted, None) or plan_body(wanted)
                     found = body, Executable(plan, self.state)
                     if len(self._found) >= _MAX_PLANS:
@@ -124,16 +125,17 @@ class _Places:
 
 
 class _Stack:
-    """Rows that a loop makes: in memory that is given, or that grows.
+    """Rows that a loop makes: in memory that is given, lent, or that grows.
 
     Args:
         dims, dtype: of a row.
         length: how many rows there will be, None where only the run tells.
         most: more than so many there will not be (None: any number).
-        given: the memory, where it is planned.
+        memory: where the rows go, if that is known: planned memory, or lent memory
+            for as many rows as the last run made.
     """
 
-    __slots__ = ("array", "fixed", "least", "most")
+    __slots__ = ("array", "fixed", "least", "most", "owned")
 
     def __init__(
         self,
@@ -141,14 +143,17 @@ class _Stack:
         dtype: Any,
         length: int | None,
         most: int | None,
-        given: Any,
+        memory: Any,
     ) -> None:
         self.fixed = length is not None
         self.most = most
+        self.owned = memory is None
         # Small rows come by the page, large ones one by one.
         self.least = max(1, _PAGE // max(1, int(np.prod(dims)) * dtype.itemsize))
-        rows = self._at_most(self.least) if length is None else length
-        self.array = np.empty((rows, *dims), dtype) if given is None else given
+        if memory is None:
+            rows = self._at_most(self.least) if length is None else length
+            memory = np.empty((rows, *dims), dtype)
+        self.array = memory
 
     def _at_most(self, rows: int) -> int:
         return rows if self.most is None else min(rows, self.most)
@@ -157,19 +162,26 @@ class _Stack:
         """Row ``t`` as an array to write into; earlier rows may move."""
         array = self.array
         if t >= len(array):
-            # Memory grows in place where it is large: by a part of its size, so
-            # that little is taken in advance.
+            # Memory of its own grows in place where it is large: by a part of its
+            # size, so that little is taken in advance.
             rows = self._at_most(len(array) + max(self.least, len(array) // 32))
-            array.resize((rows, *array.shape[1:]), refcheck=False)
+            if self.owned:
+                array.resize((rows, *array.shape[1:]), refcheck=False)
+            else:
+                grown = np.empty((rows, *array.shape[1:]), array.dtype)
+                grown[: len(array)] = array
+                self.array = array = grown
+                self.owned = True
         return array[t, ...]
 
     def done(self, count: int) -> Any:
         """The rows that were made."""
         array = self.array
-        if len(array) != count:
-            if self.fixed:
-                return array[:count].copy()
-            array.resize((count, *array.shape[1:]), refcheck=False)
+        if len(array) == count:
+            return array
+        if self.fixed or not self.owned:
+            return array[:count]
+        array.resize((count, *array.shape[1:]), refcheck=False)
         return array
 
 
@@ -251,6 +263,8 @@ class Loop:
         self.attrs = attrs
         # Planned memory: a second buffer for each carry that moves.
         self.spare = spare
+        # How many iterations the last run made, where only a run tells.
+        self._before = 0
         self.body: Body = attrs["body"]
         self.k: int = attrs["carries"]
         self.n: int = attrs["scanned"]
@@ -259,6 +273,7 @@ class Loop:
         self.reverse: bool = attrs["reverse"]
         self.history: tuple[int, ...] = attrs["history"]
         self.donated = donated_carries(attrs)
+        self.sized_rows = [i for i in self.body.sizes if self.k <= i < self.k + self.n]
         self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
         self._places: dict[Executable, _Places] = {}
 
@@ -274,7 +289,8 @@ class Loop:
             a for a, fed in zip(given[k + n :], self.fed[k + n :], strict=True) if fed
         ]
         limit = _limit(scans, bound)
-        if go_on and (limit is None or limit > 0):
+        runs = go_on and (limit is None or limit > 0)
+        if runs and self._uniform(scans):
             rows = [_row_of(a, 0) for a in scans]
             executable = self.bodies.executable(
                 self.body, [*carries, *rows, *rest], self.donated
@@ -285,13 +301,24 @@ class Loop:
                     self.body, [*carries, *rows, *rest], self.donated
                 )
                 places = self._places_of(executable)
-            if places.steady and not any(type(a) is Ragged for a in scans):
+            if places.steady:
                 frame = executable.take()
                 try:
-                    return self._steady(frame, places, carries, scans, rest, limit, out)
-                finally:
-                    executable.give_back(frame)
+                    made = self._steady(frame, places, carries, scans, rest, limit, out)
+                except BaseException:
+                    frame.arena.lock.release()  # what failed is not used again
+                    raise
+                executable.give_back(frame)
+                return made
         return self._freely(carries, scans, given[k + n :], limit, go_on, out)
+
+    def _uniform(self, scans: Sequence[Any]) -> bool:
+        """Whether one plan serves for all rows: they have one shape, and where they
+        are sizes, one value."""
+        return not any(type(a) is Ragged for a in scans) and all(
+            len(a) < 2 or bool((a[1:] == a[0]).all())
+            for a in [scans[i - self.k] for i in self.sized_rows]
+        )
 
     def _settle(self, carries: list[Any], places: _Places) -> bool:
         """Give carries with empty rows the shape that an iteration makes of them, so
@@ -410,6 +437,7 @@ class Loop:
         if out is None:
             for i in still:
                 now[i] = now[i].copy()
+        self._before = t
         results = [np.array(t, np.int32), *now]
         results += [h.done(t + 1) for h in histories]
         results += [s.done(t) for s in stacks]
@@ -432,12 +460,8 @@ class Loop:
         first = self.k + self.tested
         given = _given(out, 1 + self.k + len(self.history))
         return [
-            _Stack(dims, dtype, length, most, memory)
-            for dims, dtype, memory in zip(
-                places.out_dims[first:],
-                places.out_dtypes[first:],
-                given or [None] * len(places.out_dims),
-            )
+            self._stack(places, j, 0, length, most, given[n] if given else None)
+            for n, j in enumerate(range(first, len(places.out_dims)))
         ]
 
     def _histories(
@@ -450,15 +474,30 @@ class Loop:
     ) -> list[_Stack]:
         given = _given(out, 1 + self.k)
         found = []
-        rows = None if length is None else length + 1
-        most = None if most is None else most + 1
-        for h, i in enumerate(self.history):
-            memory = given[h] if given else None
-            dims, dtype = places.out_dims[i], places.out_dtypes[i]
-            stack = _Stack(dims, dtype, rows, most, memory)
+        for n, i in enumerate(self.history):
+            memory = given[n] if given else None
+            stack = self._stack(places, i, 1, length, most, memory)
             stack.row(0)[...] = carries[i]
             found.append(stack)
         return found
+
+    def _stack(
+        self,
+        places: _Places,
+        output: int,
+        more: int,
+        length: int | None,
+        most: int | None,
+        memory: Any,
+    ) -> _Stack:
+        """Rows for one output of the body, and ``more`` of them than iterations."""
+        dims, dtype = places.out_dims[output], places.out_dtypes[output]
+        rows = None if length is None else length + more
+        if memory is None:
+            expected = rows or (self._before and self._before + more)
+            if expected:
+                memory = self.bodies.state.lender.lend((expected, *dims), dtype)
+        return _Stack(dims, dtype, rows, None if most is None else most + more, memory)
 
     # -- shapes that change, variables that are written --------------------------
 

@@ -6,7 +6,7 @@ without running it.  Executors bind it to memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -180,6 +180,14 @@ class Plan:
             return -1
         return self.live_bytes.index(max(self.live_bytes))
 
+    def _bodies_of(self, step: Step) -> Iterator[tuple[str, Plan]]:
+        """The plans of what a loop or branch runs, and what each is of."""
+        attrs = step.attrs
+        held = attrs["branches"] if "branches" in attrs else (attrs.get("body"),)
+        for key, plan in self.bodies.items():
+            if key.body in held:
+                yield f"body of {key.body.graph.what}", plan
+
     def __str__(self) -> str:
         lines = [
             f"plan of {len(self.steps)} steps, peak {self.peak_bytes:,} bytes "
@@ -194,4 +202,7 @@ class Plan:
                 f"{i:5} {outs or '-'} = {step.opdef.type}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")
             )
+            for title, plan in self._bodies_of(step):
+                lines.append(f"      {title}:")
+                lines += [f"        {line}" for line in str(plan).splitlines()]
         return "\n".join(lines)

@@ -240,16 +240,18 @@ def build(
     targets: Sequence[Operation],
     feeds: Sequence[Tensor],
     feed_dims: Sequence[Dims],
+    known: Mapping[int, Any] | None = None,
 ) -> Program:
-    """The program of ``operations`` for feeds of concrete shapes.
+    """The program of ``operations`` for feeds of concrete shapes, some with values
+    that are known: the sizes of something.
 
     Raises:
         InvalidArgumentError: the concrete shapes do not fit an operation.
     """
     values: dict[Tensor, Value] = {}
     feed_values = []
-    for t, dims in zip(feeds, feed_dims):
-        fed = Value(FEED, t.dtype, dims, t)
+    for i, (t, dims) in enumerate(zip(feeds, feed_dims)):
+        fed = Value(FEED, t.dtype, dims, t, value=(known or {}).get(i))
         values[t] = fed
         feed_values.append(fed)
     nodes: list[Node] = []

@@ -11,6 +11,7 @@ import numpy as np
 from ..graphlib.errors import FailedPreconditionError
 from ..graphlib.operation import Operation
 from .arenas import ArenaPool
+from .lending import Lender
 
 __all__ = ["Cell", "ReadWriteLock", "State"]
 
@@ -55,6 +56,7 @@ class State:
         self.epoch = 0
         self.lock = ReadWriteLock()
         self.arenas = ArenaPool()
+        self.lender = Lender()
         #: The plans of loops' and branches' bodies (see control.Bodies).
         self.bodies: Any = None
         self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}

@@ -44,10 +44,9 @@ LOOPED = {
     "FirstTrue": "rows may take different branches",
     "Case": "as FirstTrue, where the index is batched",
     "PyFuncStateless": "a Python function of one row",
-    "GrowRows": "rows may grow to different sizes",
     "SplitRows": "pieces of different lengths",
     "JoinRows": "as SplitRows",
-    "SetRows": "rows that are put where there were none",
+    "SetRows": "arrays that grow, and rows that are put where there were none",
 }
 #: The same for integers and bools: sizes, bounds and paddings that differ from row
 #: to row, and labels or masks that tell the size of a result.
@@ -56,7 +55,7 @@ LOOPED_BY_INTEGERS = {
     *("PartitionIndices", "RepeatIndices", "Reshape", "Roll", "ScatterNd"),
     *("SegmentCounts", "SegmentMax", "SegmentMin", "SegmentProd", "SegmentSum"),
     *("SequenceMask", "Slice", "SplitV", "StridedSlice", "Tile", "TopKV2"),
-    *("TransposeBy", "SetRows", "GrowRows", "SizedRows", "SplitRows", "JoinRows"),
+    *("TransposeBy", "SetRows", "SizedRows", "SplitRows", "JoinRows"),
     *("IndexBelow", "Unshaped"),
 }
 #: Ops whose results have a size of their own in each row: there is no batch of them.
@@ -266,7 +265,7 @@ def test_ops_without_a_rule() -> None:
         if opdef.batch is None and opdef.effect is None
     }
     assert without == {
-        *("FirstTrue", "GrowRows", "JoinRows", "OfShape", "PyFuncDerivative"),
+        *("FirstTrue", "JoinRows", "OfShape", "PyFuncDerivative"),
         *("PyFuncStateless", "SplitRows", "Unshaped"),
         *("Eye", "HistogramFixedWidth", "ListDiffPositions", "NoOp"),
         *("PartitionIndices", "Range", "RepeatIndices", "ReportUninitialized"),

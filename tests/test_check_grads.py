@@ -180,3 +180,13 @@ def test_bad_arguments():
         check_grads(dg.sin, normal(2), order=0)
     with pytest.raises(ValueError, match='"fwd" and "rev"'):
         check_grads(dg.sin, normal(2), modes=["forward"])
+
+
+def test_a_second_check_of_the_same_tensors_adds_nothing():
+    with dg.Graph().as_default() as graph, dg.Session():
+        x = dg.constant([0.3, 0.7], dg.float64)
+        ys = [dg.sin(x) * x, dg.exp(x)]
+        check_grads(ys, [x])
+        size = len(graph.get_operations())
+        check_grads(ys, [x], seed=1)
+        assert len(graph.get_operations()) == size

@@ -61,9 +61,19 @@ def test_derivatives_are_exact(tmp_path: Path) -> None:
     assert len(curves) == 7
 
 
-@pytest.mark.parametrize("example", ["wing", "simulation", "pendulum"])
+def test_the_whiteboard_adds_up(tmp_path: Path) -> None:
+    """Sums along the edges are the engine's derivatives; the peaks are as said."""
+    done = run("whiteboard.py", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "v̄₄ = v̄₅ ∂v₅/∂v₄ (0.9093 · 1) + v̄₆ ∂v₆/∂v₄ (1 · 6.909)" in done.stdout
+    assert is_svg(tmp_path / "whiteboard.svg")
+
+
+@pytest.mark.parametrize(
+    "example", ["hyperparameters", "wing", "simulation", "pendulum"]
+)
 def test_quick_simulations(example: str, tmp_path: Path) -> None:
-    """Each checks itself: a slope, parameters, a pendulum that stands."""
+    """Each checks itself: slopes, parameters, a pendulum that stands."""
     done = run(f"{example}.py", "--quick", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert [p.name for p in tmp_path.iterdir()] == [f"{example}.svg"]
@@ -71,7 +81,9 @@ def test_quick_simulations(example: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["simulation", "pendulum"])
+@pytest.mark.parametrize(
+    "example", ["hyperparameters", "wing", "simulation", "pendulum"]
+)
 def test_whole_simulations(example: str, tmp_path: Path) -> None:
     done = run(f"{example}.py", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

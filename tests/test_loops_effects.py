@@ -291,23 +291,6 @@ def test_a_variable_that_changes_its_shape_in_a_loop():
     np.testing.assert_array_equal(session.run(v), [0.0, 1.0, 1.0, 1.0])
 
 
-def test_training_in_a_loop():
-    """A whole optimisation as one operation."""
-    w = tf.Variable(0.0)
-    x, y = np.array([1.0, 2.0], np.float32), np.array([2.0, 4.0], np.float32)
-
-    def body(i):
-        value = w.read_value()
-        (g,) = tf.gradients(tf.reduce_sum(tf.square(value * x - y)), [value])
-        with tf.control_dependencies([w.assign_sub(0.05 * g)]):
-            return i + 1
-
-    session = started()
-    session.run(w.initializer)
-    session.run(tf.while_loop(lambda i: i < 50, body, [0]))
-    assert session.run(w) == pytest.approx(2.0, abs=1e-5)
-
-
 # -- random draws ------------------------------------------------------------
 
 

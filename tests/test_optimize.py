@@ -8,8 +8,10 @@ import contextlib
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 
 import dagrad as dg
+from dagrad import _flat_derivatives
 from dagrad.contrib.opt import ScipyOptimizerInterface
 from dagrad.optimize import least_squares, minimize, root
 
@@ -304,6 +306,141 @@ def test_tf1s_callbacks_bounds_and_options(session):
     assert losses[-1][0] == pytest.approx(2.0)
     with pytest.raises(TypeError, match="keyword"):
         ScipyOptimizerInterface(loss, maxiter=3)
+
+
+# -- sparse and dense matrices --------------------------------------------------------
+
+
+def tridiagonal(v):
+    """Broyden's tridiagonal equations: each row has three neighbours."""
+    padded = dg.pad(v, [[1, 1]])
+    return (3.0 - 2.0 * v) * v - padded[:-2] - 2.0 * padded[2:] + 1.0
+
+
+def test_banded_least_squares_of_two_thousand_unknowns(session):
+    v = variable(-np.ones(2000))
+    start(session)
+    result = least_squares(tridiagonal(v), v, tol=1e-12)
+    assert scipy.sparse.issparse(result.jac)
+    assert result.jac.nnz == 3 * 2000 - 2
+    assert np.abs(result.fun).max() < 1e-8
+    assert result.njev < 20
+
+
+@pytest.mark.parametrize("method", ["trf", "dogbox"])
+def test_sparse_and_dense_jacobians_lead_to_one_point(session, method):
+    v = variable(-np.ones(30))
+    start(session)
+    dense = least_squares(tridiagonal(v), v, method, tol=1e-12)
+    assert isinstance(dense.jac, np.ndarray)  # 30 unknowns are few
+    start(session)
+    sparse = least_squares(tridiagonal(v), v, method, tol=1e-12, jacobian="sparse")
+    assert scipy.sparse.issparse(sparse.jac)
+    np.testing.assert_allclose(sparse.jac.toarray(), dense.jac, atol=1e-7)
+    np.testing.assert_allclose(sparse.x[0], dense.x[0], atol=1e-8)
+
+
+def test_a_dense_jacobian_of_many_unknowns_stays_one(session):
+    v = variable(np.zeros(250))
+    start(session)
+    a = np.random.default_rng(0).normal(size=(300, 250))
+    result = least_squares(dg.linalg.matvec(a, v) - a.sum(1), v)
+    np.testing.assert_array_equal(result.jac, a)
+    np.testing.assert_allclose(result.x[0], np.ones(250), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-constr"])
+def test_rosenbrock_of_a_thousand_numbers(session, method, monkeypatch):
+    monkeypatch.setattr(_flat_derivatives.Loss, "product", None)  # not needed
+    v = variable(np.full(1000, 0.9))
+    start(session)
+    result = minimize(rosenbrock(v), v, method, tol=1e-9)
+    np.testing.assert_allclose(result.x[0], np.ones(1000), atol=1e-3)
+
+
+def test_sparse_hessians_make_the_steps_of_products(session):
+    v = variable(np.full(20, 0.9))
+    loss = rosenbrock(v)
+    found = []
+    for hessian in ("sparse", "products"):
+        start(session)
+        found.append(minimize(loss, v, "Newton-CG", tol=1e-9, hessian=hessian))
+    assert found[0].nit == found[1].nit
+    np.testing.assert_allclose(found[0].x[0], found[1].x[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("bounds", [None, (0.0, None)])
+def test_constraints_with_sparse_jacobians(session, bounds):
+    # Neighbours at least 0.01 apart, their sum given: a dense and a sparse one.
+    n = 300
+    v = variable(np.linspace(0.0, 4.0, n))
+    start(session)
+    apart = {"type": "ineq", "fun": v[1:] - v[:-1] - 0.01}
+    total = {"type": "eq", "fun": dg.reduce_sum(v) / n - 2.0}
+    loss = dg.reduce_sum(v**2)
+    result = minimize(
+        loss, v, "trust-constr", bounds, constraints=[apart, total], tol=1e-8
+    )
+    want = 2.0 + 0.01 * (np.arange(n) - (n - 1) / 2)
+    np.testing.assert_allclose(result.x[0], want, atol=1e-3)
+
+
+def test_passes_in_parts_make_the_same_matrix(session, monkeypatch):
+    a, z = variable([[1.0, 2.0]]), variable([1 + 2j, 3.0], dg.complex128)
+    start(session)
+    ys = [dg.square(z), dg.complex(a[0], a[0] * 2.0) * z, a * 3.0, dg.square(a)]
+    options = {"max_nfev": 1}
+    whole = least_squares(ys, [a, z], options=options).jac
+    start(session)
+    monkeypatch.setattr(_flat_derivatives, "_BATCH", 30)
+    np.testing.assert_array_equal(least_squares(ys, [a, z], options=options).jac, whole)
+    # d z^2 = 2 z dz, as a map of pairs of reals.
+    np.testing.assert_allclose(whole[:2, 2:4], [[2, -4], [4, 2]])
+    assert whole.shape == (12, 6)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("BFGS", {}),
+        ("trust-ncg", {}),
+        ("trust-exact", {}),
+        ("Newton-CG", {"hessian": "sparse"}),
+        ("trust-constr", {"constraints": True}),
+    ],
+)
+def test_the_graph_grows_once(session, method, more):
+    v = variable([2.0, 3.0])
+    loss = rosenbrock(v)
+    if more.get("constraints"):
+        more = {"constraints": {"type": "ineq", "fun": v - 0.5}}
+    start(session)
+    minimize(loss, v, method, **more)
+    size = len(session.graph.get_operations())
+    session.graph.finalize()
+    minimize(loss, v, method, **more)
+    assert len(session.graph.get_operations()) == size
+
+
+def test_derivatives_do_not_wait_for_what_a_call_stands_in(session):
+    v, n = variable([2.0, 3.0]), variable(0.0)
+    loss = rosenbrock(v)
+    start(session)
+    with dg.control_dependencies([dg.assign_add(n, 1.0)]):
+        minimize(loss, v)
+    minimize(loss, v)
+    assert session.run(n) == 0.0
+
+
+def test_choices_of_matrices(session):
+    v = variable([2.0, 3.0])
+    start(session)
+    with pytest.raises(ValueError, match="hessian is one of"):
+        minimize(rosenbrock(v), v, "Newton-CG", hessian="full")
+    with pytest.raises(ValueError, match="takes no sparse Hessian"):
+        minimize(rosenbrock(v), v, "trust-ncg", hessian="sparse")
+    with pytest.raises(ValueError, match="a sparse Jacobian needs"):
+        least_squares(v, v, "lm", jacobian="sparse")
 
 
 # -- runs and mistakes ---------------------------------------------------------------

@@ -261,6 +261,39 @@ def test_a_chain_of_elementwise_ops_runs_in_one_buffer():
     assert len([s for s in plan.steps if s.takes_over]) == 19
 
 
+def test_forward_mode_takes_the_memory_of_a_step_and_reverse_mode_of_a_chain():
+    """Tangents go along with the values; operands wait for their adjoints."""
+
+    def peaks(length):
+        x, t = (dg.placeholder(dg.float64, [1024]) for _ in range(2))
+        y = x
+        for _ in range(length):
+            y = dg.sin(y)
+        feeds = {x: np.ones(1024), t: np.ones(1024)}
+        with dg.Session() as session:
+            fetches = dg.jvp([y], [x], [t]), dg.gradients(y, [x])
+            return [session.plan(f, feeds).peak_bytes // 8192 for f in fetches]
+
+    assert [peaks(n) for n in (10, 100, 1000)] == [[4, 10], [4, 100], [4, 1000]]
+
+
+def test_checkpoints_keep_the_square_root_of_a_chain():
+    def arrays(length):
+        x = dg.placeholder(dg.float64, [1024])
+        y = dg.foldl(
+            lambda a, _: dg.sin(a),
+            dg.zeros([length]),
+            x,
+            checkpoint_every=int(length**0.5),
+        )
+        with dg.Session() as session:
+            plan = session.plan(dg.gradients(y, [x]), {x: np.ones(1024)})
+        return plan.peak_bytes / 8192
+
+    assert arrays(100) < 2 * 10 + 10
+    assert arrays(900) < 2 * 30 + 10
+
+
 def test_a_value_that_is_read_again_is_not_overwritten():
     x = dg.placeholder(dg.float32, [1000])
     y = dg.sin(x)

@@ -17,6 +17,7 @@ from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation, input_names
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
+from .bodies import body_facts, body_note
 from .theme import clean, short, spec_text
 
 __all__ = ["Item", "Items", "Link", "classify", "collect", "constant_text", "select"]
@@ -375,6 +376,9 @@ class _Maker:
         op = head.op
         names = input_names(op.opdef, len(op.inputs))
         more = 0
+        runs = body_note(op)
+        if runs is not None:
+            head.notes.append(runs)
         for index, t in enumerate(op.inputs):
             note = self._note(head, index, names[index], t)
             if note is None:
@@ -476,7 +480,9 @@ def tooltip(op: Operation) -> str:
         lines.append(f"output {t.index}: {spec_text(t.dtype.name, t.dims)}")
     if len(op.outputs) > 8:
         lines.append(f"and {len(op.outputs) - 8} more outputs")
-    for name, value in sorted(op.attrs.items()):
+    facts = body_facts(op)
+    lines += facts
+    for name, value in sorted(op.attrs.items()) if not facts else ():
         lines.append(f"{clean(name)} = {short(summary(value, 400), 120)}")
     if op.device:
         lines.append(f"device {clean(op.device[:200])}")

@@ -206,6 +206,7 @@ from .ops.extremes import (
 from .ops.gather import batch_gather, gather
 from .ops.grouping import group, no_op
 from .ops.grouping import tuple_ as tuple
+from .ops.implicit import custom_linear_solve, custom_root
 from .ops.indexing import slice_ as slice
 from .ops.indexing import strided_slice
 from .ops.initialization import (
@@ -267,6 +268,7 @@ from .ops.matrix import (
     matrix_transpose,
     trace,
 )
+from .ops.odes import odeint
 from .ops.partition import (
     boolean_mask,
     dynamic_partition,
@@ -335,6 +337,13 @@ from .ops.segments import (
     unsorted_segment_prod,
     unsorted_segment_sqrt_n,
     unsorted_segment_sum,
+)
+from .ops.solvers import (
+    bicgstab,
+    conjugate_gradient,
+    dense_solve,
+    fixed_point,
+    newton,
 )
 from .ops.sorting import (
     argsort,
@@ -414,6 +423,7 @@ from .scopes import (
 
 __version__ = "0.1.0.dev0"
 
+checkpoint = recompute_grad
 half = float16
 double = float64
 newaxis = None
@@ -435,26 +445,27 @@ __all__ = [
     "add_to_collection", "add_to_collections", "all_variables", "angle", "app",
     "arg_max", "arg_min", "argmax", "argmin", "argsort", "as_dtype", "asin", "asinh",
     "assign", "assign_add", "assign_sub", "atan", "atan2", "atanh", "batch_gather",
-    "batch_jacobian", "batch_to_space", "batch_to_space_nd", "bincount", "bitwise",
-    "bool", "boolean_mask", "broadcast_static_shape", "broadcast_to", "case", "cast",
-    "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm",
-    "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex", "complex64",
-    "complex128", "concat", "cond", "conj", "constant", "constant_initializer",
-    "contrib", "control_dependencies", "convert_to_tensor", "cos", "cosh",
-    "count_nonzero", "cross", "cumprod", "cumsum", "custom_gradient", "depth_to_space",
-    "derivatives", "device", "diag", "diag_part", "digamma", "dimension_at_index",
-    "dimension_value", "disable_control_flow_v2", "disable_eager_execution",
-    "disable_resource_variables", "disable_tensor_equality", "disable_v2_behavior",
-    "disable_v2_tensorshape", "div", "div_no_nan", "divide", "double",
-    "dynamic_partition", "dynamic_stitch", "einsum", "enable_resource_variables",
-    "equal", "erf", "erfc", "errors", "executing_eagerly", "exp", "expand_dims",
-    "explain_gradient", "expm1", "eye", "fill", "flags", "float16", "float32",
-    "float64", "floor", "floor_div", "floordiv", "floormod", "foldl", "foldr",
-    "function", "gather", "gather_nd", "gauss_newton_vector_product", "get_collection",
-    "get_collection_ref", "get_default_graph", "get_default_session",
-    "get_local_variable", "get_seed", "get_static_value", "get_variable",
-    "get_variable_scope", "gfile", "global_norm", "global_variables",
-    "global_variables_initializer", "glorot_normal_initializer",
+    "batch_jacobian", "batch_to_space", "batch_to_space_nd", "bicgstab", "bincount",
+    "bitwise", "bool", "boolean_mask", "broadcast_static_shape", "broadcast_to", "case",
+    "cast", "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm",
+    "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat",
+    "complex", "complex64", "complex128", "concat", "cond", "conj",
+    "conjugate_gradient", "constant", "constant_initializer", "contrib",
+    "control_dependencies", "convert_to_tensor", "cos", "cosh", "count_nonzero",
+    "cross", "cumprod", "cumsum", "custom_gradient", "custom_linear_solve",
+    "custom_root", "dense_solve", "depth_to_space", "derivatives", "device", "diag",
+    "diag_part", "digamma", "dimension_at_index", "dimension_value",
+    "disable_control_flow_v2", "disable_eager_execution", "disable_resource_variables",
+    "disable_tensor_equality", "disable_v2_behavior", "disable_v2_tensorshape", "div",
+    "div_no_nan", "divide", "double", "dynamic_partition", "dynamic_stitch", "einsum",
+    "enable_resource_variables", "equal", "erf", "erfc", "errors", "executing_eagerly",
+    "exp", "expand_dims", "explain_gradient", "expm1", "eye", "fill", "fixed_point",
+    "flags", "float16", "float32", "float64", "floor", "floor_div", "floordiv",
+    "floormod", "foldl", "foldr", "function", "gather", "gather_nd",
+    "gauss_newton_vector_product", "get_collection", "get_collection_ref",
+    "get_default_graph", "get_default_session", "get_local_variable", "get_seed",
+    "get_static_value", "get_variable", "get_variable_scope", "gfile", "global_norm",
+    "global_variables", "global_variables_initializer", "glorot_normal_initializer",
     "glorot_uniform_initializer", "grad_pass_through", "gradients", "greater",
     "greater_equal", "group", "half", "hessian", "hessian_sparsity",
     "hessian_vector_product", "hessians", "histogram_fixed_width", "identity",
@@ -470,11 +481,11 @@ __all__ = [
     "matrix_solve", "matrix_solve_ls", "matrix_transpose", "matrix_triangular_solve",
     "maximum", "meshgrid", "minimum", "mod", "model_variables",
     "moving_average_variables", "multinomial", "multiply", "name_scope", "negative",
-    "newaxis", "nn", "no_op", "no_regularizer", "norm", "not_equal", "numpy_function",
-    "one_hot", "ones", "ones_initializer", "ones_like", "op_scope", "optimize",
-    "orthogonal_initializer", "pad", "per_example_gradients", "placeholder",
-    "placeholder_with_default", "polygamma", "pow", "prevent_gradient", "py_func",
-    "python", "qr", "random", "random_crop", "random_gamma", "random_normal",
+    "newaxis", "newton", "nn", "no_op", "no_regularizer", "norm", "not_equal",
+    "numpy_function", "odeint", "one_hot", "ones", "ones_initializer", "ones_like",
+    "op_scope", "optimize", "orthogonal_initializer", "pad", "per_example_gradients",
+    "placeholder", "placeholder_with_default", "polygamma", "pow", "prevent_gradient",
+    "py_func", "python", "qr", "random", "random_crop", "random_gamma", "random_normal",
     "random_normal_initializer", "random_poisson", "random_shuffle", "random_uniform",
     "random_uniform_initializer", "range", "rank", "real", "realdiv", "reciprocal",
     "recompute_grad", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .graphlib.collecting import once
 from .graphlib.forward import jvp
 from .graphlib.gradients import _tensors, as_dense, gradients
 from .graphlib.graph import Graph
@@ -118,7 +119,7 @@ def check_grads(
     At a kink (relu at 0) derivatives are what the ops say, and differences are
     not: choose xs at least 2 eps away from it.  The cost is a few runs of f and of
     its derivatives per x; the derivatives are built 2^order times, in the graph of
-    ``f``.
+    ``f``, where a later call for the same tensors finds them.
 
     Reference:
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2 for the
@@ -271,11 +272,13 @@ class _Checker:
         self, case: _Case, ts: list[Any], y_values: list[Any], moves: list[list[Any]]
     ) -> tuple[_Case, list[Any]]:
         """Compare the jvp with differences; the jvp as the next case, its values."""
-        graph = case.ys[0].graph
-        with graph.as_default():
-            tangents = [placeholder(x.dtype, t.shape) for x, t in zip(case.xs, ts)]
+
+        def build() -> tuple[list[Tensor], list[Tensor | None]]:
+            tangents = _placeholders(case.xs, ts)
+            return tangents, jvp(case.ys, case.xs, tangents)
+
+        tangents, pushed = _once("pushed", case, ts, build)
         feeds = {**case.feeds, **dict(zip(tangents, ts))}
-        pushed = jvp(case.ys, case.xs, tangents)
         values = self.values(pushed, feeds, y_values)
         for i, (y, got) in enumerate(zip(case.ys, values)):
             want = sum(row[i] for row in moves)
@@ -295,15 +298,18 @@ class _Checker:
         pushed: list[Any] | None,
     ) -> _Case:
         """Compare gradients with differences; the gradients as the next case."""
-        graph = case.ys[0].graph
-        with graph.as_default():
-            seeds = [placeholder(y.dtype, v.shape) for y, v in zip(case.ys, vs)]
+
+        def build() -> tuple[list[Tensor], list[Tensor | None], list[Any]]:
+            seeds = _placeholders(case.ys, vs)
+            pulled = _dense(gradients(case.ys, case.xs, seeds))
+            if len(seeds) == 1:
+                return seeds, pulled, [pulled]
+            each = [_dense(gradients(y, case.xs, s)) for y, s in zip(case.ys, seeds)]
+            return seeds, pulled, each
+
+        seeds, pulled, each = _once("pulled", case, vs, build)
         feeds = {**case.feeds, **dict(zip(seeds, vs))}
-        pulled = _dense(gradients(case.ys, case.xs, seeds))
-        for i, (y, v, seed) in enumerate(zip(case.ys, vs, seeds)):
-            alone = pulled
-            if len(case.ys) > 1:
-                alone = _dense(gradients(y, case.xs, seed))
+        for i, (y, v, alone) in enumerate(zip(case.ys, vs, each)):
             values = self.values(alone, feeds, ts)
             for j, (x, t, g, row) in enumerate(zip(case.xs, ts, values, moves)):
                 what = (
@@ -374,6 +380,21 @@ def _where(case: _Case, mode: str) -> str:
     """``order 2, reverse mode over forward mode``."""
     chain = [_MODES[m] + " mode" for m in (mode, *reversed(case.history))]
     return f"order {len(chain)}, " + " over ".join(chain)
+
+
+def _placeholders(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> list[Tensor]:
+    """Of the tensors' dtypes and the arrays' shapes."""
+    with tensors[0].graph.as_default():
+        return [placeholder(t.dtype, a.shape) for t, a in zip(tensors, arrays)]
+
+
+def _once(
+    what: str, case: _Case, along: Sequence[Any], build: Callable[[], Any]
+) -> Any:
+    """The derivatives of a case along arrays of these shapes, built once."""
+    shapes = tuple(a.shape for a in along)
+    key = ("check_grads", what, tuple(case.ys), tuple(case.xs), shapes)
+    return once(case.ys[0].graph, key, build)
 
 
 def _dense(grads: Sequence[Any]) -> list[Tensor | None]:

@@ -67,7 +67,9 @@ class Plain:
         return loop_vars
 
     @staticmethod
-    def scan(fn: Any, elems: Any, initializer: Any, reverse: bool = False) -> Any:
+    def scan(
+        fn: Any, elems: Any, initializer: Any, reverse: bool = False, **_: Any
+    ) -> Any:
         rows = list(elems)[::-1] if reverse else list(elems)
         made, a = [], initializer
         for row in rows:
@@ -167,6 +169,13 @@ def backward_recurrence(m: Any, x: Any) -> Any:
         lambda h, r: m.tanh(h * x + r), m.stack([x, x * x]), x * 2.0, reverse=True
     )
     return m.reduce_sum(y[0] * y[1])
+
+
+def checkpointed(m: Any, x: Any) -> Any:
+    """The backward pass runs parts of the loop again."""
+    rows = m.stack([x, x * x, x + 1.0, m.sin(x), x * 0.5])
+    y = m.scan(lambda h, r: m.tanh(h * x + r), rows, x, checkpoint_every=2)
+    return m.reduce_sum(y * y)
 
 
 def folds(m: Any, x: Any) -> Any:
@@ -303,6 +312,7 @@ PROGRAMS = [
     growing,
     recurrence,
     backward_recurrence,
+    checkpointed,
     folds,
     mapped,
     branches,

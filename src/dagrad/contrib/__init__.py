@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import opt
+from . import integrate, opt
 
-__all__ = ["opt"]
+__all__ = ["integrate", "opt"]

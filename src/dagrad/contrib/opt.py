@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .._flat import Space
 from ..graphlib.keys import GraphKeys
 from ..graphlib.tensor import Tensor
-from ..optimize import _minimize, _Space
+from ..optimize import _minimize
 
 __all__ = ["ScipyOptimizerInterface"]
 
@@ -75,7 +76,7 @@ class ScipyOptimizerInterface:
         settings = self.optimizer_kwargs
         method = settings.get("method", "SLSQP" if self._constraints else "L-BFGS-B")
         _minimize(
-            _Space(self._vars, session, feed_dict),
+            Space(self._vars, session, feed_dict),
             self._loss,
             method,
             self._bounds,

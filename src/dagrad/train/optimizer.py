@@ -13,6 +13,7 @@ from ..graphlib.gradients import IndexedSlices, as_dense, gradients_or_rows
 from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
+from ..graphlib.stacks import home
 from ..graphlib.tensor import Tensor, as_tensor
 from ..ops.core import cast, size, zeros_like
 from ..ops.creation import fill
@@ -167,7 +168,7 @@ class Optimizer:
         if not used:
             names = [v.name for _, v in pairs]
             raise GraphError(f"there are no gradients for the variables {names}")
-        graph: Graph = used[0][1].graph
+        graph: Graph = home(used[0][1].graph)
         with graph.as_default():
             grads = [_gradient(g, v) for g, v in used]
             self._check_dtypes(grads)
@@ -195,7 +196,7 @@ class Optimizer:
 
     def variables(self) -> list[Variable]:
         """All state of this optimizer in the default graph, sorted by name."""
-        graph = get_default_graph()
+        graph = get_default_graph().root
         kept = [v for (_, g), v in self._non_slots.items() if g is graph]
         for slots in self._slots.values():
             kept += [v for v in slots.values() if v.graph is graph]
@@ -294,7 +295,7 @@ class Optimizer:
         self, initial_value: Any, name: str, colocate_with: Any
     ) -> Variable:
         """State that all variables share, such as a power of beta."""
-        graph = colocate_with.graph
+        graph = colocate_with.graph.root
         found = self._non_slots.get((name, graph))
         if found is None:
             found = Variable(initial_value, trainable=False, name=name)
@@ -302,7 +303,7 @@ class Optimizer:
         return found
 
     def _get_non_slot_variable(self, name: str, graph: Any = None) -> Variable | None:
-        return self._non_slots.get((name, graph or get_default_graph()))
+        return self._non_slots.get((name, (graph or get_default_graph()).root))
 
     def _update(self, grad: Tensor | IndexedSlices, var: Any) -> Any:
         """The update of one variable, followed by its constraint."""

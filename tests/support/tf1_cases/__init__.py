@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import (
     arrays,
+    control,  # last, as its results stand last in the file
     dtypes,
     errors,
     grads,
@@ -26,6 +27,7 @@ from ._case import CASES, measure
 __all__ = [
     "CASES",
     "arrays",
+    "control",
     "dtypes",
     "errors",
     "grads",
