@@ -447,7 +447,7 @@ __all__ = [
     "assign", "assign_add", "assign_sub", "atan", "atan2", "atanh", "batch_gather",
     "batch_jacobian", "batch_to_space", "batch_to_space_nd", "bicgstab", "bincount",
     "bitwise", "bool", "boolean_mask", "broadcast_static_shape", "broadcast_to", "case",
-    "cast", "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm",
+    "cast", "ceil", "checkpoint", "cholesky", "cholesky_solve", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat",
     "complex", "complex64", "complex128", "concat", "cond", "conj",
     "conjugate_gradient", "constant", "constant_initializer", "contrib",
