@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
+import scipy.optimize
 from scipy.integrate._ivp.rk import RK45
 
 import dagrad as dg
@@ -606,3 +607,52 @@ def test_tf1s_names():
     np.testing.assert_allclose(value(y), np.exp(-t), rtol=1e-7)
     y = integrate.odeint_fixed(lambda y, t: -y, c(1.0), t, dt=0.05)
     np.testing.assert_allclose(value(y), np.exp(-t), rtol=1e-6)
+
+
+# -- together with other solvers ------------------------------------------------------
+
+
+@KINDS
+def test_shooting(gradient):
+    # y'' = -p y, y(0) = 0, y(1) = 1/2: y'(0) = √p / (2 sin √p).
+    p = c(2.0)
+
+    def miss(v):
+        def field(s, t):
+            return s[1], -p * s[0]
+
+        return tight(field, (c(0.0), v), [0.0, 1.0], gradient=gradient)[0][1] - 0.5
+
+    v = dg.newton(miss, c(1.0))
+    w = np.sqrt(2.0)
+    want = w / (2.0 * np.sin(w))
+    slope = (1.0 / w - 1.0 / np.tan(w)) * want / (2.0 * w)
+    got = value([v, *dg.gradients(v, p), *dg.jvp([v], [p])])
+    np.testing.assert_allclose(got, [want, slope, slope], rtol=1e-7)
+
+
+@KINDS
+def test_an_equation_that_is_solved_in_each_step(gradient):
+    # y' = -k z with z + z³ = y: dz/dt = -k z / (1 + 3 z²).
+    k, z0 = c(1.5), 1.0
+
+    def field(y, t):
+        return -k * dg.newton(lambda z: z + z**3 - y, dg.zeros_like(y))
+
+    y = tight(field, c(z0 + z0**3), [0.0, 1.0], gradient=gradient)
+    (slope,) = dg.gradients(y[1], k)
+    # log z + 3 z² / 2 falls from 3/2 by k.
+    z = scipy.optimize.brentq(lambda z: np.log(z) + 1.5 * z**2, 1e-3, 1.0)
+    dz = -z / (1.0 + 3.0 * z**2)
+    want = [z + z**3, (1.0 + 3.0 * z**2) * dz]
+    np.testing.assert_allclose(value([y[1], slope]), want, rtol=1e-7)
+
+
+@KINDS
+def test_taylor_mode_and_hessians_through_an_integration(gradient):
+    # exp(-k) and its derivatives.
+    k = c(0.7)
+    y = tight(lambda y, t: -k * y, c(1.0), [0.0, 1.0], gradient=gradient)[1]
+    want = np.exp(-0.7) * np.array([-1.0, 1.0, 1.0])
+    got = value([*dg.derivatives(y, k, 2), dg.hessian(y, k)])
+    np.testing.assert_allclose(got, want, rtol=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from oprecord import Arg, Record
 
-from dagrad.ops import extremes, implicit, linalg, logical, solvers
+from dagrad.ops import extremes, implicit, linalg, logical, roots, solvers
 
 
 def _spread(rng, shape, dtype):
@@ -23,7 +23,7 @@ def _linear(a, b):
 
 
 def _cubic(a, b):
-    return solvers.newton(lambda x: x * x * x + a * x - b, b)
+    return roots.newton(lambda x: x * x * x + a * x - b, b)
 
 
 def _cubic_reference(a, b):
