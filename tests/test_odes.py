@@ -407,9 +407,27 @@ def test_arguments_are_checked():
 
 
 def test_tf1s_names():
+    # The example of tf.contrib.integrate.odeint's documentation: Lorenz' equations.
+    rho, sigma, beta = 28.0, 10.0, 8.0 / 3.0
+
+    def lorenz(state, t):
+        x, y, z = dg.unstack(state)
+        return dg.stack([sigma * (y - x), x * (rho - z) - y, x * y - beta * z])
+
+    t = np.linspace(0.0, 1.0, 5)
     integrate = dg.contrib.integrate
-    t = np.linspace(0.0, 1.0, 3)
-    y = integrate.odeint(lambda y, t: -y, c(1.0), t, 1e-8, 1e-10, "dopri5", None, False)
-    np.testing.assert_allclose(value(y), np.exp(-t), rtol=1e-7)
-    y = integrate.odeint_fixed(lambda y, t: -y, c(1.0), t, dt=0.05)
-    np.testing.assert_allclose(value(y), np.exp(-t), rtol=1e-6)
+    start = [np.float64(v) for v in (0.0, 2.0, 20.0)]
+    states, info = integrate.odeint(lorenz, start, t, 1e-8, full_output=True)
+    fixed = integrate.odeint_fixed(lorenz, start, t, dt=0.001, method="rk4")
+
+    def same(t, s):
+        x, y, z = s
+        return [sigma * (y - x), x * (rho - z) - y, x * y - beta * z]
+
+    want = scipy.integrate.solve_ivp(
+        same, (0, 1), start, t_eval=t, rtol=1e-11, atol=1e-12, method="DOP853"
+    ).y.T
+    states, fixed, info = value([states, fixed, info])
+    np.testing.assert_allclose(states, want, rtol=1e-5)
+    np.testing.assert_allclose(fixed, want, rtol=1e-5)
+    assert info["num_func_evals"] > 100
