@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.batching import RowOp, Shared
 from ..graphlib.dtypes import DType, promote
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.opdef import OpDef
@@ -51,6 +52,12 @@ def _ensure_kernel(xp: Any, ok: Any, x: Any, *, message: str, out: Any = None) -
     return view_kernel(xp, x, out)
 
 
+def _ensure_rows(op: RowOp, ok: Tensor | None, x: Tensor | None) -> Any:
+    given = [t if b is None else b for t, b in zip(op.inputs, (ok, x))]
+    made = create(ENSURE, given, dict(op.attrs))
+    return Shared(made) if x is None else made
+
+
 # Pure, where an assertion has an effect: so loops that hold one can be computed
 # again, vectorised and left out where nobody asks for the result.
 ENSURE = OpDef(
@@ -62,6 +69,7 @@ ENSURE = OpDef(
     jvp=lambda op, _, t: t,
     linear=True,
     alias=1,
+    batch=_ensure_rows,
     flops=lambda i, o, a: 0,
     doc="y = x, and an error where ok does not hold",
 )

@@ -204,6 +204,29 @@ def test_for_each_row(over):
     np.testing.assert_allclose(got, [root, 0.5 / root], rtol=1e-12)
 
 
+@pytest.mark.parametrize("over", [dg.map_fn, dg.vectorized_map])
+def test_rows_that_share_a_parameter(over):
+    # Each row solves A x = b_i by itself; A gets what all rows give it.
+    def solved(a, b):
+        return over(lambda row: solved_by(bicgstab, False, a, row), b)
+
+    a, b = matrix(3, False), np.arange(6.0).reshape(2, 3)
+    want = np.linalg.solve(a, b.T).T
+    got = value(solved(dg.constant(a), dg.constant(b)))
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11)
+    check_grads(solved, [a, b], order=2)
+
+
+def test_rows_of_rows():
+    a = dg.constant(np.arange(1.0, 7.0).reshape(2, 3))
+    x = dg.vectorized_map(lambda row: dg.vectorized_map(root_of, row), a)
+    (slope,) = dg.gradients(x, a)
+    got = value([x, slope, *dg.gradients(slope, a), *dg.jvp([slope], [a])])
+    at = np.arange(1.0, 7.0).reshape(2, 3)
+    second = -0.25 * at**-1.5
+    np.testing.assert_allclose(got, [at**0.5, 0.5 * at**-0.5, second, second])
+
+
 @pytest.mark.parametrize("wrap", [dg.function, dg.recompute_grad])
 def test_in_a_function_that_is_copied(wrap):
     a = scalar(2.0)
