@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.batching import RowOp, Shared
-from ..graphlib.dtypes import DType, promote
+from ..graphlib.dtypes import DType, float16, float32, promote
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import size as element_count
@@ -340,6 +340,8 @@ def dense_solve(matvec: Callable[..., Any], b: Any, name: str | None = None) -> 
         dtype = leaves[0].dtype
         for t in leaves[1:]:
             dtype = promote(dtype, t.dtype)
+        if dtype is float16:  # LAPACK has none
+            dtype = float32
         right = flat(b, dtype)
         if element_count(right.dims) == 1:
             slope = flat(matvec(map_structure(ones_like, b)), dtype)
