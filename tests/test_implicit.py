@@ -123,7 +123,7 @@ def test_no_derivative_reaches_the_initial_guess():
     assert dg.gradients(x, guess) == [None]
     assert dg.jvp([x], [guess]) == [None]
     why = dg.explain_gradient(x, guess)
-    assert "a solver computed it" in str(why)
+    assert any("a solver computed it" in cut.why for cut in why.cuts)
 
 
 def test_systems_in_a_structure():
