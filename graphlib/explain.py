@@ -23,7 +23,14 @@ from .subgraph import Body, updated_inputs, variable_root
 from .tensor import Tensor
 from .traversal import ancestors, captured_from, depth_and_id
 
-__all__ = ["GradientExplanation", "Path", "Step", "explain_gradient", "explained"]
+__all__ = [
+    "GradientExplanation",
+    "Passage",
+    "Path",
+    "Step",
+    "explain_gradient",
+    "explained",
+]
 
 # Cuts whose reason is in a body.
 _INNER = ("body", "condition", "refuses", "zero")
