@@ -85,10 +85,11 @@ class _Loop:
         self.rest = {t: inputs[t] for t in names[k + n :]}
         self.again = body.outputs[k] if attrs["tested"] else None
         self.made = body.outputs[k + attrs["tested"] :]
-        self.history = [list(self.carries)[i] for i in attrs["history"]]
-        self.loose = {list(self.carries)[i] for i in attrs["loose"]}
+        order = list(self.carries)
+        self.history = [order[i] for i in attrs["history"]]
+        self.loose = {order[i] for i in attrs["loose"]}
         self.strict: int = attrs["strict"]
-        self.unshaped = {list(self.carries)[i] for i in attrs["unshaped"]}
+        self.unshaped = {order[i] for i in attrs["unshaped"]}
         self.fixed = (self.head, self.again, attrs["reverse"], node.opdef)
 
 
@@ -115,7 +116,7 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
     history = list(dict.fromkeys([*x.history, *y.history]))
     strict = list(dict.fromkeys([*x.made[: x.strict], *y.made[: y.strict]]))
     made = list(dict.fromkeys([*strict, *x.made, *y.made]))
-    order = list(carries)
+    place_of = {c: i for i, c in enumerate(carries)}
     again = () if x.again is None else (x.again,)
     body = Body(
         a.attrs["body"].graph,
@@ -128,11 +129,11 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
         "body": body,
         "carries": len(carries),
         "scanned": len(rows),
-        "history": tuple(order.index(h) for h in history),
-        "loose": tuple(order.index(h) for h in history if h not in shown),
+        "history": tuple(place_of[h] for h in history),
+        "loose": tuple(place_of[h] for h in history if h not in shown),
         "strict": len(strict),
         "unshaped": tuple(
-            i for i, c in enumerate(order) if c in x.unshaped | y.unshaped
+            i for i, c in enumerate(carries) if c in x.unshaped | y.unshaped
         ),
     }
     if "updates" in attrs:
@@ -140,7 +141,7 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
     values = [*x.head, *carries.values(), *rows.values(), *rest.values()]
     merged = Node(a.op, a.opdef, attrs, values, list(a.after))
     place: dict[Any, int] = {"count": 0}
-    for c in order:
+    for c in carries:
         place["final", c] = len(place)
     for h in history:
         place["history", h] = len(place)
