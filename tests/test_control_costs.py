@@ -37,3 +37,41 @@ def test_the_gradient_of_a_body_of_4000_operations():
     assert taken < 4.0
     _, taken = seconds(tf.Session().run, g, {x: np.ones(4)})
     assert taken < 6.0
+
+
+def test_a_chain_of_500_calls_and_its_gradient():
+    """Each call was compared to each, and each merge sorted the whole program."""
+    x = tf.placeholder(tf.float64, [3])
+    f = tf.function(lambda a: tf.sin(a) * a)
+    y = x
+    for _ in range(500):
+        y = f(y)
+    (g,) = tf.gradients(tf.reduce_sum(y), [x])
+    _, taken = seconds(tf.Session().run, g, {x: np.ones(3)})
+    assert taken < 5.0
+
+
+def test_equal_chains_of_calls_are_one():
+    x = tf.placeholder(tf.float64, [3])
+    f = tf.function(lambda a: tf.sin(a) * a)
+    g = tf.function(lambda a: tf.foldl(lambda h, r: h * r + a, x, a))
+    made = [f(g(f(g(x)))) for _ in range(3)]
+    fetches = [*made, *tf.gradients(made[0] * made[2], [x]), *tf.jvp(made, [x], [x])]
+    plan = tf.Session().plan(fetches, {x: np.ones(3)})
+    # The chain, with its tangents, and backward from either factor.
+    assert sum(step.opdef.control is not None for step in plan.steps) == 12
+
+
+def test_a_program_of_many_loops_is_planned_once():
+    """More loops than a session keeps plans of bodies for shapes that vary."""
+    x = tf.placeholder(tf.float64, [2])
+    y = x
+    for _ in range(600):
+        y = tf.foldl(lambda h, r: tf.sin(h) + r, x, y)
+    session = tf.Session()
+    session.run(y, {x: np.ones(2)})
+    bodies = session._state.bodies
+    before = dict(bodies._found)
+    session.run(y, {x: np.ones(2)})
+    assert len(before) == 600
+    assert dict(bodies._found) == before
