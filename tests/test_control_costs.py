@@ -75,3 +75,25 @@ def test_a_program_of_many_loops_is_planned_once():
     session.run(y, {x: np.ones(2)})
     assert len(before) == 600
     assert dict(bodies._found) == before
+
+
+def test_hundreds_of_carries_that_are_changed_in_place():
+    """For each of them all that depends on what was searched through the body."""
+    x = tf.placeholder(tf.float64, [4])
+
+    def step(i, cs):
+        total = tf.add_n([tf.reduce_sum(c) for c in cs])
+        return i + 1, [*[tf.sin(tf.cos(c * 2.0)) for c in cs[:-1]], cs[-1] + total]
+
+    def want(cs):
+        total = sum(c.sum() for c in cs)
+        return [*[np.sin(np.cos(c * 2.0)) for c in cs[:-1]], cs[-1] + total]
+
+    cs = [x + float(k) for k in range(1200)]
+    _, ys = tf.while_loop(lambda i, cs: i < 3, step, [0, cs])
+    got, taken = seconds(tf.Session().run, ys, {x: np.ones(4)})
+    assert taken < 2.5
+    expected = [np.ones(4) + k for k in range(1200)]
+    for _ in range(3):
+        expected = want(expected)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
