@@ -13,7 +13,7 @@ import warnings
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["Mark", "Source", "caller", "entry", "warn"]
+__all__ = ["Mark", "Source", "at_caller", "caller", "entry", "resolve", "warn"]
 
 #: What is kept per operation: a code object and the offset of the instruction,
 #: or (after loading a file) the place as text; None where there is none.
@@ -73,6 +73,11 @@ def entry() -> str:
             return ""
         frame = frame.f_back
     return ""
+
+
+def at_caller() -> str:
+    """`` at user.py:12``, the nearest line outside dagrad."""
+    return f" at {resolve(caller())}"
 
 
 def resolve(mark: Mark) -> Source | None:

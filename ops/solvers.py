@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.batching import RowOp, Shared
 from ..graphlib.dtypes import DType, promote
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import size as element_count
 from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor, as_tensor
-from ._build import create, shape_tensor
+from ._build import create, create_op, shape_tensor
 from ._jacobian import forward_columns
 from ._nest import flatten, map_structure, pack
 from .complexes import conj, real
@@ -58,6 +59,13 @@ def _ensure_kernel(xp: Any, ok: Any, x: Any, *, message: str, out: Any = None) -
     return view_kernel(xp, x, out)
 
 
+def _ensure_rows(op: RowOp, ok: Tensor | None, x: Tensor | None) -> Any:
+    """All rows hold, or it is an error, as it is where they run one by one."""
+    given = [t if b is None else b for t, b in zip(op.inputs, (ok, x))]
+    (y,) = create_op(op.opdef, given, op.attrs).outputs
+    return Shared(y) if x is None else y
+
+
 # Pure, where an assertion has an effect: so loops that hold one can be computed
 # again, vectorised and left out where nobody asks for the result.
 ENSURE = OpDef(
@@ -69,6 +77,7 @@ ENSURE = OpDef(
     jvp=lambda op, _, t: t,
     linear=True,
     alias=1,
+    batch=_ensure_rows,
     flops=lambda i, o, a: 0,
     doc="y = x, and an error where ok does not hold",
 )

@@ -43,6 +43,8 @@ LOOPED = {
     "Range": "the size depends on the content",
     "FirstTrue": "rows may take different branches",
     "Case": "as FirstTrue, where the index is batched",
+    "Implicit": "the solver of each row stops when that row is solved",
+    "Loop": "as Implicit, where the condition is batched",
     "PyFuncStateless": "a Python function of one row",
     "SplitRows": "pieces of different lengths",
     "JoinRows": "as SplitRows",
@@ -265,7 +267,7 @@ def test_ops_without_a_rule() -> None:
         if opdef.batch is None and opdef.effect is None
     }
     assert without == {
-        *("FirstTrue", "JoinRows", "OfShape", "PyFuncDerivative"),
+        *("FirstTrue", "Implicit", "JoinRows", "OfShape", "PyFuncDerivative"),
         *("PyFuncStateless", "SplitRows", "Unshaped"),
         *("Eye", "HistogramFixedWidth", "ListDiffPositions", "NoOp"),
         *("PartitionIndices", "Range", "RepeatIndices", "ReportUninitialized"),
