@@ -263,6 +263,43 @@ def test_a_forgotten_return_is_named_with_the_line(build, who):
     assert "test_control_flow.py:" in str(caught.value)
 
 
+def _leaked(use):
+    found = []
+
+    def body(i, x):
+        found.append(use(x))
+        return i + 1, 2.0 * x
+
+    tf.while_loop(lambda i, x: i < 3, body, [0, tf.constant(1.0)])
+    return found[0]
+
+
+@pytest.mark.parametrize("derive", [tf.gradients, tf.jvp])
+def test_a_tensor_of_a_body_has_no_derivative_outside(derive):
+    x = tf.constant(1.0)
+    y = _leaked(lambda c: c * x)
+    with pytest.raises(tf.DagradError, match=r'body of while_loop "while"'):
+        derive([y], [x])
+
+
+def test_a_placeholder_in_a_body_cannot_be_fed():
+    def body(i, x):
+        return i + 1, x * tf.placeholder(tf.float32, [])
+
+    result = tf.while_loop(lambda i, x: i < 3, body, [0, 1.0])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="make it around"):
+        value(result)
+
+
+def test_a_variable_that_starts_from_a_tensor_of_a_body_is_an_error():
+    with pytest.raises(ValueError, match="function without arguments"):
+        _leaked(lambda c: tf.Variable(tf.zeros([2])))
+    made = _leaked(lambda c: tf.Variable(lambda: tf.zeros([2])))
+    with tf.Session() as session:
+        session.run(made.initializer)
+        assert session.run(made).shape == (2,)
+
+
 def test_a_python_if_on_a_tensor_names_what_stands_for_it():
     with pytest.raises(TypeError, match=r"dagrad\.cond for `if`"):
         tf.while_loop(lambda i: i < 3, lambda i: i + 1 if i < 1 else i + 2, [0])
