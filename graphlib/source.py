@@ -68,7 +68,7 @@ def entry() -> str:
         if not module.startswith(_PREFIX) and module != _ROOT:
             code = frame.f_code
             return f"{name} at {code.co_filename}:{frame.f_lineno}: " if name else ""
-        name = frame.f_code.co_name
+        name = frame.f_code.co_name.replace("__call__", "call")
         if name == "create_op":
             return ""
         frame = frame.f_back

@@ -412,6 +412,8 @@ def map_fn(
 
     Raises:
         DTypeError: ``fn`` returns another dtype than ``dtype``.
+        ShapeError: a scalar among ``elems``, or different numbers of rows.
+        ValueError: ``fn`` returns None, or other things than ``dtype`` has.
 
     Gradient: a loop that keeps what the backward body reads.
 
