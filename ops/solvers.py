@@ -62,7 +62,7 @@ def _ensure_kernel(xp: Any, ok: Any, x: Any, *, message: str, out: Any = None) -
 def _ensure_rows(op: RowOp, ok: Tensor | None, x: Tensor | None) -> Any:
     """All rows hold, or it is an error, as it is where they run one by one."""
     given = [t if b is None else b for t, b in zip(op.inputs, (ok, x))]
-    (y,) = create_op(op.opdef, given, op.attrs).outputs
+    (y,) = create_op(op.opdef, given, dict(op.attrs)).outputs
     return Shared(y) if x is None else y
 
 
