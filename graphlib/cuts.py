@@ -24,10 +24,14 @@ class Cut:
         kind: "dtype", "comparison", "stop_gradient", "constant" (by pieces), "zero"
             (the gradient is a tensor of zeros), "shape", "random", "input",
             "no_derivative", "override", "py_func", "custom", "stop_gradients",
-            "fed", "refuses", or "carried": its input is no floating tensor because
-            of a cut before it (such ones are not listed).
+            "fed", "refuses", "condition" (only the condition of a loop reads it),
+            "body" (all paths through a loop, branch or function are cut inside), or
+            "carried": its input is no floating tensor because of a cut before it.
+            Of the last two only the reason is listed.
         why: a sentence without its full stop.
         remedy: what to do, another one; empty where there is no advice.
+        within: for an operation in a body, which one (``the body of while_loop
+            "while"``); else empty.
     """
 
     op: Operation
@@ -35,6 +39,7 @@ class Cut:
     kind: str
     why: str
     remedy: str = ""
+    within: str = ""
 
     @property
     def refuses(self) -> bool:

@@ -1,30 +1,32 @@
 """Why a gradient is what it is: paths from x to y, and where each is cut.
 
 One sweep over the operations that y needs, oldest first, counts the paths, keeps
-the shortest few and notes each edge that no derivative passes.  Time is linear in
-the size of the graph; nothing is added to it.
+the shortest few and notes each edge that no derivative passes.  Bodies of loops,
+branches and functions are swept alike, from what x reaches in them to what y needs
+of them.  Time is linear in the size of the graph; nothing is added to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeGuard
 
-from .cuts import Cut, cut_of, place
+from .cuts import Cut, place
 from .errors import GradientError
+from .explain_text import MANY, named, told
+from .graph import Graph
 from .operation import Operation
-from .shapes import text
+from .passages import connects, cut_at, is_control, passages, relevant, segments
+from .subgraph import Body, updated_inputs, variable_root
 from .tensor import Tensor
-from .traversal import ancestors
+from .traversal import ancestors, captured_from, depth_and_id
 
 __all__ = ["GradientExplanation", "Path", "Step", "explain_gradient", "explained"]
 
-# More paths than this are not counted out: their number grows exponentially.
-_MANY = 10**9
-# How many operations of a path, and how many cuts, a text shows.
-_SHOWN_STEPS = 12
-_SHOWN_CUTS = 8
+# Cuts whose reason is in a body.
+_INNER = ("body", "condition", "refuses", "zero")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,43 @@ class Step:
     output: Tensor
     cut: Cut | None
 
+    @cached_property
+    def inside(self) -> tuple[Passage, ...]:
+        """For a loop, branch or function the way through its bodies: the shortest
+        that carries a derivative, or, where none does, of all."""
+        if not is_control(self.op):
+            return ()
+        ways = [i for i, t in enumerate(self.op.inputs) if t is self.input]
+        for open_only in (True, False):
+            for i in ways:
+                found = segments(self.op, i, self.output, open_only)
+                if found:
+                    return tuple(_passage(*s, open_only) for s in found)
+        return ()
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One run of a body on a path.
+
+    Attributes:
+        body: the body.
+        path: from an input of it to an output.
+    """
+
+    body: Body
+    path: Path
+
+
+def _passage(body: Body, start: Tensor, end: Tensor, open_only: bool) -> Passage:
+    if start is end:
+        return Passage(body, Path(start, ()))
+    sweep = _Sweep((end,), (start,), set(), set(), 1)
+    paths, _ = sweep.found(sweep.open if open_only else sweep.any)
+    if not paths:  # an operation on it refuses
+        paths, _ = sweep.found(sweep.any)
+    return Passage(body, paths[0])
+
 
 @dataclass(frozen=True)
 class Path:
@@ -58,7 +97,15 @@ class Path:
     @property
     def cuts(self) -> tuple[Cut, ...]:
         """Why the path carries no derivative; empty where it does."""
-        return tuple(s.cut for s in self.steps if _listed(s.cut))
+        cuts: list[Cut] = []
+        for s in self.steps:
+            if s.cut is not None and s.cut.kind in _INNER:
+                for p in s.inside:
+                    what = p.body.graph.describe()
+                    cuts += [_within(c, what) for c in p.path.cuts]
+            if _listed(s.cut):
+                cuts.append(s.cut)
+        return tuple(cuts)
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -103,7 +150,7 @@ class GradientExplanation:
         return self.status in ("connected", "zero")
 
     def __str__(self) -> str:
-        return _told(self)
+        return told(self)
 
 
 def explain_gradient(
@@ -157,19 +204,19 @@ def explained(
 ) -> GradientExplanation:
     """:func:`explain_gradient` on tensors."""
     ys = tuple(ys)
-    foreign = [y for y in ys if y.op.graph is not x.op.graph]
+    foreign = [y for y in ys if y.op.graph.root is not x.op.graph.root]
     if foreign:
         hint = (
-            f"They belong to two graphs: {_named(x)} and {_named(foreign[0])}.  Was "
+            f"They belong to two graphs: {named(x)} and {named(foreign[0])}.  Was "
             "reset_default_graph() called in between, or one of them made outside "
             "`with graph.as_default()`?"
         )
         return GradientExplanation(ys, x, "unconnected", 0, 0, hints=(hint,))
-    sweep = _Sweep(ys, x, set(stops), set(fed), max(limit, 1))
+    sweep = _Sweep(ys, (x,), set(stops), set(fed), max(limit, 1))
     open_paths, open_count = sweep.found(sweep.open)
     all_paths, total = sweep.found(sweep.any)
     stopped = [y for y in ys if y not in sweep.followed]
-    cuts = tuple(sweep.cuts)
+    cuts = tuple(dict.fromkeys(sweep.cuts))
     hints: list[str] = []
     if not x.dtype.is_inexact:
         hints.append(
@@ -178,12 +225,12 @@ def explained(
         )
         open_paths, open_count = [], 0
     for y in stopped:
-        hints.append(f"{_named(y)} is in stop_gradients: it counts as a constant.")
+        hints.append(f"{named(y)} is in stop_gradients: it counts as a constant.")
     if any(y is x for y in ys):
         hints.append("y is x: the derivative is 1.")
     elif not total:
         hints += _why_apart(ys, x, sweep)
-    refusing = [c for c in cuts if c.refuses and c.op in sweep.live]
+    refusing = sweep.refusing
     zero = open_count and not sweep.found(sweep.moving)[1]
     if refusing:
         status = "refused"
@@ -212,9 +259,9 @@ _Way = tuple[int, "Operation | None", "Tensor | None", int]
 class _Ways:
     """Paths of one kind: their number and the shortest few, per tensor."""
 
-    def __init__(self, x: Tensor, limit: int) -> None:
-        self.count: dict[Tensor, int] = {x: 1}
-        self.best: dict[Tensor, list[_Way]] = {x: [(0, None, None, 0)]}
+    def __init__(self, xs: Sequence[Tensor], limit: int) -> None:
+        self.count: dict[Tensor, int] = dict.fromkeys(xs, 1)
+        self.best: dict[Tensor, list[_Way]] = {x: [(0, None, None, 0)] for x in xs}
         self._limit = limit
 
     def extend(self, op: Operation, entries: Sequence[Tensor], out: Tensor) -> None:
@@ -222,7 +269,7 @@ class _Ways:
         entries = [t for t in entries if t in self.count]
         if not entries or out in self.count:
             return
-        self.count[out] = min(_MANY, sum(self.count[t] for t in entries))
+        self.count[out] = min(MANY, sum(self.count[t] for t in entries))
         ways: list[_Way] = [
             (way[0] + 1, op, t, rank)
             for t in dict.fromkeys(entries)
@@ -233,44 +280,63 @@ class _Ways:
 
 
 class _Sweep:
+    """All paths from ``xs`` to ``ys``; both in one graph, or ys in a body in it."""
+
     def __init__(
         self,
         ys: tuple[Tensor, ...],
-        x: Tensor,
+        xs: Sequence[Tensor],
         stops: set[Tensor],
         fed: set[Tensor],
         limit: int,
     ) -> None:
-        self.ys, self.x, self.limit = ys, x, limit
-        self.followed = [y for y in ys if y is x or y not in stops]
+        self.ys, self.xs, self.limit = ys, set(xs), limit
+        self.followed = [y for y in ys if y in self.xs or y not in stops]
         #: All paths; those that carry a derivative; those where it is not zero.
-        self.any, self.open, self.moving = (_Ways(x, limit) for _ in range(3))
+        self.any, self.open, self.moving = (_Ways(xs, limit) for _ in range(3))
         self.cuts: list[Cut] = []
         self._edges: dict[tuple[Operation, Tensor, Tensor], Cut | None] = {}
-        self.needed = ancestors([y.op for y in ys], control=False)
-        ops = [op for op in self.needed if op.id > x.op.id]
+        #: Operations with bodies: which outputs lead to y.
+        self._asked: dict[Operation, list[Tensor]] = {}
+        around = next(iter(self.xs)).op.graph
+        self.needed = _needed(ys, around)
+        oldest = min(x.op.id for x in self.xs)
+        ops = [op for op in self.needed if op.graph is not around or op.id > oldest]
         leading = set(ys)  # tensors that lead to y
         for op in reversed(ops):
-            if any(t in leading for t in op.outputs):
-                leading.update(op.inputs)
+            outs = [t for t in op.outputs if t in leading]
+            if not outs:
+                continue
+            if is_control(op):
+                self._asked[op] = outs
+                needed = 0
+                for out in outs:
+                    needed |= passages(op)[out.index].any
+                leading.update(t for i, t in enumerate(op.inputs) if needed >> i & 1)
+            else:
+                leading.update(op.inputs or captured_from(op))
         for op in ops:
-            if any(t in self.any.count for t in op.inputs):
+            if any(t in self.any.count for t in op.inputs or captured_from(op)):
                 self._pass(op, leading, stops, fed)
-        self.live = self._live(ops)
+        self.refusing = self._refusing(ops)
 
     def _pass(
         self, op: Operation, leading: set[Tensor], stops: set[Tensor], fed: set[Tensor]
     ) -> None:
         told: set[Any] = set()
-        for j, out in enumerate(op.outputs):
-            if out not in leading or out is self.x:
+        if op in self._asked:
+            self.cuts += self._inner_cuts(op)
+        for out in op.outputs:
+            if out not in leading or out in self.xs:
                 continue
             passing, moving, everything = [], [], []
-            for i, t in enumerate(op.inputs):
-                if t not in self.any.count or (op.type == "IdentityN" and i != j):
+            for i, t in enumerate(op.inputs or captured_from(op)):
+                if t not in self.any.count or not connects(op, i, out):
                     continue
-                cut = cut_of(op, i, out, t is not self.x and t in stops)
-                if cut is None and t is not self.x and t in fed:
+                cut = None
+                if op.inputs:
+                    cut = cut_at(op, i, out, t not in self.xs and t in stops)
+                if cut is None and t not in self.xs and t in fed:
                     cut = Cut(
                         op, t, "fed", f"runs feed {t.name}, so x has no influence"
                     )
@@ -282,32 +348,53 @@ class _Sweep:
                     self._edges[op, t, out] = cut
                 if cut is None:
                     moving.append(t)
-                elif cut.kind != "carried" and (t, cut.kind) not in told:
+                elif _listed(cut) and (t, cut.kind) not in told:
                     told.add((t, cut.kind))
                     self.cuts.append(cut)
             self.any.extend(op, everything, out)
             self.open.extend(op, passing, out)
             self.moving.extend(op, moving, out)
 
-    def _live(self, ops: Sequence[Operation]) -> set[Operation]:
-        """Operations that a cotangent reaches from y and x reaches openly."""
+    def _inner_cuts(self, op: Operation, open_only: bool = False) -> list[Cut]:
+        """The cuts in the bodies of ``op``, on ways from x to y."""
+        ways = self.open if open_only else self.any
+        indices = [i for i, t in enumerate(op.inputs) if t in ways.count]
+        cuts: dict[Cut, None] = {}
+        for body, starts, ends in relevant(op, indices, self._asked[op]):
+            if starts and ends:
+                sweep = _Sweep(tuple(ends), starts, set(), set(), 1)
+                found = sweep.refusing if open_only else sweep.cuts
+                what = body.graph.describe()
+                cuts.update(dict.fromkeys(_within(c, what) for c in found))
+        return list(cuts)
+
+    def _refusing(self, ops: Sequence[Operation]) -> list[Cut]:
+        """What raises: a cotangent reaches it from y, and it from x openly."""
         arriving = {y for y in self.followed if y.dtype.is_inexact}
-        live = set()
+        found: list[Cut] = []
         for op in reversed(ops):
-            if not any(t in arriving for t in op.outputs):
+            outs = [t for t in op.outputs if t in arriving]
+            if not outs:
                 continue
-            live.add(op)
-            for t in op.inputs:
-                for out in op.outputs:
-                    cut = self._edges.get((op, t, out))
-                    known = (op, t, out) in self._edges
-                    if (
-                        known
-                        and out in arriving
-                        and (cut is None or cut.kind == "zero")
-                    ):
+            inner = False
+            for i, t in enumerate(op.inputs or captured_from(op)):
+                for out in outs:
+                    if (op, t, out) not in self._edges:
+                        continue
+                    cut = self._edges[op, t, out]
+                    if cut is None or cut.kind == "zero":
                         arriving.add(t)
-        return {op for op in live if any(t in self.open.count for t in op.inputs)}
+                    if t not in self.open.count:
+                        continue
+                    if op in self._asked:
+                        flow = passages(op)[out.index]
+                        inner = inner or bool(flow.refused >> i & 1)
+                    elif cut is not None and cut.refuses and cut not in found:
+                        found.append(cut)
+            if inner:
+                found += self._inner_cuts(op, open_only=True)
+        found.reverse()
+        return found
 
     def found(self, ways: _Ways) -> tuple[list[Path], int]:
         """The shortest few of those paths to any y, and their number."""
@@ -320,23 +407,52 @@ class _Sweep:
         ends.sort(key=lambda end: end[0])
         paths = [self._path(ways, y, rank) for _, y, rank in ends[: self.limit]]
         count = sum(ways.count.get(y, 0) for y in ys)
-        return paths, min(count, _MANY)
+        return paths, min(count, MANY)
 
     def _path(self, ways: _Ways, t: Tensor, rank: int) -> Path:
         steps: list[Step] = []
         while True:
             _, op, entry, before = ways.best[t][rank]
             if op is None or entry is None:
-                return Path(self.x, tuple(reversed(steps)))
+                return Path(t, tuple(reversed(steps)))
             steps.append(Step(op, entry, t, self._edges[op, entry, t]))
             t, rank = entry, before
+
+
+def _needed(ys: Iterable[Tensor], around: Graph) -> list[Operation]:
+    """What ``ys`` need, oldest first; from bodies in ``around`` out to it."""
+    found: set[Operation] = set()
+    starts = [y.op for y in ys]
+    while starts:
+        inner = ancestors(starts, control=False)
+        found.update(inner)
+        starts = [
+            t.op
+            for op in inner
+            if op.graph is not around and op.graph.is_inside(around)
+            for t in captured_from(op)
+        ]
+    return sorted(found, key=depth_and_id)
+
+
+def _within(cut: Cut, what: str) -> Cut:
+    """A cut found in a body, with the name of the (innermost) body."""
+    return cut if cut.within else replace(cut, within=what)
 
 
 def _why_apart(ys: Sequence[Tensor], x: Tensor, sweep: _Sweep) -> list[str]:
     """Sentences that may explain why no data leads from x to y."""
     hints = []
-    youngest = max(y.op.id for y in ys)
-    if x.op.id > youngest:
+    if any(x.op.graph.is_inside(y.op.graph) for y in ys):
+        return [
+            f"x belongs to {x.op.graph.describe()}, where it has another value each "
+            "time that this runs: differentiate with respect to it in there, or with "
+            "respect to what comes from outside."
+        ]
+    inside = [y for y in ys if y.op.graph.is_inside(x.op.graph)]
+    if inside:
+        hints += _by_input(inside[0], sweep)
+    elif x.op.id > max(y.op.id for y in ys):
         hints.append(
             "x was made after y, and an operation reads only what was there before it: "
             "y cannot depend on x."
@@ -354,14 +470,14 @@ def _why_apart(ys: Sequence[Tensor], x: Tensor, sweep: _Sweep) -> list[str]:
         )
     elif origin is not x.op and origin in needed:
         hints.append(
-            f"x is a copy of {_named(x.op.inputs[0])}, and y was computed from the "
+            f"x is a copy of {named(x.op.inputs[0])}, and y was computed from the "
             "original: differentiate with respect to that."
         )
     elif x.op.inputs:
         shared = [t for t in x.op.inputs if t.op in needed and t.op.inputs]
         if shared:
             hints.append(
-                f"y depends on {_named(shared[0])}, from which x was computed, but not "
+                f"y depends on {named(shared[0])}, from which x was computed, but not "
                 "through x: x is a side branch."
             )
     hints += _by_state(x, needed)
@@ -374,6 +490,19 @@ def _why_apart(ys: Sequence[Tensor], x: Tensor, sweep: _Sweep) -> list[str]:
     return hints
 
 
+def _by_input(y: Tensor, sweep: _Sweep) -> list[str]:
+    """y, in a body, reads the body's own inputs: loop variables, rows, arguments."""
+    for op in sweep.needed:
+        if op.type == "BodyInput" and not captured_from(op):
+            return [
+                f"y belongs to {y.op.graph.describe()} and reads its input "
+                f"{op.outputs[0].name}: there this is a variable of its own, whatever "
+                "it was computed from outside.  Differentiate with respect to it, or "
+                "outside of the body."
+            ]
+    return []
+
+
 def _by_state(x: Tensor, needed: set[Operation]) -> list[str]:
     """x is written to a variable that y reads."""
     reached = {x}
@@ -381,8 +510,8 @@ def _by_state(x: Tensor, needed: set[Operation]) -> list[str]:
         if not any(t in reached for t in op.inputs):
             continue
         reached.update(op.outputs)
-        for i in op.opdef.updates:
-            target = op.inputs[i].op
+        for i in updated_inputs(op):
+            target = variable_root(op.inputs[i]).op
             if target in needed and op not in needed:
                 return [
                     f"{op.describe()} ({place(op)}) writes what was computed from x to "
@@ -393,103 +522,7 @@ def _by_state(x: Tensor, needed: set[Operation]) -> list[str]:
 
 
 def _listed(cut: Cut | None) -> TypeGuard[Cut]:
-    """Whether an edge is a cut of its own, not the consequence of one before."""
-    return cut is not None and cut.kind != "carried"
-
-
-# -- words ----------------------------------------------------------------------------
-
-
-def _named(t: Tensor) -> str:
-    return f"{t.op.describe()} ({place(t.op)})"
-
-
-def _plural(n: int, word: str) -> str:
-    shown = "over a billion" if n >= _MANY else f"{n:,}"
-    return f"{shown} {word}" + ("" if n == 1 else "s")
-
-
-def _told(e: GradientExplanation) -> str:
-    names = ", ".join(y.op.describe() for y in e.ys)
-    head = f"The gradient of {names} with respect to {e.x.op.describe()} "
-    lines = [head + _verdict(e), ""]
-    width = max(len(s) for t in (*e.ys, e.x) for s in (t.op.describe(),))
-    for label, t in (*(("y", y) for y in e.ys), ("x", e.x)):
-        lines.append(f"  {label}: {_row(t.op, t, width)}")
-    for hint in e.hints:
-        lines += ["", hint]
-    for k, path in enumerate(e.paths):
-        if not path.steps:
-            continue
-        shown = "" if len(e.paths) == 1 else f" {k + 1}"
-        size = _plural(len(path.steps), "operation")
-        cut = ", cut where marked ✗" if path.cuts else ""
-        lines += ["", f"Path{shown}, {size} from x to y{cut}:", *_rows(path)]
-    if e.cuts:
-        lines += ["", _cuts_title(e)]
-        for n, c in enumerate(e.cuts[:_SHOWN_CUTS], 1):
-            lines.append(f"  {n}. {c.op.describe()} ({place(c.op)}): {c.why}.")
-            if c.remedy:
-                lines.append(f"     {c.remedy}.")
-        if len(e.cuts) > _SHOWN_CUTS:
-            lines.append(f"  ... and {_plural(len(e.cuts) - _SHOWN_CUTS, 'more')}"[:-1])
-    return "\n".join(lines)
-
-
-def _verdict(e: GradientExplanation) -> str:
-    if e.status == "refused":
-        return "is refused: an operation between them raises GradientError."
-    if e.status == "connected":
-        if not any(p.steps for p in e.paths):
-            return "is a tensor."
-        many = _plural(e.differentiable, "path")
-        verb = "carries" if e.differentiable == 1 else "carry"
-        more = e.total - e.differentiable
-        rest = ""
-        if more:
-            rest = f", {_plural(more, 'other')} {'is' if more == 1 else 'are'} cut"
-        return f"is a tensor: {many} {verb} it{rest}."
-    if e.status == "zero":
-        return "is a tensor of zeros: every path passes an operation of derivative 0."
-    if not e.total:
-        return "is None: no path of data leads from x to y."
-    if e.total == 1:
-        return "is None: the only path from x to y is cut."
-    return f"is None: {_plural(e.total, 'path')} from x to y, all of them cut."
-
-
-def _cuts_title(e: GradientExplanation) -> str:
-    if e.status == "refused":
-        return "What refuses, and what else is cut:"
-    if e.status == "connected":
-        return "Paths that do not count are cut here:"
-    return "Why:"
-
-
-def _rows(path: Path) -> list[str]:
-    """A path, one operation a line; a long one without its middle."""
-    entries: list[tuple[str, Operation, Tensor]] = [(" ", path.x.op, path.x)]
-    for s in path.steps:
-        entries.append(("✗" if _listed(s.cut) else " ", s.op, s.output))
-    hidden = len(entries) - _SHOWN_STEPS
-    shown: list[Any] = list(entries)
-    if hidden > 1:
-        half = _SHOWN_STEPS // 2
-        middle = entries[half:-half]
-        marked = [m for m in middle if m[0] == "✗"][:4]
-        left = len(middle) - len(marked)
-        gap = f"    ... {left:,} operations more ..."
-        shown = [*entries[:half], gap, *marked, *entries[-half:]]
-    width = max(len(row[1].describe()) for row in shown if isinstance(row, tuple))
-    return [
-        row if isinstance(row, str) else f"  {row[0]} {_row(row[1], row[2], width)}"
-        for row in shown
-    ]
-
-
-def _row(op: Operation, t: Tensor, width: int) -> str:
-    source = op.source
-    code = source.text if source is not None else ""
-    kind = f"{t.dtype.name}{text(t.dims)}"
-    shown = f"{op.describe():<{min(width, 44)}}  {kind:<16}  {place(op)}"
-    return f"{shown}  {code}" if code else shown
+    """Whether an edge is a cut of its own, not that of an operation before or in it."""
+    if cut is None or cut.kind in ("carried", "body"):
+        return False
+    return not (cut.refuses and is_control(cut.op))

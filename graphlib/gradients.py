@@ -16,7 +16,7 @@ from typing import Any
 from .dtypes import int64
 from .errors import DTypeError, GradientError, ShapeError
 from .graph import Graph
-from .masks import SELECTS, Masks
+from .masks import Masks, selects
 from .operation import Operation
 from .operators import TABLE
 from .shapes import TensorShape, compatible, text
@@ -258,20 +258,26 @@ def _walk(
     stops: set[Tensor],
     grads: Contributions,
     scope: str,
+    guarded: bool = False,
 ) -> None:
     """Pull the cotangents in ``grads`` back through the operations between."""
     path = between(ys, xs, stops)
     on_path = set(path)
     targets = set(xs)
     masks = Masks()
+    if guarded:
+        masks.seed(grads, _total)
     context = graph._local.context
     while path:
         op = path.pop()
         opdef = op.opdef
         context.scope = scope
-        if _pass_rows(op, grads, targets) or _pass_out(op, grads):
+        if _pass_rows(op, grads, targets):
             continue
-        masked = masks.live or op.type in SELECTS
+        if not op.inputs:
+            _pass_out(op, grads, masks)
+            continue
+        masked = masks.live or selects(op)
         state: Any = masks.enter(op, grads, _total, targets) if masked else None
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):
@@ -350,13 +356,12 @@ def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> boo
     return True
 
 
-def _pass_out(op: Operation, grads: Contributions) -> bool:
+def _pass_out(op: Operation, grads: Contributions, masks: Masks) -> None:
     """Hand the cotangent of what a body captured to what it stands for."""
-    if op.inputs:
-        return False
     (source,) = captured_from(op)
-    grads.setdefault(source, []).extend(grads.get(op.outputs[0], ()))
-    return True
+    inner = op.outputs[0]
+    masks.pass_out(inner, source, grads, _total)
+    grads.setdefault(source, []).extend(grads.get(inner, ()))
 
 
 def _rows(grads: Contributions, t: Tensor) -> IndexedSlices | None:
@@ -414,12 +419,16 @@ def _joined(rows: Sequence[IndexedSlices]) -> tuple[Tensor, Tensor]:
 
 
 def pull_back(
-    ys: Sequence[Tensor], cotangents: Sequence[Tensor], xs: Sequence[Tensor]
+    ys: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    xs: Sequence[Tensor],
+    guarded: bool = False,
 ) -> list[Tensor | IndexedSlices | None]:
     """Cotangents of ``xs`` from those of ``ys``: for rules that walk a body.
 
     Nodes go where the default graph says; an x that is read by gathers only gets
-    rows.
+    rows.  With ``guarded``, an infinite derivative of what has a cotangent of 0 does
+    not count (see ``masks``).
     """
     grads: Contributions = {}
     for y, g in zip(ys, cotangents):
@@ -429,7 +438,7 @@ def pull_back(
     saved = context.scope, context.forward_op, context.masked
     context.masked = None
     try:
-        _walk(graph, ys, xs, set(), grads, context.scope)
+        _walk(graph, ys, xs, set(), grads, context.scope, guarded)
         context.scope = saved[0]
         return [_rows(grads, x) or _total(grads, x) for x in xs]
     finally:

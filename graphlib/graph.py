@@ -470,7 +470,7 @@ class Graph(Collections):
             MissingNameError: an op type or a gradient that there is not.
             TypeError: no dict of strings.
         """
-        return OverrideScope(self._local.context, op_type_map)
+        return OverrideScope(home(self)._local.context, op_type_map)
 
     @contextmanager
     def _for_gradient_of(

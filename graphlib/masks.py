@@ -8,6 +8,9 @@ place or only move, repeat and add them, and puts the zeros back once, where the
 elements are about to be mixed or the walk ends.  Rubbish in between stays at places
 that the mask excludes.
 
+Into the bodies of loops, branches and functions, and out of them, no mask is passed:
+the cotangent that crosses is clean, and counts where it is not zero.
+
 Where a mask is lost (behind a matrix product, say) and an operation follows whose
 slope can be infinite, at an argument that the condition guards, a warning shows the
 safe form.  Without a Select in the graph nothing here runs.
@@ -25,12 +28,13 @@ from .errors import GradientWarning
 from .opdef import lookup
 from .operation import Operation
 from .operators import TABLE
+from .passages import is_control
 from .shapes import is_static
 from .source import warn
 from .stacks import home
 from .tensor import Tensor
 
-__all__ = ["SELECTS", "Masks"]
+__all__ = ["SELECTS", "Masks", "guarded", "selects"]
 
 SELECTS = frozenset(("Select", "SelectV2"))
 
@@ -52,6 +56,8 @@ _MOVING = frozenset(
         "Reshape",
         "ReverseV2",
         "Roll",
+        "Rows",
+        "RowsGrad",
         "Slice",
         "Split",
         "SplitV",
@@ -161,13 +167,61 @@ class _State:
 _NOTHING = _State(None, False, frozenset())
 
 
+def selects(op: Operation) -> bool:
+    """Whether masks begin at ``op``: a Select, or one in its bodies."""
+    return op.type in SELECTS or (is_control(op) and _holds_select(op))
+
+
+def _holds_select(op: Operation) -> bool:
+    return _bodies_have(op, "_select", lambda o: o.type in SELECTS)
+
+
+def _mixes(op: Operation) -> bool:
+    """Whether something in the bodies of ``op`` mixes elements of what has a slope."""
+
+    def mixing(o: Operation) -> bool:
+        if o.opdef.override is None and o.type in _MOVING | _REDUCING | SELECTS:
+            return False
+        slopes = any(t.dtype.is_inexact for t in o.inputs)
+        return slopes and not is_control(o) and not _in_place(o)
+
+    return _bodies_have(op, "_mixing", mixing)
+
+
+def _bodies_have(op: Operation, what: str, test: Callable[[Operation], bool]) -> bool:
+    """Whether the bodies of ``op``, and theirs, hold an operation that passes."""
+    known: dict[Operation, bool] = vars(op.graph).setdefault(f"{what}_in", {})
+    if op not in known:
+        attrs = op._attrs
+        bodies = attrs["branches"] if "branches" in attrs else (attrs["body"],)
+        known[op] = any(
+            _bodies_have(o, what, test) if is_control(o) else test(o)
+            for body in bodies
+            for o in body.operations()
+        )
+    return known[op]
+
+
+def guarded(op: Operation) -> bool:
+    """Whether what is 0 of the cotangents of ``op`` (with bodies) does not count."""
+    masked = home(op.graph)._local.context.masked
+    return masked is not None and masked[0] is op
+
+
 class Masks:
     """The masks of one walk; ``live`` is False until it met a Select."""
 
     def __init__(self) -> None:
         self.live = False
         self._states: dict[Tensor, _State] = {}
+        self._crossed = False
         self._told: set[Any] = set()
+
+    def seed(self, grads: Any, total: Any) -> None:
+        """What is 0 of the cotangents that a walk starts from does not count."""
+        self.live = True
+        for t in grads:
+            self._states[t] = _State(_nonzero(total(grads, t)), False, frozenset())
 
     # -- before an operation's rule ------------------------------------------------
 
@@ -191,12 +245,28 @@ class Masks:
         mask = state.mask
         if mask is not None and keeps:
             home(op.graph)._local.context.masked = op, lambda g: _select(mask, g)
+        if is_control(op):
+            self._crossed = any(s.mask is not None for _, s in states)
+            if self._crossed:
+                home(op.graph)._local.context.masked = op, None
         return state
 
     def leave(self, op: Operation) -> None:
         """Forget what :meth:`enter` set."""
         home(op.graph)._local.context.masked = None
         for t in op.outputs:
+            self._states.pop(t, None)
+
+    def pass_out(self, inner: Tensor, outer: Tensor, grads: Any, total: Any) -> None:
+        """Note the state of what goes from a captured tensor to what it stands for."""
+        state = self._states.pop(inner, _NOTHING)
+        if outer not in grads:
+            if state is not _NOTHING:
+                self._states[outer] = state
+            return
+        self._states[inner] = state
+        for t in (inner, outer):
+            self.finish(t, grads, total)
             self._states.pop(t, None)
 
     def finish(self, t: Tensor, grads: Any, total: Any) -> None:
@@ -225,7 +295,7 @@ class Masks:
     ) -> Any:
         """Note the state of the contribution ``g`` to an input; perhaps clean it."""
         t = op.inputs[index]
-        new = self._behind(op, index, state, cotangents)
+        new = self._behind(op, index, state, cotangents, g)
         parts = grads.get(t)
         if not parts:
             if new is not _NOTHING:
@@ -248,10 +318,23 @@ class Masks:
         return g
 
     def _behind(
-        self, op: Operation, index: int, state: _State, cotangents: Sequence[Any]
+        self,
+        op: Operation,
+        index: int,
+        state: _State,
+        cotangents: Sequence[Any],
+        g: Any,
     ) -> _State:
-        """The state of what ``op`` sends to one of its inputs."""
+        """The state of ``g``, which ``op`` sends to one of its inputs."""
         mask, opdef = state.mask, op.opdef
+        if is_control(op) and (mask is None or not mask.single):
+            conditions = frozenset() if mask is None else mask.conditions
+            lost = state.lost
+            if _mixes(op):
+                lost, conditions = _union(lost, conditions), frozenset()
+            if type(g) is Tensor and (self._crossed or _holds_select(op)):
+                return _State(_nonzero(g, conditions), False, lost)
+            return _State(None, False, lost) if lost != frozenset() else _NOTHING
         if opdef.override is None and op.type in SELECTS and index:
             mask = _branch(mask, op, index == 1)
             if not _same_shape(op, index):
@@ -406,6 +489,11 @@ def _guards(condition: Tensor, op: Operation) -> bool:
 
 
 # -- masks ----------------------------------------------------------------------------
+
+
+def _nonzero(g: Tensor, conditions: frozenset[Tensor] | None = frozenset()) -> _Mask:
+    """Where a clean cotangent is not zero."""
+    return _Mask(lambda: TABLE["not_equal"](g, 0), (), conditions)
 
 
 def _branch(around: _Mask | None, op: Operation, first: bool) -> _Mask:

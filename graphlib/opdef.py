@@ -203,7 +203,8 @@ class OpDef:
         """Cotangents of the inputs that ``needed`` marks (None elsewhere)."""
         rules = self.vjp
         if callable(rules):
-            more = {"needed": needed} if self.control is not None else {}
+            bodies = self.control is not None and self.override is None
+            more = {"needed": needed} if bodies else {}
             results = list(rules(op, *cotangents, **more))
             if len(results) != len(needed):
                 return results  # the caller says what is wrong

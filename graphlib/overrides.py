@@ -196,10 +196,15 @@ def overridden(opdef: OpDef, name: str) -> OpDef:
             + _nearest(name, [*_GRADIENTS, *registered()])
             + f" (decorate a function with RegisterGradient({name!r}) first)"
         )
+    # Rules that say or build something from the op's own derivative go with it: a
+    # batch rule would make other operations, which have theirs.
     changed = {
         "vjp": vjp,
         "jvp": None,
         "jet": None,
+        "linear": False,
+        "batch": None,
+        "singular": (),
         "no_gradient": no_gradient,
         "override": name,
     }

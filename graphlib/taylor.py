@@ -35,7 +35,7 @@ from .operators import TABLE
 from .source import caller
 from .stacks import home
 from .tensor import Tensor
-from .traversal import between
+from .traversal import between, captured_from
 
 __all__ = [
     "Series",
@@ -44,6 +44,7 @@ __all__ = [
     "is_constant",
     "jet",
     "scale",
+    "series_through",
     "taylor_coefficients",
 ]
 
@@ -218,6 +219,11 @@ def _finished(
 
 def _advance(op: Operation, known: dict[Tensor, Series], order: int) -> None:
     """Put the series of an op's outputs into ``known``."""
+    if not op.inputs:  # what a body captured
+        (source,) = captured_from(op)
+        if source in known and op.outputs[0] not in known:
+            known[op.outputs[0]] = [op.outputs[0], *known[source][1:]]
+        return
     if not any(t in known for t in op.inputs):
         return
     series = [known.get(t) or [t, *[None] * order] for t in op.inputs]
@@ -234,6 +240,29 @@ def _advance(op: Operation, known: dict[Tensor, Series], order: int) -> None:
     for y, found in zip(op.outputs, results):
         if y not in known:
             known[y] = found
+
+
+def series_through(
+    ys: Sequence[Tensor], xs: Sequence[Tensor], along: Sequence[Sequence[Tensor | None]]
+) -> list[list[Tensor | None]]:
+    """Coefficients 1, ..., K of ``ys`` from those of ``xs``: for rules that walk a
+    body.
+
+    Nodes go where the default graph says.
+    """
+    order = len(along[0])
+    known: dict[Tensor, Series] = {x: [x, *rest] for x, rest in zip(xs, along)}
+    graph = home(ys[0].graph)
+    context = graph._local.context
+    scope, forward_op = context.scope, context.forward_op
+    try:
+        for op in between(ys, xs, set()):
+            context.scope = f"{scope}{op.name}_jet/"
+            context.forward_op = op
+            _advance(op, known, order)
+    finally:
+        context.scope, context.forward_op = scope, forward_op
+    return [known[y][1:] if y in known else [None] * order for y in ys]
 
 
 def _rule(op: Operation, series: list[Series]) -> list[Series]:

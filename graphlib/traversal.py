@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .operation import Operation
+from .passages import is_control, passages
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .graph import Graph
 
-__all__ = ["ancestors", "between", "captured_from"]
+__all__ = ["ancestors", "between", "captured_from", "depth_and_id"]
 
 
 def ancestors(
@@ -53,6 +54,7 @@ def between(
     ``xs``: an older operation cannot depend on them.  ``stops`` are tensors
     behind which no path is followed.  From a body the path goes on in the
     graphs around it: what a body captures depends on what it stands for.
+    Through a loop, branch or function it goes where its bodies let it.
     """
     targets = set(xs)
     if not targets:
@@ -88,14 +90,30 @@ def between(
                 stack.append(t.op)
     found = []
     reached: set[Operation] = set()
-    for op in sorted(seen, key=_depth_and_id if nested else _id):
-        for t in op.inputs or captured_from(op):
-            if t.dtype.is_inexact and (
-                t in targets or (t.op in reached and t not in stops)
-            ):
-                reached.add(op)
-                found.append(op)
-                break
+    inside: set[Tensor] = set()  # reached outputs of operations with bodies
+
+    def arrives(t: Tensor) -> bool:
+        return t in targets or ((t.op in reached or t in inside) and t not in stops)
+
+    for op in sorted(seen, key=depth_and_id if nested else _id):
+        if is_control(op):
+            here = sum(
+                1 << i
+                for i, t in enumerate(op.inputs)
+                if t.dtype.is_inexact and arrives(t)
+            )
+            if here:
+                flows = zip(op.outputs, passages(op))
+                outs = [t for t, flow in flows if flow.leads & here]
+                inside.update(outs)
+                if outs:
+                    found.append(op)
+            continue
+        if any(
+            t.dtype.is_inexact and arrives(t) for t in op.inputs or captured_from(op)
+        ):
+            reached.add(op)
+            found.append(op)
     return found
 
 
@@ -119,7 +137,7 @@ def _id(op: Operation) -> int:
     return op.id
 
 
-def _depth_and_id(op: Operation) -> tuple[int, int]:
+def depth_and_id(op: Operation) -> tuple[int, int]:
     """Sorts what is captured before the body that captures it."""
     depth = 0
     graph = op.graph.outer

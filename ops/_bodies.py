@@ -7,10 +7,11 @@ captured.  So exactly what the backward body reads is known, and only that is ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..graphlib.errors import GradientError
+from ..graphlib.forward import push_through
 from ..graphlib.gradients import IndexedSlices
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
@@ -20,19 +21,26 @@ from ..graphlib.source import Mark
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import BODY_VARIABLE, Body, Subgraph, variable_root
 from ..graphlib.tensor import Tensor
-from ..graphlib.traversal import ancestors, between
+from ..graphlib.traversal import ancestors
 from .core import shape
 from .creation import of_shape
 
 __all__ = [
     "BackwardGraph",
+    "Expand",
+    "Moving",
     "appended",
     "copy_into",
     "positions",
-    "reached",
-    "reaching",
+    "tangents_through",
     "zeros_for",
 ]
+
+#: What moves along with a tensor: one tangent, or the coefficients 1, ..., K of a
+#: path; None where zero.
+Moving = list["Tensor | None"]
+#: Takes that through a body: ``f(ys, xs, along) -> [Moving, ...]``.
+Expand = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Moving]], list[Moving]]
 
 
 class BackwardGraph(Subgraph):
@@ -223,28 +231,20 @@ def appended(graph: Graph, near: Operation | None = None) -> Iterator[None]:
         context.scope, context.controls, context.forward_op, context.mark = saved
 
 
-def reached(outputs: Iterable[Tensor], inputs: Iterable[Tensor]) -> set[Tensor]:
-    """Those of ``outputs`` to which a differentiable path leads from ``inputs``."""
-    outputs, inputs = list(outputs), set(inputs)
-    ops = set(between(outputs, inputs, set())) if inputs else set()
-    return {t for t in outputs if t.dtype.is_inexact and (t.op in ops or t in inputs)}
-
-
-def reaching(outputs: Iterable[Tensor], inputs: Iterable[Tensor]) -> set[Tensor]:
-    """Those of ``inputs`` from which a differentiable path leads to ``outputs``."""
-    outputs, inputs = set(outputs), list(inputs)
-    if not outputs:
-        return set()
-    ops = between(outputs, inputs, set())
-    read = {t for op in ops for t in op.inputs}
-    return {t for t in inputs if t.dtype.is_inexact and (t in read or t in outputs)}
-
-
 def zeros_for(t: Tensor | IndexedSlices | None, like: Tensor) -> Tensor:
     """A cotangent or tangent, with zeros for None and dense for rows."""
     if t is None:
         return TABLE["zeros_like"](like)  # type: ignore[no-any-return]
     return t._as_tensor() if isinstance(t, IndexedSlices) else t
+
+
+def tangents_through(
+    ys: Sequence[Tensor], xs: Sequence[Tensor], along: Sequence[Moving]
+) -> list[Moving]:
+    """One tangent of each of ``ys``, from those of ``xs``."""
+    tangents = [t for (t,) in along if t is not None]
+    moving = [x for x, (t,) in zip(xs, along) if t is not None]
+    return [[d] for d in push_through(ys, moving, tangents)]
 
 
 def positions(found: Sequence[Tensor], among: Sequence[Tensor]) -> tuple[int, ...]:

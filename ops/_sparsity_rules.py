@@ -49,7 +49,10 @@ def output_patterns(op: Operation, deps: Deps, known: Known) -> list[Pattern | N
     if all(p is None for p in deps):
         return [None] * len(op.outputs)
     rule = RULES.get(op.type)
-    if rule is None:
+    if op.opdef.override is not None:
+        # Its derivative is the program's: any element of it may be other than zero.
+        rule = whole
+    elif rule is None:
         rule = elementwise if op.opdef.elementwise else whole
     if any(not is_static(t.dims) for t in op.outputs) or any(
         not is_static(t.dims) and (p is not None or rule is not elementwise)

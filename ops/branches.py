@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import GraphError, InvalidArgumentError
-from ..graphlib.forward import push_through
-from ..graphlib.gradients import gradients, pull_back
+from ..graphlib.gradients import as_dense, pull_back
+from ..graphlib.masks import guarded
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
@@ -24,9 +24,19 @@ from ..graphlib.shapes import Dims, is_static
 from ..graphlib.source import entry
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph, infer_through
+from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from . import _control_batch
-from ._bodies import BackwardGraph, appended, copy_into, positions, zeros_for
+from ._bodies import (
+    BackwardGraph,
+    Expand,
+    Moving,
+    appended,
+    copy_into,
+    positions,
+    tangents_through,
+    zeros_for,
+)
 from ._build import create_op
 from ._loop import join
 
@@ -203,44 +213,70 @@ def _pure(op: Operation) -> OpDef:
 
 def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
     """The same bodies, with tangents beside the values."""
+    found = _alongside(op, [[t] for t in tangents], tangents_through)
+    return [d for (d,) in found]
+
+
+def _jet(op: Operation, series: list[Series]) -> list[Series]:
+    """The same bodies, with the coefficients of all orders beside the values."""
+    found = _alongside(op, [s[1:] for s in series], series_through)
+    return [[y, *rest] for y, rest in zip(op.outputs, found)]
+
+
+def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
+    """What moves along with the outputs, from what moves along with the inputs."""
     bodies: Sequence[Body] = op._attrs["branches"]
     wires: Sequence[Sequence[int]] = op._attrs["wires"]
-    pushed: list[list[Tensor | None]] = []
+    order = len(along[0])
+    nothing: Moving = [None] * order
+    pushed: list[list[Moving]] = []
     inputs: list[list[Tensor]] = []
     given: list[list[Tensor]] = []
     for body, mine in zip(bodies, wires):
-        pairs = [(t, tangents[i]) for t, i in zip(body.inputs, mine)]
-        moving = [(t, d) for t, d in pairs if d is not None]
+        pairs = [(t, along[i]) for t, i in zip(body.inputs, mine)]
+        moving = [(t, ds) for t, ds in pairs if any(d is not None for d in ds)]
         graph = body.graph
         with appended(graph, op):
-            new = [graph.add_input(t.dtype, t.dims, "tangent") for t, _ in moving]
+            new: list[Moving] = [
+                [
+                    None if d is None else graph.add_input(t.dtype, t.dims, "tangent")
+                    for d in ds
+                ]
+                for t, ds in moving
+            ]
             wanted = [t for t in body.outputs if t is not None]
-            found: list[Tensor | None] = [None] * len(wanted)
+            found = [nothing] * len(wanted)
             if moving and wanted:
-                found = push_through(wanted, [t for t, _ in moving], new)
+                found = expand(wanted, [t for t, _ in moving], new)
             by_output = dict(zip(wanted, found))
-            pushed.append([None if t is None else by_output[t] for t in body.outputs])
-        inputs.append([*body.inputs, *new])
-        given.append([*[op.inputs[i] for i in mine], *[t for _, t in moving]])
+            pushed.append(
+                [nothing if t is None else by_output[t] for t in body.outputs]
+            )
+        inputs.append([*body.inputs, *[t for ts in new for t in ts if t is not None]])
+        passed = [op.inputs[i] for i in mine]
+        given.append([*passed, *[d for _, ds in moving for d in ds if d is not None]])
     active = [
-        k for k in range(len(op.outputs)) if any(made[k] is not None for made in pushed)
+        (k, o)
+        for k in range(len(op.outputs))
+        for o in range(order)
+        if any(made[k][o] is not None for made in pushed)
     ]
     if not active:
-        return [None] * len(op.outputs)
+        return [nothing] * len(op.outputs)
     twins = []
     for body, made, ins in zip(bodies, pushed, inputs):
         with appended(body.graph, op):
-            extra = [_or_zeros(made[k], body.outputs[k]) for k in active]
+            extra = [_or_zeros(made[k][o], body.outputs[k]) for k, o in active]
         twins.append(Body(body.graph, tuple(ins), (*body.outputs, *extra)))
     index = op.inputs[0] if _first(op) else None
     site = op._attrs.get("site")
     both = branch(_pure(op), index, twins, given, site=site)
-    new_outputs = dict(zip(active, both.outputs[len(op.outputs) :]))
-    return [new_outputs.get(k) for k in range(len(op.outputs))]
+    results = dict(zip(active, both.outputs[len(op.outputs) :]))
+    return [[results.get((k, o)) for o in range(order)] for k in range(len(op.outputs))]
 
 
-def _or_zeros(tangent: Tensor | None, value: Tensor | None) -> Any:
-    return Absent if value is None else zeros_for(tangent, value)
+def _or_zeros(moving: Tensor | None, value: Tensor | None) -> Any:
+    return Absent if value is None else zeros_for(moving, value)
 
 
 # -- reverse mode ------------------------------------------------------------------
@@ -299,6 +335,7 @@ class _Side:
     ) -> None:
         passed = {t: op.inputs[i] for t, i in zip(body.inputs, wires)}
         what = f"the gradient of {op.describe()}"
+        guard = guarded(op)
         self.graph = BackwardGraph(op, body, passed, what, False)
         self.seeded = [k for k in seeded if body.outputs[k] is not None]
         with self.graph.as_innermost():
@@ -307,7 +344,9 @@ class _Side:
                 self.graph.add_input(t.dtype, t.dims, "cotangent") for t in outs
             ]
             targets = [t for t, i in zip(body.inputs, wires) if i in wanted]
-            pulled = pull_back(outs, self.into, targets) if outs and targets else []
+            pulled: list[Any] = []
+            if outs and targets:
+                pulled = pull_back(outs, self.into, targets, guard)
             by_tensor = dict(zip(targets, pulled))
             #: input of the operation -> cotangent
             self.found: dict[int, Tensor] = {}
@@ -390,6 +429,7 @@ def _recompute_vjp(
     ]
     outer = home(op.graph)
     scope = f"{outer._local.context.scope}body"
+    guard = guarded(op)
     graph = Subgraph(outer, scope, f"the gradient of {op.describe()}")
     with graph.as_innermost():
         inputs = [graph.stand_in(t) for t in op.inputs]
@@ -401,7 +441,8 @@ def _recompute_vjp(
         ]
         outputs = copy_into(graph, body, [inputs[i] for i in wires])
         xs = [inputs[i] for i in wanted]
-        found = gradients([outputs[k] for k in seeded], xs, into)
+        pulled = pull_back([outputs[k] for k in seeded], into, xs, guard)
+        found = [None if g is None else as_dense(g) for g in pulled]
     active = [(i, g) for i, g in zip(wanted, found) if g is not None]
     if not active:
         return [None] * len(op.inputs)
@@ -432,7 +473,7 @@ def _body_flops(body: Body) -> int:
 
 def _declare(type: str, effect: str | None, **more: Any) -> OpDef:
     case = "Case" in type
-    fields: dict[str, Any] = {"vjp": _vjp, "jvp": _jvp, **more}
+    fields: dict[str, Any] = {"vjp": _vjp, "jvp": _jvp, "jet": _jet, **more}
     return OpDef(
         type,
         infer=_infer,

@@ -13,25 +13,28 @@ the history of a carry serves as its value before and after each iteration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..graphlib.errors import GraphError
-from ..graphlib.forward import push_through
 from ..graphlib.gradients import IndexedSlices, pull_back
+from ..graphlib.masks import guarded, selects
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.passages import passages
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body
+from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from . import _control_batch
 from ._bodies import (
     BackwardGraph,
+    Expand,
+    Moving,
     appended,
     positions,
-    reached,
-    reaching,
+    tangents_through,
     zeros_for,
 )
 from ._build import create_op
@@ -100,35 +103,59 @@ def _unshaped(carries: Sequence[Tensor]) -> list[int]:
 
 def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
     """The loop that carries tangents beside the values."""
+    found = _alongside(op, [[t] for t in tangents], tangents_through)
+    return [d for (d,) in found]
+
+
+def _jet(op: Operation, series: list[Series]) -> list[Series]:
+    """The loop that carries the coefficients of all orders beside the values."""
+    found = _alongside(op, [s[1:] for s in series], series_through)
+    return [[y, *rest] for y, rest in zip(op.outputs, found)]
+
+
+def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
+    """What moves along with the outputs, from what moves along with the inputs.
+
+    That is one tangent, or the K coefficients of a path; ``expand`` takes it through
+    the body.  A carry takes all K along, a row and the rest those that there are.
+    """
     p = Parts(op)
     graph = p.body.graph
-    moving = list(tangents)[(p.bound is not None) + (p.test is not None) :]
+    head = len(op.inputs) - len(p.body.inputs)
+    order = len(along[0])
     k, n = len(p.carries), len(p.rows)
     inner = p.body.inputs
-    active = {t for t, g in zip(inner, moving) if g is not None}
-    while True:
-        found = reached(p.carried, active)
-        more = {c for (c, _), out in zip(p.carries, p.carried) if out in found}
-        if more <= active:
-            break
-        active |= more
+    passed = dict(zip(inner, along[head:]))
+    moves = [any(d is not None for d in moving) for moving in along]
+    active = {t for t, m in zip(inner, moves[head:]) if m}
+    slots = sorted(_varied(op, moves))
+    active |= {p.carries[i][0] for i in slots}
+    carried_along = {p.carries[i][0] for i in slots}
     moved = [t for t in inner if t in active]
     with appended(graph, op):
-        new = {t: graph.add_input(t.dtype, t.dims, "tangent") for t in moved}
+        new: dict[Tensor, Moving] = {
+            t: [
+                graph.add_input(t.dtype, t.dims, "tangent")
+                if t in carried_along or d is not None
+                else None
+                for d in passed[t]
+            ]
+            for t in moved
+        }
         wanted = [*p.carried, *p.made]
-        pushed = push_through(wanted, moved, [new[t] for t in moved])
-        d_carried = [
-            zeros_for(d, out) if c in active else None
-            for (c, _), out, d in zip(p.carries, p.carried, pushed)
-        ]
+        pushed = expand(wanted, moved, [new[t] for t in moved])
+        d_carried = [zeros_for(d, p.carried[i]) for i in slots for d in pushed[i]]
     d_made = pushed[k:]
-    slots = [i for i, (c, _) in enumerate(p.carries) if c in active]
-    passed = dict(zip(inner, moving))
-    inits = [zeros_for(passed[p.carries[i][0]], p.carries[i][1]) for i in slots]
+    inits = [
+        zeros_for(d, p.carries[i][1]) for i in slots for d in passed[p.carries[i][0]]
+    ]
 
     def split(part: slice) -> tuple[list[Tensor], list[Tensor]]:
-        chosen = [t for t in inner[part] if t in active]
-        return [new[t] for t in chosen], [zeros_for(passed[t], t) for t in chosen]
+        pairs = [
+            pair for t in inner[part] if t in active for pair in zip(new[t], passed[t])
+        ]
+        there = [(i, d) for i, d in pairs if i is not None and d is not None]
+        return [i for i, _ in there], [d for _, d in there]
 
     row_ins, row_ts = split(slice(k, k + n))
     rest_ins, rest_ts = split(slice(k + n, None))
@@ -137,7 +164,7 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         graph,
         (
             *inner[:k],
-            *[new[p.carries[i][0]] for i in slots],
+            *[t for i in slots for t in _present(new[p.carries[i][0]])],
             *inner[k : k + n],
             *row_ins,
             *inner[k + n :],
@@ -145,14 +172,19 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         ),
         (
             *p.carried,
-            *[d for d in d_carried if d is not None],
+            *d_carried,
             *again,
             *p.made,
-            *[d for d in d_made if d is not None],
+            *[t for moving in d_made for t in _present(moving)],
         ),
     )
+
+    def twins(carries: Iterable[int]) -> list[int]:
+        """The carries that move along with these."""
+        firsts = [k + slots.index(i) * order for i in carries if i in slots]
+        return [first + o for first in firsts for o in range(order)]
+
     histories = list(p.histories)
-    twins = [i for i in histories if i in slots]
     both = loop(
         body,
         [*[x for _, x in p.carries], *inits],
@@ -161,23 +193,25 @@ def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
         p.bound,
         p.test,
         p.reverse,
-        [*histories, *[k + slots.index(i) for i in twins]],
-        [*p.loose, *[k + slots.index(i) for i in twins if i in p.loose]],
+        [*histories, *twins(histories)],
+        [*p.loose, *twins(i for i in histories if i in p.loose)],
         p.strict if p.strict < len(p.made) else None,
-        unshaped=[
-            *p.unshaped,
-            *[k + slots.index(i) for i in p.unshaped if i in slots],
-        ],
+        unshaped=[*p.unshaped, *twins(p.unshaped)],
     )
     q = Parts(both)
-    results: list[Tensor | None] = [None]
-    results += [q.finals[k + slots.index(i)] if i in slots else None for i in range(k)]
-    results += [
-        q.histories[k + slots.index(i)] if i in twins else None for i in histories
-    ]
+    nothing: Moving = [None] * order
+    results: list[Moving] = [nothing]
+    results += [[q.finals[j] for j in twins([i])] or nothing for i in range(k)]
+    results += [[q.histories[j] for j in twins([i])] or nothing for i in histories]
     stacks = iter(q.stacks[len(p.made) :])
-    results += [None if d is None else next(stacks) for d in d_made]
+    results += [
+        [None if d is None else next(stacks) for d in moving] for moving in d_made
+    ]
     return results
+
+
+def _present(moving: Moving) -> list[Tensor]:
+    return [t for t in moving if t is not None]
 
 
 # -- reverse mode ------------------------------------------------------------------
@@ -198,13 +232,19 @@ def _vjp(
     finals = list(cotangents[1 : k + 1])
     d_histories = dict(zip(p.histories, cotangents[k + 1 : k + 1 + len(p.histories)]))
     d_stacks = cotangents[k + 1 + len(p.histories) :]
-    active = _active_carries(p, wanted, finals, d_histories, d_stacks)
+    asked = [passages(op)[j] for j, g in enumerate(cotangents) if g is not None]
+    useful = [i for i in range(k) if any(flow.leads >> head + i & 1 for flow in asked)]
+    among = [need and t.dtype.is_inexact for need, t in zip(needed, op.inputs)]
+    varied = _varied(op, among)
+    active = [i for i in useful if i in varied]
     seeded = [j for j, g in enumerate(d_stacks) if g is not None]
     if not active and not seeded:
         return [None] * len(op.inputs)
     remembered = [i for i in active if d_histories.get(i) is not None]
 
     passed = dict(p.rest)
+    # What one iteration excludes, another has computed.
+    guard = guarded(op) or selects(op)
     graph = BackwardGraph(op, p.body, passed, f"the gradient of {op.describe()}", True)
     with graph.as_innermost():
         into = [_cotangent_of(graph, p.carried[i], "cotangent") for i in active]
@@ -215,7 +255,8 @@ def _vjp(
         rest_ins = [t for t, _ in p.rest if t in wanted]
         outs = [p.carried[i] for i in active] + [p.made[j] for j in seeded]
         targets = [*carry_ins, *row_ins, *rest_ins]
-        pulled = pull_back(outs, [*into, *d_rows], targets) if outs else []
+        cotangents_in = [*into, *d_rows]
+        pulled = pull_back(outs, cotangents_in, targets, guard) if outs else []
         by_input = dict(zip(targets, pulled))
         out_of = []
         for i, c in zip(active, into):
@@ -269,35 +310,11 @@ def _vjp(
     return [None] * head + [found.get(t) for t in p.body.inputs]
 
 
-def _active_carries(
-    p: Parts,
-    wanted: set[Tensor],
-    finals: Sequence[Tensor | None],
-    d_histories: Mapping[int, Tensor | None],
-    d_stacks: Sequence[Tensor | None],
-) -> list[int]:
-    """The carries through which a wanted derivative flows."""
-    varied = set(wanted)
-    while True:
-        found = reached(p.carried, varied)
-        more = {c for (c, _), out in zip(p.carries, p.carried) if out in found}
-        if more <= varied:
-            break
-        varied |= more
-    inputs = [c for c, _ in p.carries]
-    useful = {
-        i
-        for i, g in enumerate(finals)
-        if g is not None or d_histories.get(i) is not None
-    }
-    outs = {t for t, g in zip(p.made, d_stacks) if g is not None}
-    while True:
-        read = reaching(outs | {p.carried[i] for i in useful}, inputs)
-        wider = useful | {i for i, c in enumerate(inputs) if c in read}
-        if wider == useful:
-            break
-        useful = wider
-    return [i for i in sorted(useful) if inputs[i] in varied]
+def _varied(op: Operation, moving: Sequence[bool]) -> set[int]:
+    """The carries to which a derivative leads from the inputs that ``moving`` marks."""
+    mask = sum(1 << i for i, moves in enumerate(moving) if moves)
+    finals = passages(op)[1 : 1 + op._attrs["carries"]]
+    return {i for i, flow in enumerate(finals) if flow.leads & mask}
 
 
 def _cotangent_of(graph: BackwardGraph, t: Tensor, name: str) -> Tensor:
@@ -400,6 +417,7 @@ def _declare(type: str, effect: str | None) -> OpDef:
         inputs=("*inputs",),
         vjp=_vjp,
         jvp=_jvp,
+        jet=_jet,
         writes_out=True,
         control="loop",
         effect=effect,

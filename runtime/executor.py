@@ -357,10 +357,22 @@ class Frame:
             self.sites_at(slot).append((self.outs, k))
             if s.kind == CALL and s.owner == slot:
                 return _FOUND, None
-            return _COPY, None
+            return _GIVE if self._alone(k, s) else _COPY, None
         if s.dims == ():
             return _SCALAR, array
         return _COPY, array
+
+    def _alone(self, k: int, s: Slot) -> bool:
+        """Whether the ``k``-th fetched value is all that the caller gets of a new
+        array, and all of it."""
+        slots, fetches = self.plan.slots, self.plan.fetches
+        owner = slots[s.owner]
+        return (
+            owner.kind == FETCH
+            and owner.nbytes == s.nbytes
+            and s.owner not in fetches
+            and all(slots[f].owner != s.owner for f in fetches[:k])
+        )
 
     # -- running -------------------------------------------------------------
 

@@ -43,11 +43,12 @@ LOOPED = {
     "Range": "the size depends on the content",
     "FirstTrue": "rows may take different branches",
     "Case": "as FirstTrue, where the index is batched",
-    "Implicit": "the solver of each row stops when that row is solved",
-    "Loop": "as Implicit, where the condition is batched",
     "PyFuncStateless": "a Python function of one row",
     "SplitRows": "pieces of different lengths",
     "JoinRows": "as SplitRows",
+    "Loop": "rows may need different numbers of iterations",
+    "Implicit": "a solver of one row",
+    "Ensure": "the check is of one row",
     "SetRows": "arrays that grow, and rows that are put where there were none",
 }
 #: The same for integers and bools: sizes, bounds and paddings that differ from row
@@ -267,7 +268,7 @@ def test_ops_without_a_rule() -> None:
         if opdef.batch is None and opdef.effect is None
     }
     assert without == {
-        *("FirstTrue", "Implicit", "JoinRows", "OfShape", "PyFuncDerivative"),
+        *("FirstTrue", "JoinRows", "OfShape", "PyFuncDerivative"),
         *("PyFuncStateless", "SplitRows", "Unshaped"),
         *("Eye", "HistogramFixedWidth", "ListDiffPositions", "NoOp"),
         *("PartitionIndices", "Range", "RepeatIndices", "ReportUninitialized"),

@@ -407,6 +407,57 @@ def test_an_override_is_saved_by_its_name(graph, tmp_path):
         dg.Graph.load(tmp_path / "g.json")
 
 
+def test_an_override_outlives_vectorisation(graph):
+    def halved(r):
+        with graph.gradient_override_map({"Square": "TestHalf"}):
+            return dg.square(r) * 3.0
+
+    xs = dg.constant([[1.0, 2.0], [3.0, 4.0]])
+    for mapped in (dg.vectorized_map, dg.map_fn):
+        y = mapped(halved, xs)
+        (g,) = dg.gradients(y, xs)
+        np.testing.assert_array_equal(value(y), 3.0 * value(xs) ** 2)
+        np.testing.assert_array_equal(value(g), np.full((2, 2), 1.5))
+
+
+def test_an_override_has_no_other_rule_of_the_op(graph):
+    x = dg.constant([1.0, 2.0, 3.0])
+    with graph.gradient_override_map(
+        {"Square": "TestHalf", "Neg": "TestSmeared", "Sqrt": "TestHalf"}
+    ):
+        ops = [f(x).op for f in (dg.square, dg.negative, dg.sqrt)]
+    for op in ops:
+        opdef = op.opdef
+        assert (opdef.jvp, opdef.jet, opdef.batch) == (None, None, None)
+        assert (opdef.linear, opdef.singular) == (False, ())
+    # A Jacobian by its pattern, a Taylor coefficient: the given derivative counts.
+    y = ops[1].outputs[0]
+    np.testing.assert_array_equal(value(dg.jacobian(y, x)), np.ones((3, 3)))
+    sparse = dg.sparse_jacobian(y, x)
+    np.testing.assert_array_equal(value(sparse).toarray(), np.ones((3, 3)))
+    first, second = dg.derivatives(ops[0].outputs[0], x, 2)
+    np.testing.assert_array_equal(value(first), [0.5, 0.5, 0.5])
+    assert second is None or not np.any(value(second))
+
+
+@RegisterGradient("TestSmeared")
+def smeared(op, grad):
+    """Every element of the result, with every element of the input."""
+    return dg.reduce_sum(grad) + dg.zeros_like(op.inputs[0])
+
+
+def test_an_override_of_an_operation_with_bodies(graph):
+    x = dg.constant(2.0)
+    with graph.gradient_override_map({"Call": "TestHalf"}):
+        y = dg.function(lambda a: a * a * a)(x)
+    (g,) = dg.gradients(y, x)
+    assert value([y, g]) == [8.0, 0.5]
+    assert value(dg.jvp(y, x)) == [0.5]
+    assert dg.explain_gradient(y, x).status == "connected"
+    loop = dg.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, y + a), [0, x])[1]
+    assert value(dg.gradients(loop, x)) == [2.5]
+
+
 def test_tf1s_places_of_the_names():
     from dagrad.python.framework import ops
 

@@ -290,6 +290,7 @@ from .ops.random import (
     truncated_normal,
 )
 from .ops.reduction import reduce_mean, reduce_prod, reduce_sum
+from .ops.roots import fixed_point, newton
 from .ops.rounding import (
     abs_ as abs,
 )
@@ -338,13 +339,7 @@ from .ops.segments import (
     unsorted_segment_sqrt_n,
     unsorted_segment_sum,
 )
-from .ops.solvers import (
-    bicgstab,
-    conjugate_gradient,
-    dense_solve,
-    fixed_point,
-    newton,
-)
+from .ops.solvers import bicgstab, conjugate_gradient, dense_solve
 from .ops.sorting import (
     argsort,
     invert_permutation,
