@@ -40,7 +40,7 @@ from ._bodies import (
 from ._build import create_op
 from ._loop import Parts, flops, infer, known_count
 from ._loop_kernel import kernel
-from .history_rows import row, rows
+from .history_rows import only_last, row, rows
 from .rows import UNSHAPED
 
 __all__ = ["LOOP", "STATEFUL_LOOP", "loop"]
@@ -223,6 +223,7 @@ def _vjp(
     """The loop that runs backward over what the forward loop kept."""
     p = Parts(op)
     k = len(p.carries)
+    cotangents = _ends_to_finals(p, cotangents)
     head = len(op.inputs) - len(p.body.inputs)
     wanted = {
         t
@@ -308,6 +309,22 @@ def _vjp(
     found.update(zip(rest_ins, q.finals[len(active) :]))
     found.update(zip(row_ins, q.stacks))
     return [None] * head + [found.get(t) for t in p.body.inputs]
+
+
+def _ends_to_finals(
+    p: Parts, cotangents: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """The cotangents with those of a history that end in its last row alone given to
+    the final carry, which that row is."""
+    moved = list(cotangents)
+    for j, i in enumerate(p.histories, 1 + len(p.carries)):
+        g = moved[j]
+        last = None if g is None else only_last(g)
+        if last is not None:
+            final = moved[1 + i]
+            moved[1 + i] = last if final is None else TABLE["add"](final, last)
+            moved[j] = None
+    return tuple(moved)
 
 
 def _varied(op: Operation, moving: Sequence[bool]) -> set[int]:
