@@ -494,10 +494,19 @@ class Loop:
         dims, dtype = places.out_dims[output], places.out_dtypes[output]
         rows = None if length is None else length + more
         if memory is None:
-            expected = rows or (self._before and self._before + more)
+            expected = rows or self._expected(most, more)
             if expected:
                 memory = self.bodies.state.lender.lend((expected, *dims), dtype)
         return _Stack(dims, dtype, rows, None if most is None else most + more, memory)
+
+    def _expected(self, most: int | None, more: int) -> int:
+        """How many rows a loop that tests is likely to make: as many as before, or as
+        it may at most, where that is not far (a short last block, then whole ones);
+        0 where nothing is known."""
+        before = self._before
+        if before and most is not None and most <= 2 * before:
+            return most + more
+        return before and before + more
 
     # -- shapes that change, variables that are written --------------------------
 
