@@ -13,8 +13,9 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-BLUE, ORANGE, GREEN = "#0b6bcb", "#c2410c", "#15803d"
+BLUE, ORANGE, GREEN, PURPLE = "#0b6bcb", "#c2410c", "#15803d", "#7e22ce"
 INK, GREY, PALE = "#1b1b1b", "#6b7280", "#e5e7eb"
+SEQUENTIAL = ("#1b1f5e", "#1f5a9d", "#2b93a8", "#62bf8f", "#c5dc6b", "#fdf3b0")
 
 # Colours at equal distances; between them one goes straight.
 DIVERGING = (

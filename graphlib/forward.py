@@ -12,7 +12,7 @@ from .operation import Operation
 from .operators import TABLE
 from .shapes import compatible, text
 from .source import caller
-from .stacks import home
+from .stacks import home, open_home
 from .tensor import Tensor, as_tensor
 from .traversal import between, captured_from
 
@@ -50,7 +50,7 @@ def jvp(
         raise ShapeError(f"{len(tangents)} tangents were given for {len(x_list)} xs")
     if not y_list or not x_list:
         return [None] * len(y_list)
-    graph = home(y_list[0].graph)
+    graph = open_home(y_list[0])
     mark = graph._local.context.mark or caller()
     known: dict[Tensor, Tensor] = {}
     with graph.as_default(), graph.name_scope(name or "jvp") as scope:

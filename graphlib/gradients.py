@@ -21,7 +21,7 @@ from .operation import Operation
 from .operators import TABLE
 from .shapes import TensorShape, compatible, text
 from .source import caller
-from .stacks import home
+from .stacks import home, open_home
 from .tensor import Tensor, as_tensor
 from .traversal import between, captured_from
 
@@ -175,7 +175,7 @@ def _gradients(
     for t in (*y_list, *x_list):
         if t.graph is not graph and t.graph.root is not graph.root:
             raise GradientError(f"{t!r} belongs to another graph than {y_list[0]!r}")
-    graph = home(graph)
+    graph = open_home(y_list[0])
     mark = graph._local.context.mark or caller()
     with graph.as_default(), graph.name_scope(name or "gradients") as scope:
         context = graph._local.context

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Ragged", "map_rows", "stack_rows"]
+from .errors import InvalidArgumentError
+
+__all__ = ["Ragged", "iterations", "map_rows", "row_of", "stack_rows", "stacked"]
 
 
 class Ragged(np.ndarray[Any, Any]):
@@ -39,3 +41,33 @@ def map_rows(f: Callable[[Any], Any], rows: Ragged) -> Any:
     for i, row in enumerate(rows):
         made[i] = f(row)
     return made.view(Ragged)
+
+
+def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
+    """How many iterations the scanned arrays and the bound allow (None: any)."""
+    lengths = {len(a) for a in scans}
+    if len(lengths) > 1:
+        raise InvalidArgumentError(
+            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
+        )
+    found = min(lengths) if lengths else None
+    if bound is not None:
+        found = max(bound, 0) if found is None else min(found, max(bound, 0))
+    return found
+
+
+def row_of(array: Any, t: int) -> Any:
+    """Row ``t``, as an array."""
+    return array[t] if type(array) is Ragged else array[t, ...]
+
+
+def stacked(rows: Sequence[Any], strict: bool) -> Any:
+    """The rows as one array; raises InvalidArgumentError where they cannot be."""
+    made = stack_rows(rows)
+    if strict and type(made) is Ragged:
+        shapes = sorted({r.shape for r in rows})
+        raise InvalidArgumentError(
+            f"the iterations make rows of different shapes, {shapes}, which cannot "
+            "be stacked"
+        )
+    return made

@@ -13,7 +13,7 @@ import warnings
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["Mark", "Source", "caller", "entry", "warn"]
+__all__ = ["Mark", "Source", "at_caller", "caller", "entry", "resolve", "warn"]
 
 #: What is kept per operation: a code object and the offset of the instruction,
 #: or (after loading a file) the place as text; None where there is none.
@@ -68,11 +68,16 @@ def entry() -> str:
         if not module.startswith(_PREFIX) and module != _ROOT:
             code = frame.f_code
             return f"{name} at {code.co_filename}:{frame.f_lineno}: " if name else ""
-        name = frame.f_code.co_name
+        name = frame.f_code.co_name.replace("__call__", "call")
         if name == "create_op":
             return ""
         frame = frame.f_back
     return ""
+
+
+def at_caller() -> str:
+    """`` at user.py:12``, the nearest line outside dagrad."""
+    return f" at {resolve(caller())}"
 
 
 def resolve(mark: Mark) -> Source | None:

@@ -10,11 +10,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .errors import GraphError
+from .source import entry
 
 if TYPE_CHECKING:
     from .graph import Graph
+    from .tensor import Tensor
 
-__all__ = ["default_session", "graph_stack", "home", "session_stack"]
+__all__ = ["default_session", "graph_stack", "home", "open_home", "session_stack"]
 
 
 class _Stacks(threading.local):
@@ -46,6 +48,18 @@ def home(graph: Graph) -> Graph:
         top = graphs[-1]
         if top is not graph and top.outer is not None and top.is_inside(graph):
             return top
+    return graph
+
+
+def open_home(t: Tensor) -> Graph:
+    """:func:`home` of a tensor's graph; raises GraphError for a complete body."""
+    graph = home(t.graph)
+    if graph.outer is not None and graph not in _stacks.graphs:
+        raise GraphError(
+            f"{entry()}{t.op.describe()} ({t.op.defined_at()}) is part of "
+            f"{graph.describe()}: return it from there to differentiate it outside, or "
+            "differentiate it inside"
+        )
     return graph
 
 

@@ -82,9 +82,8 @@ def jet(
 
     Example:
         >>> import dagrad as tf
-        >>> from dagrad.graphlib.taylor import jet
         >>> x = tf.constant(0.0, tf.float64)
-        >>> ((first, second),) = jet([tf.exp(x)], [x], [[2.0, 1.0]])
+        >>> ((first, second),) = tf.jet([tf.exp(x)], [x], [[2.0, 1.0]])
         >>> with tf.Session() as session:  # of exp(2 t + t²/2)
         ...     print(*session.run([first, second]))
         2.0 5.0
@@ -136,9 +135,8 @@ def taylor_coefficients(
 
     Example:
         >>> import dagrad as tf
-        >>> from dagrad.graphlib.taylor import taylor_coefficients
         >>> x = tf.constant(0.0, tf.float64)
-        >>> c = taylor_coefficients(1.0 / (1.0 - x), x, 4)
+        >>> c = tf.taylor_coefficients(1.0 / (1.0 - x), x, 4)
         >>> with tf.Session() as session:
         ...     print(*session.run(c))
         1.0 1.0 1.0 1.0 1.0

@@ -114,8 +114,9 @@ class Tensor:
     def __bool__(self) -> bool:
         raise DagradTypeError(
             f"the truth value of {self!r} is not known while the graph is built: "
-            "use dagrad.where, `is not None` to test for None, or "
-            "session.run(tensor) for the value",
+            "use dagrad.where or dagrad.cond for `if` (dagrad.while_loop for `while`, "
+            "logical_and, logical_or, logical_not for `and`, `or`, `not`), `is not "
+            "None` to test for None, or session.run(tensor) for the value",
             self.op,
         )
 

@@ -138,8 +138,9 @@ def numeric_array(value: Any, dtype: DType | None, who: str = "constant") -> Any
         if array.dtype == object:
             if value is None:
                 raise DTypeError(
-                    f"{entry()}None is no value; a gradient that is None means that "
-                    "no differentiable path leads from its x to the ys"
+                    f"{entry()}None is no value: is a `return` missing? (A gradient "
+                    "that is None means that no differentiable path leads from its x "
+                    "to the ys: see explain_gradient.)"
                 )
             return _string_array(value, array, dtype, who)
         if dtype is None and array.dtype.kind in "iuf" and array.dtype.itemsize == 8:

@@ -80,6 +80,13 @@ def infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
                 c.dims, moved = joined, True
         if not moved:
             break
+    if attrs["tested"]:
+        for t in (inputs[first - 1], made[k]):
+            if t.dims is not None and t.dims != ():
+                raise ShapeError(
+                    f"the condition has shape {text(t.dims)}, where it must be a "
+                    "scalar: use reduce_all or reduce_any"
+                )
     outputs: list[tuple[Any, Dims]] = [(int32, ())]
     outputs += [(c.dtype, c.dims) for c in carries]
     after = None if length is None else length + 1

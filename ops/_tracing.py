@@ -8,7 +8,7 @@ from typing import Any
 from ..graphlib.errors import DTypeError, ShapeError
 from ..graphlib.graph import Graph
 from ..graphlib.shapes import Dims, as_dims, compatible, text
-from ..graphlib.source import entry
+from ..graphlib.source import at_caller, entry
 from ..graphlib.subgraph import Body, Subgraph, captures_of, source_in
 from ..graphlib.tensor import Tensor, as_tensor
 from ._loop import join
@@ -55,13 +55,19 @@ class Carries:
             ValueError: another structure.
             DTypeError: another dtype.
         """
+        if given is None:
+            raise ValueError(
+                f"{self.who}{at_caller()}: the body returns None, not the loop "
+                "variables: is a `return` missing?"
+            )
         bare = not isinstance(given, (list, tuple, dict))
         if bare and isinstance(self.structure, (list, tuple)):
             given = type(self.structure)([given])
         assert_same(
             self.structure,
             given,
-            f"{self.who}: the loop variables and what the body returns differ",
+            f"{self.who}{at_caller()}: the loop variables and what the body returns "
+            "differ",
         )
         made = []
         for i, (value, init) in enumerate(zip(flatten(given), self.inits)):
@@ -71,7 +77,8 @@ class Carries:
                 raise DTypeError(
                     f"{self.who}: loop variable {i} is {init.dtype.name} "
                     f"({init.op.defined_at()}), but the body makes {t.dtype.name} of "
-                    f"it ({t.op.defined_at()}): use dagrad.cast"
+                    f"it ({t.op.defined_at()}): use dagrad.cast, "
+                    f"or start with {t.dtype.name}"
                 )
             made.append(t)
         return made

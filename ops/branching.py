@@ -15,7 +15,7 @@ from ..graphlib.errors import DTypeError, GraphError, InvalidArgumentError, Shap
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
-from ..graphlib.source import entry
+from ..graphlib.source import at_caller, entry
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph, captures_of, source_in
 from ..graphlib.tensor import Tensor, as_tensor
@@ -82,8 +82,8 @@ def _shared_dtypes(branches: Sequence[_Branch], who: str) -> list[Any]:
                 continue
             if found is not None:
                 raise DTypeError(
-                    f"{who}: the branches make {found.name} and {own.name} of value "
-                    f"{k}: use dagrad.cast in one of them"
+                    f"{who}{at_caller()}: the branches make {found.name} and "
+                    f"{own.name} of value {k}: use dagrad.cast in one of them"
                 )
             found = own
         dtypes.append(found)
@@ -114,8 +114,13 @@ def _choose(
         first = branches[0].result
         for other in branches[1:]:
             if (other.result is None) is not (first is None):
-                raise ValueError(f"{what}: one branch returns None, another does not")
-            assert_same(first, other.result, f"{what}: the branches differ")
+                raise ValueError(
+                    f"{what}{at_caller()}: one branch returns None, another does not: "
+                    "is a `return` missing?"
+                )
+            assert_same(
+                first, other.result, f"{what}{at_caller()}: the branches differ"
+            )
         dtypes = _shared_dtypes(branches, what)
         for b, label in zip(branches, labels):
             try:

@@ -93,7 +93,7 @@ def jacobian(
 
     >>> import dagrad as dg
     >>> x = dg.constant([1.0, 2.0])
-    >>> J = jacobian(dg.stack([x[0] * x[1], x[0], x[1] ** 2]), x)
+    >>> J = dg.jacobian(dg.stack([x[0] * x[1], x[0], x[1] ** 2]), x)
     >>> with dg.Session() as session:
     ...     print(session.run(J).tolist())
     [[2.0, 1.0], [1.0, 0.0], [0.0, 4.0]]
@@ -271,7 +271,7 @@ def hessian(
 
     >>> import dagrad as dg
     >>> x = dg.constant([1.0, 2.0])
-    >>> H = hessian(x[0] ** 2 * x[1], x)
+    >>> H = dg.hessian(x[0] ** 2 * x[1], x)
     >>> with dg.Session() as session:
     ...     print(session.run(H).tolist())
     [[4.0, 2.0], [2.0, 0.0]]
@@ -477,12 +477,20 @@ class Linearized:
 def linearize(ys: Any, xs: Any) -> Linearized:
     """The derivative of ``ys`` at ``xs`` as a linear map, to be applied many times.
 
+    Args:
+        ys: a tensor or a list of tensors.
+        xs: a tensor, a variable or a list of them.
+
+    Returns:
+        An object with ``jvp(tangents)``, one per x, and ``vjp(cotangents)``, one per
+        y, which return lists as :func:`~dagrad.jvp` and :func:`vjp` do.
+
     Each ``jvp`` or ``vjp`` adds its own pass to the graph; all of them, and whatever
     else a run fetches, share the operations that compute ``ys``.
 
     >>> import dagrad as dg
     >>> x = dg.constant([1.0, 2.0])
-    >>> line = linearize(x * x, x)
+    >>> line = dg.linearize(x * x, x)
     >>> with dg.Session() as session:
     ...     print(session.run(line.jvp([dg.constant([1.0, 1.0])])[0]).tolist())
     [2.0, 4.0]

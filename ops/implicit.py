@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..graphlib.batching import RowOp, vectorize
 from ..graphlib.errors import DTypeError, GradientError, GraphError, ShapeError
 from ..graphlib.forward import push_through
 from ..graphlib.gradients import as_dense, pull_back
@@ -38,9 +39,17 @@ from ..graphlib.stacks import home
 from ..graphlib.subgraph import BODY_VARIABLE, Body, Subgraph, captures_of
 from ..graphlib.tensor import Tensor, as_tensor
 from ._bodies import copy_into
-from ._build import create_many, graph_of, scope
+from ._build import create_many, create_op, graph_of, scope
 from ._nest import assert_same, flatten, pack
-from .core import always, copy_kernel, identity, stop_gradient, zeros_like
+from .core import (
+    PLACEHOLDER,
+    always,
+    copy_kernel,
+    identity,
+    stop_gradient,
+    zeros_like,
+)
+from .reduction import reduce_sum
 
 __all__ = ["custom_linear_solve", "custom_root"]
 
@@ -63,6 +72,7 @@ IMPLICIT = OpDef(
     vjp=lambda op, *gs: op._attrs["rule"].vjp(op, gs),
     jvp=lambda op, *ts: op._attrs["rule"].jvp(op, ts),
     identity=always,
+    batch=lambda op, *batched: _for_rows(op, batched),
     flops=lambda i, o, a: 0,
     doc="y_i = x_i for the first n inputs, which solve an equation in the others",
 )
@@ -83,6 +93,73 @@ class Rule:
     ) -> Sequence[Tensor | None]:
         """Tangents of the outputs of ``op`` from those of all its inputs."""
         raise NotImplementedError
+
+
+class _Rows(Rule):
+    """The derivatives of a node for many rows: those for one row, vectorised.
+
+    ``batched`` says of each input whether it has an axis of rows.
+    """
+
+    def __init__(self, rule: Rule, batched: Sequence[bool]) -> None:
+        super().__init__(rule.body)
+        self.rule = rule
+        self.batched = batched
+
+    def vjp(self, op: Operation, gs: Sequence[Tensor | None]) -> list[Any]:
+        """What all rows share gets the sum over the rows."""
+        one, known = self._one_row(op)
+        seeds = [None if g is None else _row_of(g) for g in gs]
+        known.update((s, g) for s, g in zip(seeds, gs) if s is not None)
+        found = self.rule.vjp(one, seeds)
+        made = iter(vectorize([t for t in found if t is not None], known, "rows"))
+        return [
+            None if t is None else next(made) if rows else reduce_sum(next(made), 0)
+            for t, rows in zip(found, self.batched)
+        ]
+
+    def jvp(
+        self, op: Operation, ts: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """A tangent of what all rows share is the same for each of them."""
+        one, known = self._one_row(op)
+        seeds = [
+            _row_of(t) if t is not None and rows else t
+            for t, rows in zip(ts, self.batched)
+        ]
+        known.update((s, t) for s, t in zip(seeds, ts) if s is not None and s is not t)
+        found = self.rule.jvp(one, seeds)
+        made = iter(vectorize([t for t in found if t is not None], known, "rows"))
+        return [None if t is None else next(made) for t in found]
+
+    def _one_row(self, op: Operation) -> tuple[Operation, dict[Any, Any]]:
+        """The node for one row, and what its tensors are for all rows."""
+        inputs = [_row_of(t) if b else t for t, b in zip(op.inputs, self.batched)]
+        attrs = {"n": op._attrs["n"], "rule": self.rule}
+        one = create_op(IMPLICIT, inputs, attrs)
+        known: dict[Any, Any] = {
+            row: t for row, t, b in zip(inputs, op.inputs, self.batched) if b
+        }
+        known.update(zip(one.outputs, op.outputs))
+        return one, known
+
+
+def _row_of(t: Tensor) -> Tensor:
+    """What stands for a row of ``t`` while one row is built; it is never run."""
+    attrs = {"dtype": t.dtype, "shape": None if t.dims is None else t.dims[1:]}
+    return create_op(PLACEHOLDER, (), attrs, "row").outputs[0]
+
+
+def _for_rows(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Tensor]:
+    n = op.attrs["n"]
+    given = [t if b is None else b for t, b in zip(op.inputs, batched)]
+    rows = [b is not None for b in batched]
+    like = next(b for b in batched if b is not None)
+    for i in range(n):
+        if not rows[i]:
+            given[i], rows[i] = TABLE["repeat_rows"](given[i], like), True
+    attrs = {"n": n, "rule": _Rows(op.attrs["rule"], rows)}
+    return create_many(IMPLICIT, given, attrs)
 
 
 def solution(values: Sequence[Tensor], given: Sequence[Tensor], rule: Rule) -> Any:

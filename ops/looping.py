@@ -11,7 +11,7 @@ from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims
-from ..graphlib.source import entry
+from ..graphlib.source import at_caller, entry
 from ..graphlib.subgraph import (
     Subgraph,
     updated_inputs,
@@ -37,9 +37,12 @@ def _writers(outputs: Sequence[Tensor]) -> list[Operation]:
 def _boolean(value: Any, who: str) -> Tensor:
     t = as_tensor(value)
     if not t.dtype.is_bool:
-        raise DTypeError(f"{who}: the condition must be a bool, not {t!r}")
+        raise DTypeError(f"{who}{at_caller()}: the condition must be a bool, not {t!r}")
     if t.dims is not None and t.dims != ():
-        raise ShapeError(f"{who}: the condition must be a scalar, not {t!r}")
+        raise ShapeError(
+            f"{who}{at_caller()}: the condition must be a scalar, not {t!r}: use "
+            "reduce_all or reduce_any"
+        )
     return t
 
 
@@ -174,10 +177,15 @@ def _home_of(values: Sequence[Any]) -> Graph:
 def _scanned(elems: Any, who: str) -> list[Tensor]:
     arrays = [as_tensor(e) for e in flatten(elems)]
     if not arrays:
-        raise ValueError(f"{who}: nothing to scan over")
+        raise ValueError(f"{who}{at_caller()}: nothing to scan over")
     for t in arrays:
         if t.dims == ():
-            raise ShapeError(f"{who}: cannot scan over a scalar: {t!r}")
+            hint = ""
+            if isinstance(elems, (list, tuple)):
+                hint = "; a list is a structure of arrays, dagrad.constant([...]) one"
+            raise ShapeError(
+                f"{who}{at_caller()}: cannot scan over a scalar: {t!r}{hint}"
+            )
     return arrays
 
 
@@ -235,7 +243,15 @@ def scan(
     outer = _home_of(leaves)
     with outer.as_default(), outer.name_scope(name or "scan") as scope:
         _, stacks, structure = _accumulate(
-            fn, elems, initializer, reverse, scope, outer, True, checkpoint_every
+            fn,
+            elems,
+            initializer,
+            reverse,
+            scope,
+            outer,
+            True,
+            checkpoint_every,
+            "scan",
         )
         give = _given_on(back_prop)
         return pack(structure, [give(t) for t in stacks])
@@ -250,10 +266,11 @@ def _accumulate(
     outer: Graph,
     stacked: bool,
     checkpoint_every: Any,
+    kind: str,
 ) -> tuple[list[Tensor], list[Tensor], Any]:
     """The loop of scan and of the folds: the last accumulator, with ``stacked`` all
     of them in the order of ``elems``, and its structure."""
-    who = f'{scope[:-1].rpartition("/")[2]} "{scope[:-1]}"'
+    who = f'{kind} "{scope[:-1]}"'
     if not callable(fn):
         raise TypeError(f"{entry()}fn must be a function, not {fn!r}")
     arrays = _scanned(elems, who)
@@ -359,9 +376,10 @@ def _fold(
 ) -> Any:
     leaves = flatten((elems, initializer) if initializer is not None else elems)
     outer = _home_of(leaves)
+    kind = "foldr" if reverse else "foldl"
     with outer.as_default(), outer.name_scope(name) as scope:
         finals, _, structure = _accumulate(
-            fn, elems, initializer, reverse, scope, outer, False, checkpoint_every
+            fn, elems, initializer, reverse, scope, outer, False, checkpoint_every, kind
         )
         give = _given_on(back_prop)
         return pack(structure, [give(t) for t in finals])
@@ -394,6 +412,8 @@ def map_fn(
 
     Raises:
         DTypeError: ``fn`` returns another dtype than ``dtype``.
+        ShapeError: a scalar among ``elems``, or different numbers of rows.
+        ValueError: ``fn`` returns None, or other things than ``dtype`` has.
 
     Gradient: a loop that keeps what the backward body reads.
 
@@ -422,11 +442,14 @@ def map_fn(
 
 
 def _as_dtypes(result: Any, dtype: Any, who: str) -> list[Tensor]:
+    if result is None:
+        raise ValueError(f"{who}{at_caller()}: fn returns None: is a `return` missing?")
     leaves = flatten(result)
     wanted = [None] * len(leaves) if dtype is None else flatten(dtype)
     if len(wanted) != len(leaves):
         raise ValueError(
-            f"{who}: fn returns {len(leaves)} values, dtype names {len(wanted)}"
+            f"{who}{at_caller()}: fn returns {len(leaves)} values, dtype "
+            f"names {len(wanted)}"
         )
     made = []
     for value, d in zip(leaves, wanted):

@@ -344,18 +344,21 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
 
     It reads the same inputs, so that a plan runs both as one.
     """
-    before = [c for c, _ in p.carries]
+    before = _places([c for c, _ in p.carries])
+    after = _places(p.carried)
     rows = {t for t, _ in p.rows}
     history = set(p.histories)
-    made = list(p.made)
+    stacked = set(p.made)
+    more: dict[Tensor, None] = {}
     for t in kept:
         if t in before:
-            history.add(before.index(t))
-        elif t in p.carried:
-            history.add(p.carried.index(t))
-        elif t not in rows and t not in made:
-            made.append(t)
-    if len(history) == len(p.histories) and len(made) == len(p.made):
+            history.add(before[t])
+        elif t in after:
+            history.add(after[t])
+        elif t not in rows and t not in stacked:
+            more[t] = None
+    made = [*p.made, *more]
+    if len(history) == len(p.histories) and not more:
         return op
     again = [] if p.again is None else [p.again]
     body = Body(p.body.graph, p.body.inputs, (*p.carried, *again, *made))
@@ -383,13 +386,19 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
     return known[key]
 
 
+def _places(tensors: Sequence[Tensor]) -> dict[Tensor, int]:
+    """Where each tensor stands first."""
+    return {t: i for i, t in reversed([*enumerate(tensors)])}
+
+
 class _Saved:
     """Where the rows of the forward body's tensors are."""
 
     def __init__(self, op: Operation) -> None:
         self.p = Parts(op)
-        self._before = {c: i for i, (c, _) in reversed([*enumerate(self.p.carries)])}
-        self._after = {t: i for i, t in reversed([*enumerate(self.p.carried)])}
+        self._before = _places([c for c, _ in self.p.carries])
+        self._after = _places(self.p.carried)
+        self._made = _places(self.p.made)
         self._rows = dict(self.p.rows)
 
     def rows_of(self, t: Tensor) -> Tensor:
@@ -400,8 +409,8 @@ class _Saved:
             return self._in_order(rows(p.histories[i], None, -1))
         if t in self._rows:
             return self._rows[t]
-        if t in p.made:
-            return p.stacks[p.made.index(t)]
+        if t in self._made:
+            return p.stacks[self._made[t]]
         return self._in_order(rows(p.histories[self._after[t]], 1, None))
 
     def _in_order(self, history: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Solvers for ``custom_linear_solve`` and ``custom_root``, and ready ones on top.
+"""Solvers of linear systems, for ``custom_linear_solve`` and ``custom_root``.
 
-Linear solvers take ``(matvec, b)`` and know of the matrix its products only, so they
+They take ``(matvec, b)`` and know of the matrix its products only, so they
 serve a matrix and its transpose.  Vectors are tensors or any nesting of them.
 """
 
@@ -11,32 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import DType, promote
+from ..graphlib.batching import RowOp, Shared
+from ..graphlib.dtypes import DType, float16, float32, promote
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import size as element_count
-from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create, shape_tensor
 from ._jacobian import forward_columns
 from ._nest import flatten, map_structure, pack
 from .complexes import conj, real
-from .core import cast, ones_like, size, stop_gradient, view_kernel, zeros_like
+from .core import cast, ones_like, size, view_kernel, zeros_like
 from .decompositions import matrix_solve
-from .implicit import check_functions, custom_root, pushed, scope_of
+from .implicit import check_functions, scope_of
 from .joining import concat, split
 from .logical import (
     equal,
     greater,
     is_finite,
-    less,
-    less_equal,
     logical_and,
-    logical_not,
     where_v2,
 )
 from .looping import while_loop
-from .powers import sqrt
 from .reduction import reduce_sum
 from .views import reshape
 
@@ -44,8 +40,6 @@ __all__ = [
     "bicgstab",
     "conjugate_gradient",
     "dense_solve",
-    "fixed_point",
-    "newton",
 ]
 
 
@@ -56,6 +50,12 @@ def _ensure_kernel(xp: Any, ok: Any, x: Any, *, message: str, out: Any = None) -
     if not ok.all():
         raise InvalidArgumentError(message)
     return view_kernel(xp, x, out)
+
+
+def _ensure_rows(op: RowOp, ok: Tensor | None, x: Tensor | None) -> Any:
+    given = [t if b is None else b for t, b in zip(op.inputs, (ok, x))]
+    made = create(ENSURE, given, dict(op.attrs))
+    return Shared(made) if x is None else made
 
 
 # Pure, where an assertion has an effect: so loops that hold one can be computed
@@ -69,6 +69,7 @@ ENSURE = OpDef(
     jvp=lambda op, _, t: t,
     linear=True,
     alias=1,
+    batch=_ensure_rows,
     flops=lambda i, o, a: 0,
     doc="y = x, and an error where ok does not hold",
 )
@@ -139,7 +140,8 @@ def zeros(structure: Any) -> Any:
     return map_structure(zeros_like, structure)
 
 
-def _tensors(structure: Any) -> Any:
+def tensors_of(structure: Any) -> Any:
+    """A structure of tensors from one of values."""
     return map_structure(as_tensor, structure)
 
 
@@ -191,12 +193,12 @@ def conjugate_gradient(
         2nd ed., algorithms 6.18 and 9.1.
     """
     check_functions(matvec=matvec)
-    b = _tensors(b)
+    b = tensors_of(b)
     limit = tolerance if tolerance is not None else default_tolerance(flatten(b))
     precondition = preconditioner or (lambda r: r)
     with _scoped(b, name, "conjugate_gradient"):
         bound = dot(b, b) * limit**2
-        x = zeros(b) if x0 is None else _tensors(x0)
+        x = zeros(b) if x0 is None else tensors_of(x0)
         r = b if x0 is None else difference(b, matvec(x))
         z = precondition(r)
 
@@ -238,12 +240,12 @@ def bicgstab(
         van der Vorst, Bi-CGSTAB (1992); Saad, algorithm 7.7.
     """
     check_functions(matvec=matvec)
-    b = _tensors(b)
+    b = tensors_of(b)
     limit = tolerance if tolerance is not None else default_tolerance(flatten(b))
     precondition = preconditioner or (lambda r: r)
     with _scoped(b, name, "bicgstab"):
         bound = dot(b, b) * limit**2
-        x = zeros(b) if x0 is None else _tensors(x0)
+        x = zeros(b) if x0 is None else tensors_of(x0)
         shadow = r = b if x0 is None else difference(b, matvec(x))
 
         def step(x: Any, r: Any, p: Any, rho: Any, rr: Any, on: Any) -> Any:
@@ -332,12 +334,14 @@ def dense_solve(matvec: Callable[..., Any], b: Any, name: str | None = None) -> 
     Cost: ``matvec`` of n unit vectors at once, n² numbers, 2 n³ / 3 flops.
     """
     check_functions(matvec=matvec)
-    b = _tensors(b)
+    b = tensors_of(b)
     leaves = flatten(b)
     with _scoped(b, name, "dense_solve"):
         dtype = leaves[0].dtype
         for t in leaves[1:]:
             dtype = promote(dtype, t.dtype)
+        if dtype is float16:  # LAPACK has none
+            dtype = float32
         right = flat(b, dtype)
         if element_count(right.dims) == 1:
             slope = flat(matvec(map_structure(ones_like, b)), dtype)
@@ -347,213 +351,3 @@ def dense_solve(matvec: Callable[..., Any], b: Any, name: str | None = None) -> 
         if matrix is None:  # A = 0
             return map_structure(lambda t: t / zeros_like(t), b)
         return unflat(matrix_solve(matrix, right[:, None])[:, 0], b)
-
-
-# -- nonlinear systems ----------------------------------------------------------------
-
-
-def _norm(structure: Any) -> Tensor:
-    return sqrt(dot(structure, structure))
-
-
-def newton(
-    f: Callable[..., Any],
-    x0: Any,
-    tolerance: float | None = None,
-    max_iterations: int = 50,
-    linear_solve: Callable[..., Any] | None = None,
-    backtrack: bool = True,
-    name: str | None = None,
-) -> Any:
-    """x with f(x) = 0 by Newton's method from x0, with implicit derivatives.
-
-    x ← x - s (∂f/∂x)⁻¹ f(x), where s is 1, or is halved (ten times at most) until
-    ‖f‖ does not grow.
-
-    Args:
-        f: ``f(x)``, of the structure, shapes and dtypes of x; it may read tensors and
-            variables around it.
-        x0: a tensor, or any nesting of them.
-        tolerance: stop at a step of ‖dx‖ ≤ tolerance (1 + ‖x‖) (default: about
-            3e-13 in float64, 1e-6 in float32).
-        max_iterations: an error after so many.
-        linear_solve: ``g(matvec, b)`` for the steps and the derivatives (default:
-            :func:`dense_solve`).
-        backtrack: with False s is always 1.
-        name: the scope of the operations.
-
-    Returns:
-        x, in the structure of x0; derivatives as for :func:`custom_root`.
-
-    Raises:
-        InvalidArgumentError: during a run, where it does not converge.
-
-    Cost: for each iteration one evaluation of f, one linear solve, and with
-    ``backtrack`` another evaluation of f, and one for each halving.
-
-    Example:
-        >>> import dagrad as tf
-        >>> a = tf.constant(2.0, tf.float64)
-        >>> x = tf.newton(lambda x: x**2 - a, tf.constant(1.0, tf.float64))
-        >>> with tf.Session() as session:
-        ...     print([round(float(v), 6) for v in
-        ...         session.run([x, *tf.gradients(x, a)])])
-        [1.414214, 0.353553]
-
-    Reference:
-        Nocedal & Wright, Numerical Optimization, 2nd ed., section 11.1.
-    """
-    solver = linear_solve or dense_solve
-    _positive(max_iterations, "max_iterations")
-
-    def solve(f: Callable[..., Any], guess: Any) -> Any:
-        limit = tolerance
-        if limit is None:
-            limit = default_tolerance(flatten(guess))
-        return _newton(f, guess, limit, max_iterations, solver, backtrack)
-
-    return custom_root(f, _tensors(x0), solve, solver, name or "newton")
-
-
-def _newton(
-    f: Callable[..., Any],
-    x0: Any,
-    limit: float,
-    most: int,
-    solver: Callable[..., Any],
-    backtrack: bool,
-) -> Any:
-    def step(x: Any, _: Any) -> Any:
-        xs = flatten(map_structure(stop_gradient, x))
-        fx = f(pack(x, xs))
-        at = flatten(fx)
-
-        def matvec(v: Any) -> Any:
-            return pack(x, pushed(at, xs, flatten(v)))
-
-        dx = solver(matvec, fx)
-        new = difference(x, dx)
-        if backtrack:
-            before = dot(fx, fx)
-
-            def longer(new: Any) -> Tensor:
-                there = f(new)
-                return logical_not(less_equal(dot(there, there), before))
-
-            def shorter(s: Any, new: Any, on: Any) -> Any:
-                new = combined(x, -s / 2, dx)
-                return s / 2, new, longer(new)
-
-            _, new, _ = while_loop(
-                lambda s, new, on: on,
-                shorter,
-                (cast(1.0, before.dtype), new, longer(new)),
-                maximum_iterations=10,
-            )
-        moved = _norm(difference(new, x))
-        return new, less(moved, (1.0 + _norm(new)) * limit)
-
-    return _iterated(step, (x0,), most, "newton")
-
-
-def _iterated(
-    step: Callable[..., Any], start: tuple[Any, ...], most: int, who: str
-) -> Any:
-    """The first part of what ``step`` makes until it says that it is done."""
-    found = while_loop(
-        lambda *state: logical_not(state[-1]),
-        step,
-        (*start, as_tensor(False)),
-        maximum_iterations=most,
-    )
-    message = (
-        f"{who} has not converged after {most} iterations: start closer, allow more "
-        "(max_iterations=), or ask for less (tolerance=)"
-    )
-    return map_structure(lambda t: ensure(found[-1], t, message), found[0])
-
-
-def fixed_point(
-    f: Callable[..., Any],
-    x0: Any,
-    tolerance: float | None = None,
-    max_iterations: int = 1000,
-    damping: float = 1.0,
-    tangent_solve: Callable[..., Any] | None = None,
-    name: str | None = None,
-) -> Any:
-    """x with x = f(x) by iteration from x0, with implicit derivatives.
-
-    x ← x + damping (f(x) - x) until ‖f(x) - x‖ ≤ tolerance (1 + ‖x‖).
-
-    Args:
-        f: ``f(x)``, of the structure, shapes and dtypes of x, a contraction around
-            the fixed point; it may read tensors and variables around it.
-        x0: a tensor, or any nesting of them.
-        tolerance: see above (default: about 3e-13 in float64, 1e-6 in float32).
-        max_iterations: an error after so many.
-        damping: in (0, 1].
-        tangent_solve: ``g(matvec, b)`` for derivatives, where ``matvec`` is the product
-            with ∂f/∂x - 1 or its transpose (default: the same iteration,
-            v ← v + damping (matvec(v) - b), which converges at the rate of the first
-            one; :func:`dense_solve` or :func:`bicgstab` may be faster).
-        name: the scope of the operations.
-
-    Returns:
-        x, in the structure of x0; derivatives as for :func:`custom_root`.
-
-    Raises:
-        InvalidArgumentError: during a run, where it does not converge.
-
-    Cost: one evaluation of f for each iteration; for each derivative as many products
-    with ∂f/∂x.
-
-    Example:
-        >>> import dagrad as tf
-        >>> a = tf.constant(1.0, tf.float64)
-        >>> x = tf.fixed_point(lambda x: tf.cos(a * x), tf.constant(0.0, tf.float64))
-        >>> with tf.Session() as session:
-        ...     print(round(float(session.run(x)), 6))
-        0.739085
-
-    Reference:
-        Christianson, Reverse accumulation and attractive fixed points (1994); Griewank
-        & Walther, Evaluating Derivatives, 2nd ed., section 15.3.
-    """
-    _positive(max_iterations, "max_iterations")
-    if not 0.0 < damping <= 1.0:
-        raise InvalidArgumentError(f"{entry()}damping must be in (0, 1], not {damping}")
-
-    def residual(x: Any) -> Any:
-        return difference(f(x), x)
-
-    def iterate(g: Callable[..., Any], x: Any, who: str) -> Any:
-        limit = tolerance
-        if limit is None:
-            limit = default_tolerance(flatten(x))
-
-        def step(x: Any, r: Any, _: Any) -> Any:
-            x = combined(x, as_tensor(damping, real_dtype(flatten(x))), r)
-            r = g(x)
-            return x, r, less(_norm(r), (1.0 + _norm(x)) * limit)
-
-        return _iterated(step, (x, g(x)), max_iterations, who)
-
-    def solve(g: Callable[..., Any], x: Any) -> Any:
-        return iterate(g, x, "fixed_point")
-
-    def linear(matvec: Callable[..., Any], b: Any) -> Any:
-        return iterate(
-            lambda v: difference(matvec(v), b),
-            zeros(b),
-            "the derivative of fixed_point",
-        )
-
-    return custom_root(
-        residual, _tensors(x0), solve, tangent_solve or linear, name or "fixed_point"
-    )
-
-
-def _positive(n: Any, what: str) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InvalidArgumentError(f"{entry()}{what} must be an integer above 0: {n!r}")

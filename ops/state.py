@@ -11,6 +11,7 @@ from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, TensorShape, as_dims, compatible, text
+from ..graphlib.source import entry
 from ..graphlib.stacks import default_session, home
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
@@ -104,6 +105,12 @@ class Variable:
                     initial = as_tensor(made, wanted, name="initial_value")
             else:
                 initial = as_tensor(initial_value, wanted, name="initial_value")
+            if initial.op.graph is not graph and initial.op.graph.is_inside(graph):
+                raise GraphError(
+                    f"{entry()}the initial value {initial!r} is made in "
+                    f"{initial.op.graph.describe()}: give a function without "
+                    "arguments that makes it"
+                )
             dims = _variable_dims(initial, shape, validate_shape)
             attrs = {"dtype": initial.dtype, "shape": dims}
             self._op = graph.create_op(VARIABLE, (), attrs, scope)

@@ -102,6 +102,12 @@ def compile_plan(
     return layout.plan(problem, best, time.perf_counter() - started)
 
 
+#: Views that have all elements of their input, in its order.
+_RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
+#: Bytes from which a copy costs more than a view in each run.
+_LARGE = 64 * 1024
+
+
 class _Layout:
     """Where each value of a program lives; builds the scheduler's problem."""
 
@@ -128,7 +134,7 @@ class _Layout:
         self.outs: list[tuple[int, ...]] = []
         self.copies: set[Node] = set()
         self.bodies = self._plan_bodies()
-        self.fetched = set(program.fetches)
+        self.handed_out = self._handed_out()
         for v in program.feeds:
             self._add(v, FEED)
         for node in program.nodes:
@@ -185,8 +191,21 @@ class _Layout:
 
     def _planned(self, v: Value) -> str:
         """The kind of a value whose memory is planned."""
-        handed_out = v in self.fetched and (v.dims or self.whole)
-        return FETCH if handed_out else ARENA
+        return FETCH if v in self.handed_out and (v.dims or self.whole) else ARENA
+
+    def _handed_out(self) -> set[Value]:
+        """Values whose memory the caller gets: fetched, or fetched in another shape.
+
+        A large array that is reshaped and fetched need not be copied from the arena.
+        """
+        found = set(self.program.fetches)
+        for v in () if self.whole else self.program.fetches:
+            root = v
+            while root.node is not None and root.node.opdef.type in _RESHAPES:
+                root = root.node.inputs[0]
+            if root.static and root.nbytes >= _LARGE:
+                found.add(root)
+        return found
 
     def _variable_outputs(self, node: Node) -> str:
         """Writes of a variable, and views of one: the memory is the session's."""

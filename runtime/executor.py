@@ -68,6 +68,10 @@ class Frame:
         self._arrays: dict[int, Any] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
         require_variables(plan, state)
+        if plan.bodies:
+            from .control import bodies_of
+
+            bodies_of(state).know(plan.bodies)
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         self.steps: list[int] = []  # the plan's step of each instruction
         for number, step in enumerate(plan.steps):
@@ -357,10 +361,22 @@ class Frame:
             self.sites_at(slot).append((self.outs, k))
             if s.kind == CALL and s.owner == slot:
                 return _FOUND, None
-            return _COPY, None
+            return _GIVE if self._alone(k, s) else _COPY, None
         if s.dims == ():
             return _SCALAR, array
         return _COPY, array
+
+    def _alone(self, k: int, s: Slot) -> bool:
+        """Whether the ``k``-th fetched value is all that the caller gets of a new
+        array, and all of it."""
+        slots, fetches = self.plan.slots, self.plan.fetches
+        owner = slots[s.owner]
+        return (
+            owner.kind == FETCH
+            and owner.nbytes == s.nbytes
+            and s.owner not in fetches
+            and all(slots[f].owner != s.owner for f in fetches[:k])
+        )
 
     # -- running -------------------------------------------------------------
 

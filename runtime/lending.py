@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from bisect import bisect_left, insort
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,23 @@ __all__ = ["Lender"]
 _LEAST = 1 << 16
 
 
-class _Lease(np.ndarray[Any, Any]):
+class _Lease:
     """Stands between memory that is lent and the arrays in it.
 
-    NumPy lets views of views refer to the array that owns the memory, but not past
-    an array of another type: so this lives as long as any array in it.
+    NumPy lets a view of a view refer to the array that owns the memory, past all
+    arrays between, but never past an object that is no array: so this lives as long
+    as any array in the memory.
     """
+
+    __slots__ = ("__array_interface__", "__weakref__", "memory")
+
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
+        self.__array_interface__ = memory.__array_interface__
+
+
+def _bytes(memory: Any) -> int:
+    return memory.nbytes  # type: ignore[no-any-return]
 
 
 class Lender:
@@ -32,10 +45,13 @@ class Lender:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        #: What can be lent, by size.
         self._idle: list[Any] = []
-        self._leases: dict[int, Any] = {}
-        self._out = 0
-        self._most = 0
+        #: What came back since. The last array may go in any thread, in the middle of
+        #: anything, so that is a plain append, and who holds the lock takes it in.
+        self._returned: deque[Any] = deque()
+        #: Bytes that are out, the most that ever were, and idle bytes.
+        self._out = self._most = self._waiting = 0
 
     def lend(self, dims: tuple[int, ...], dtype: Any) -> Any:
         """An array of that shape, with any content."""
@@ -44,29 +60,38 @@ class Lender:
         if nbytes < _LEAST or dtype.hasobject:
             return np.empty(dims, dtype)
         with self._lock:
-            fitting = [m for m in self._idle if nbytes <= m.nbytes <= 2 * nbytes]
-            memory = min(fitting, key=lambda m: m.nbytes, default=None)
-            if memory is None:
-                # What is idle and too small was for fewer rows than there are now.
-                self._idle = [m for m in self._idle if m.nbytes > nbytes]
-                memory = np.empty(nbytes, np.uint8)
-            else:
-                self._idle = [m for m in self._idle if m is not memory]
+            self._take_back()
+            memory = self._fitting(nbytes)
             self._out += memory.nbytes
             self._most = max(self._most, self._out)
-        lease = np.ndarray(dims, dtype, buffer=memory).view(_Lease)
-        key = id(memory)
-        self._leases[key] = weakref.ref(lease, lambda _: self._take_back(key, memory))
-        return lease.view(np.ndarray)
+        lease = _Lease(memory)
+        weakref.finalize(lease, self._returned.append, memory).atexit = False
+        return np.ndarray(dims, dtype, buffer=np.asarray(lease))
 
-    def _take_back(self, key: int, memory: Any) -> None:
-        self._leases.pop(key, None)
-        # A plain append: this may run in the middle of anything.
-        self._out -= memory.nbytes
-        if sum(m.nbytes for m in self._idle) + memory.nbytes <= self._most:
-            self._idle.append(memory)
+    def _fitting(self, nbytes: int) -> Any:
+        """Idle memory of that size, up to twice as much, or new memory."""
+        at = bisect_left(self._idle, nbytes, key=_bytes)
+        if at < len(self._idle) and self._idle[at].nbytes <= 2 * nbytes:
+            memory = self._idle.pop(at)
+            self._waiting -= memory.nbytes
+            return memory
+        # What is idle and too small was for fewer rows than there are now.
+        self._waiting -= sum(map(_bytes, self._idle[:at]))
+        del self._idle[:at]
+        return np.empty(nbytes, np.uint8)
+
+    def _take_back(self) -> None:
+        """What has come back is idle, as long as that is no more than was ever out."""
+        while self._returned:
+            memory = self._returned.popleft()
+            self._out -= memory.nbytes
+            if self._waiting + memory.nbytes <= self._most:
+                insort(self._idle, memory, key=_bytes)
+                self._waiting += memory.nbytes
 
     @property
     def idle_bytes(self) -> int:
         """Bytes that wait to be lent again."""
-        return sum(m.nbytes for m in list(self._idle))
+        with self._lock:
+            self._take_back()
+            return self._waiting

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.dtypes import DType
-from ..graphlib.errors import DagradError, InvalidArgumentError
+from ..graphlib.errors import DagradError, FeedError, InvalidArgumentError
 from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
@@ -265,7 +265,16 @@ def build(
                 values[t] = Value(CONST, t.dtype, t.dims, t, value=t.value)
             continue
         if effect == "input":
-            continue  # fed, or reported missing before we came here
+            # Fed, or reported missing before we came here, but for bodies.
+            if op.outputs[0] not in values:
+                raise FeedError(
+                    op.explain(
+                        "nobody can feed a placeholder in a body: make it around the "
+                        "loop, branch or function, which may read it"
+                    ),
+                    op,
+                )
+            continue
         if effect == "variable":
             t = op.outputs[0]
             if t not in values:

@@ -81,6 +81,18 @@ def test_bundle_adjustment(adbench):
     assert difference(matrix.toarray(), jacobian) < 1e-8
 
 
+def test_bundle_adjustment_by_colours(adbench):
+    problems, objectives = adbench
+    problem = problems.small_bundle()
+    _, (_, matrix) = computed(objectives.bundle_by_colours(problem))
+    _, jacobian, _ = frozen("bundle")
+    n = len(problem.weights)
+    order = np.concatenate(
+        [np.arange(2 * n).reshape(n, 2).T.reshape(-1), 2 * n + np.arange(n)]
+    )
+    assert difference(matrix.toarray(), jacobian[order]) < 1e-8
+
+
 def test_lstm(adbench):
     problems, objectives = adbench
     alone, (value, grads) = computed(objectives.sequence(problems.sequence(2, 6, 4)))

@@ -46,6 +46,9 @@ LOOPED = {
     "PyFuncStateless": "a Python function of one row",
     "SplitRows": "pieces of different lengths",
     "JoinRows": "as SplitRows",
+    "Loop": "rows may need different numbers of iterations",
+    "Implicit": "a solver of one row",
+    "Ensure": "the check is of one row",
     "SetRows": "arrays that grow, and rows that are put where there were none",
 }
 #: The same for integers and bools: sizes, bounds and paddings that differ from row

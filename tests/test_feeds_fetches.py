@@ -321,3 +321,39 @@ def test_a_callable_traced(session):
     got = call([0.0, 0.0], options=options, run_metadata=metadata)
     np.testing.assert_array_equal(got, [1.0, 1.0])
     assert [s.type for s in metadata.report.steps] == ["Exp"]
+
+
+# -- fetched arrays in another shape ---------------------------------------------------
+
+
+def test_a_large_array_that_is_fetched_reshaped_is_not_copied():
+    with dg.Graph().as_default():
+        x = dg.placeholder(dg.float64, [512, 64])
+        y = dg.expand_dims(dg.reshape(dg.sin(x), [64, 512]), 0)
+        plan = dg.Session().plan(y, {x: None})
+    size = 512 * 64 * 8
+    assert plan.arena_bytes == 0
+    assert plan.peak_bytes == size
+
+
+def test_reshaped_fetches_share_nothing_and_keep_their_values():
+    a = np.random.default_rng(0).normal(size=(512, 64))
+    with dg.Graph().as_default(), dg.Session() as session:
+        x = dg.placeholder(dg.float64, [512, 64])
+        y = dg.sin(x)
+        flat = dg.reshape(y, [-1])
+        turned, again = dg.reshape(y, [64, 512]), dg.reshape(y, [64, 512])
+        fetches = [flat, turned, dg.reduce_sum(dg.square(flat)), dg.exp(y), flat[:9]]
+        for wanted in (fetches, [y, *fetches], [turned, again]):
+            run = session.make_callable(wanted, [x])
+            first, second = run(a), run(2.0 * a)
+            arrays = [r for r in (*first, *second) if np.ndim(r)]
+            for i, r in enumerate(arrays):
+                assert r.flags.writeable
+                assert not any(np.shares_memory(r, s) for s in arrays[:i])
+        first = session.run(fetches, {x: a})
+        np.testing.assert_array_equal(first[0], np.sin(a).reshape(-1))
+        np.testing.assert_array_equal(first[1], np.sin(a).reshape(64, 512))
+        np.testing.assert_allclose(first[2], np.sum(np.sin(a) ** 2))
+        np.testing.assert_array_equal(first[3], np.exp(np.sin(a)))
+        np.testing.assert_array_equal(first[4], np.sin(a).reshape(-1)[:9])

@@ -179,6 +179,32 @@ def test_ways_to_import(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
 
 
+def test_the_modules_that_programs_for_loops_import() -> None:
+    from dagrad.python.ops import control_flow_ops, tensor_array_ops
+
+    assert tf.control_flow_v2_enabled()
+    tf.enable_control_flow_v2()
+    with tf.Graph().as_default():
+        squares = tensor_array_ops.TensorArray(tf.int32, 3)
+        _, squares = control_flow_ops.while_loop(
+            lambda i, a: i < 3, lambda i, a: (i + 1, a.write(i, i * i)), [0, squares]
+        )
+        count = tf.Variable(0)
+        y = control_flow_ops.with_dependencies([count.assign(7)], squares.stack())
+        with tf.Session() as session:
+            assert session.run(y).tolist() == [0, 1, 4]
+            assert session.run(count) == 7
+
+
+@pytest.mark.parametrize("module", sorted(tf.python.ops.__all__))
+def test_tf1s_modules_hold_the_public_names(module: str) -> None:
+    found = importlib.import_module(f"dagrad.python.ops.{module}")
+    for name in found.__all__:
+        home = tf.test if module == "gradient_checker" else tf
+        if name != "with_dependencies":
+            assert getattr(found, name) is getattr(home, name)
+
+
 def test_star_import_brings_the_public_names() -> None:
     names: dict[str, Any] = {}
     exec("from dagrad import *", names)

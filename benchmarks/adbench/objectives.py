@@ -121,26 +121,23 @@ def bundle(problem: Bundle) -> Built:
     r = dg.square(u) + dg.square(v)
     stretch = fx * (1.0 + r * (k1 + r * k2))
     features = [dg.constant(f) for f in problem.features.T.copy()]
-    errors = [
-        weights * (stretch * a + c - f) for a, c, f in zip((u, v), (cx, cy), features)
-    ]
+    off = [stretch * a + c - f for a, c, f in zip((u, v), (cx, cy), features)]
     of_weights = 1.0 - dg.square(weights)
-    objective = [dg.stack(errors), of_weights]
+    objective = [dg.stack([weights * e for e in off]), of_weights]
 
     spins = observed(dg.concat([_spin(turns, axes, k) for k in range(3)], 1), seen_by)
     blocks = []
-    for e in errors:
-        by_point = dg.gradients(before, d, dg.gradients(e, before))
+    for e in off:
+        # An error is its weight times e: its derivatives are those of e from there.
+        by_place, *by_lens = _pulled(e, [[x, y, z], fx, cx, cy, k1, k2], weights)
+        by_point = dg.gradients(before, d, by_place)
         turn = _cross(d, by_point)
         by_axis = [
             spins[i] * turn[0] + spins[i + 1] * turn[1] + spins[i + 2] * turn[2]
             for i in (0, 3, 6)
         ]
-        *by_lens, by_weight = dg.gradients(
-            e, [fx, cx, cy, k1, k2, weights], unconnected_gradients="zero"
-        )
         by_centre = [-g for g in by_point]
-        blocks += [*by_axis, *by_centre, *by_lens, *by_point, by_weight]
+        blocks += [*by_axis, *by_centre, *by_lens, *by_point, e]
     jacobian = [
         dg.reshape(dg.stack(blocks), [2, 15, -1]),
         dg.gradients(of_weights, weights)[0],
@@ -149,6 +146,25 @@ def bundle(problem: Bundle) -> Built:
     return Built(
         dict(zip((cameras, points, weights), arrays)), objective, [objective, jacobian]
     )
+
+
+def bundle_by_colours(problem: Bundle) -> Built:
+    """The same by ``sparse_jacobian``, which finds the structure by itself.
+
+    Rows: the first errors, the second errors, the weights' errors.  A row has 14
+    entries (one of the principal point's two is the other error's), so it takes 14
+    forward passes, which is the least that colours can do.
+    """
+    built = bundle(problem)
+    jacobian = dg.sparse_jacobian(built.objective, list(built.feeds))
+    return built._replace(both=[built.objective, jacobian])
+
+
+def _pulled(y: Any, xs: list[Any], seed: Any) -> list[Any]:
+    """Gradients of ``y`` from ``seed``, in the structure of ``xs``."""
+    flat = [*xs[0], *xs[1:]]
+    found = dg.gradients(y, flat, seed, unconnected_gradients="zero")
+    return [found[: len(xs[0])], *found[len(xs[0]) :]]
 
 
 def _cross(a: Any, b: Any) -> list[Any]:

@@ -290,6 +290,7 @@ from .ops.random import (
     truncated_normal,
 )
 from .ops.reduction import reduce_mean, reduce_prod, reduce_sum
+from .ops.roots import fixed_point, newton
 from .ops.rounding import (
     abs_ as abs,
 )
@@ -338,13 +339,7 @@ from .ops.segments import (
     unsorted_segment_sqrt_n,
     unsorted_segment_sum,
 )
-from .ops.solvers import (
-    bicgstab,
-    conjugate_gradient,
-    dense_solve,
-    fixed_point,
-    newton,
-)
+from .ops.solvers import bicgstab, conjugate_gradient, dense_solve
 from .ops.sorting import (
     argsort,
     invert_permutation,
@@ -404,6 +399,7 @@ from .scopes import (
     add_to_collections,
     colocate_with,
     control_dependencies,
+    control_flow_v2_enabled,
     device,
     dimension_at_index,
     dimension_value,
@@ -413,6 +409,7 @@ from .scopes import (
     disable_tensor_equality,
     disable_v2_behavior,
     disable_v2_tensorshape,
+    enable_control_flow_v2,
     enable_resource_variables,
     executing_eagerly,
     get_collection,
@@ -447,18 +444,20 @@ __all__ = [
     "assign", "assign_add", "assign_sub", "atan", "atan2", "atanh", "batch_gather",
     "batch_jacobian", "batch_to_space", "batch_to_space_nd", "bicgstab", "bincount",
     "bitwise", "bool", "boolean_mask", "broadcast_static_shape", "broadcast_to", "case",
-    "cast", "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm",
+    "cast", "ceil", "checkpoint", "cholesky", "cholesky_solve", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat",
     "complex", "complex64", "complex128", "concat", "cond", "conj",
     "conjugate_gradient", "constant", "constant_initializer", "contrib",
-    "control_dependencies", "convert_to_tensor", "cos", "cosh", "count_nonzero",
+    "control_dependencies", "control_flow_v2_enabled", "convert_to_tensor", "cos",
+    "cosh", "count_nonzero",
     "cross", "cumprod", "cumsum", "custom_gradient", "custom_linear_solve",
     "custom_root", "dense_solve", "depth_to_space", "derivatives", "device", "diag",
     "diag_part", "digamma", "dimension_at_index", "dimension_value",
     "disable_control_flow_v2", "disable_eager_execution", "disable_resource_variables",
     "disable_tensor_equality", "disable_v2_behavior", "disable_v2_tensorshape", "div",
     "div_no_nan", "divide", "double", "dynamic_partition", "dynamic_stitch", "einsum",
-    "enable_resource_variables", "equal", "erf", "erfc", "errors", "executing_eagerly",
+    "enable_control_flow_v2", "enable_resource_variables", "equal", "erf", "erfc",
+    "errors", "executing_eagerly",
     "exp", "expand_dims", "explain_gradient", "expm1", "eye", "fill", "fixed_point",
     "flags", "float16", "float32", "float64", "floor", "floor_div", "floordiv",
     "floormod", "foldl", "foldr", "function", "gather", "gather_nd",

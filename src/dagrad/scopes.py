@@ -15,6 +15,7 @@ __all__ = [
     "add_to_collections",
     "colocate_with",
     "control_dependencies",
+    "control_flow_v2_enabled",
     "device",
     "dimension_at_index",
     "dimension_value",
@@ -24,6 +25,7 @@ __all__ = [
     "disable_tensor_equality",
     "disable_v2_behavior",
     "disable_v2_tensorshape",
+    "enable_control_flow_v2",
     "enable_resource_variables",
     "executing_eagerly",
     "get_collection",
@@ -194,6 +196,15 @@ def disable_tensor_equality() -> None:
 
 def disable_control_flow_v2() -> None:
     """Nothing: there is one kind of control flow."""
+
+
+def enable_control_flow_v2() -> None:
+    """Nothing: there is one kind of control flow."""
+
+
+def control_flow_v2_enabled() -> bool:
+    """True: loops and branches are operations with bodies."""
+    return True
 
 
 def disable_v2_tensorshape() -> None:

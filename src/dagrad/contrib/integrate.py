@@ -8,9 +8,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..ops.odes import odeint
+from .. import ops
+from ..graphlib.tensor import as_tensor
 
 __all__ = ["odeint", "odeint_fixed"]
+
+
+def odeint(
+    func: Callable[..., Any],
+    y0: Any,
+    t: Any,
+    rtol: float = 1e-06,
+    atol: float = 1e-12,
+    method: str | None = None,
+    options: dict[str, Any] | None = None,
+    full_output: bool = False,
+    name: str | None = None,
+) -> Any:
+    """:func:`dagrad.odeint` of one tensor: lists are made one.
+
+    The second result with ``full_output`` has ``"num_func_evals"``, as in TF1, and
+    counts of steps in place of TF1's lists of them.
+    """
+    start = as_tensor(y0)
+    return ops.odes.odeint(
+        func, start, t, rtol, atol, method, options, full_output, name
+    )
 
 
 def odeint_fixed(
@@ -30,7 +53,7 @@ def odeint_fixed(
         method: ``"rk4"`` (default), ``"midpoint"`` or ``"euler"``.
 
     Returns:
-        y(t_i), with a leading axis, in the structure of y0.
+        y(t_i), with a leading axis.
     """
     options = {} if dt is None else {"step_size": dt}
     return odeint(func, y0, t, method=method or "rk4", options=options, name=name)

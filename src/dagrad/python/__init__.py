@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import framework, platform, util
+from . import framework, ops, platform, util
 
-__all__ = ["framework", "platform", "util"]
+__all__ = ["framework", "ops", "platform", "util"]

@@ -1,0 +1,21 @@
+"""The part of TF1's internal ``ops`` that programs import."""
+
+from __future__ import annotations
+
+from . import (
+    control_flow_ops,
+    functional_ops,
+    gradient_checker,
+    gradients_impl,
+    script_ops,
+    tensor_array_ops,
+)
+
+__all__ = [
+    "control_flow_ops",
+    "functional_ops",
+    "gradient_checker",
+    "gradients_impl",
+    "script_ops",
+    "tensor_array_ops",
+]

@@ -1,0 +1,125 @@
+"""Memory that a session lends to loops is nobody else's while an array is in it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import dagrad as tf
+from dagrad.runtime.lending import Lender
+
+SHAPE = (1000, 100)
+BYTES = 800_000
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    with tf.Graph().as_default() as g:
+        yield g
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda a: a,
+        lambda a: a[3:7],
+        lambda a: a.reshape(-1)[5:].view(np.uint8)[::-1],
+        lambda a: a.T[2],
+        lambda a: np.asarray(a.view(np.matrix)[1:]),
+        lambda a: np.broadcast_to(a, (2, *SHAPE))[1],
+        lambda a: np.lib.stride_tricks.as_strided(a, (3,), (8,)),
+        lambda a: np.frombuffer(memoryview(a), np.float64),
+        lambda a: np.nditer(a),
+        memoryview,
+    ],
+)
+def test_memory_comes_back_when_the_last_array_in_it_is_gone(keep):
+    lender = Lender()
+    kept = keep(lender.lend(SHAPE, np.float64))
+    gc.collect()
+    assert lender.idle_bytes == 0
+    other = lender.lend(SHAPE, np.float64)
+    if isinstance(kept, (np.ndarray, memoryview)):
+        assert not np.shares_memory(np.asarray(kept), other)
+    del kept, other
+    assert lender.idle_bytes == 2 * BYTES
+
+
+def test_memory_is_lent_again():
+    lender = Lender()
+    first = lender.lend(SHAPE, np.float64)
+    where = first.__array_interface__["data"][0]
+    del first
+    again = lender.lend((99, 10, 10), np.complex64)
+    assert again.__array_interface__["data"][0] != where  # less than half as much
+    again = lender.lend((900, 10, 10), np.float64)
+    assert again.__array_interface__["data"][0] == where
+    assert again.flags.writeable
+    assert not again.flags.owndata
+
+
+def test_idle_memory_is_no_more_than_was_ever_out():
+    lender = Lender()
+    for k in range(1, 30):
+        arrays = [lender.lend((k * (1 << 14),), np.float64) for _ in range(3)]
+        most = sum(a.nbytes for a in arrays)
+        del arrays
+        assert lender.idle_bytes <= most
+
+
+def test_a_lender_may_go_before_what_it_lent():
+    lender = Lender()
+    a = lender.lend(SHAPE, np.float64)
+    a[...] = 3.0
+    del lender
+    gc.collect()
+    assert (a == 3.0).all()
+
+
+def test_threads_never_hold_the_same_memory():
+    lender = Lender()
+    wrong = []
+
+    def work(number):
+        rng = np.random.default_rng(number)
+        held = []
+        for k in range(300):
+            a = lender.lend((int(rng.integers(1 << 13, 1 << 15)),), np.float64)
+            a[...] = number * 1000 + k
+            held.append((a[::7], number * 1000 + k))
+            if len(held) > 4:
+                view, value = held.pop(int(rng.integers(len(held))))
+                if not (view == value).all():
+                    wrong.append((number, k))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_two_stacks_of_one_loop_are_two_arrays():
+    """The lengths of these are known in the second run, from the first."""
+    x = tf.placeholder(tf.float64, [100])
+    n = tf.placeholder(tf.int32, [])
+    _, a, b = tf.while_loop(
+        lambda i, a, b: i < n,
+        lambda i, a, b: (
+            i + 1,
+            tf.sin(a) * tf.cos(b) * x,
+            tf.cos(a) * tf.sin(b) + x,
+        ),
+        [0, x, x * 0.5],
+    )
+    (g,) = tf.gradients(tf.reduce_sum(a * b), [x])
+    feeds = {x: np.linspace(0.1, 0.4, 100), n: 300}
+    session = tf.Session()
+    first = session.run(g, feeds)
+    for _ in range(3):
+        np.testing.assert_array_equal(session.run(g, feeds), first)
+    assert session._state.lender.idle_bytes > 0
