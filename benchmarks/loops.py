@@ -132,9 +132,19 @@ def memory() -> bool:
             checkpoint_every=every,
         )[1]
 
+    def by_scan(every: Any) -> Any:
+        step = lambda h, _: dg.tanh(dg.matmul(h, w))  # noqa: E731
+        return dg.scan(step, dg.zeros([LENGTH]), start)[-1]
+
     good = True
-    for name, build in (("foldl", by_fold), ("while_loop", by_while)):
-        for every, target in ((None, 1.05), (17, 0.13), ([42, 7], None)):
+    blocks = ((None, 1.05), (17, 0.13), ([42, 7], None))
+    ways = (
+        ("foldl", by_fold, blocks),
+        ("while_loop", by_while, blocks),
+        ("scan(...)[-1]", by_scan, blocks[:1]),
+    )
+    for name, build, asked in ways:
+        for every, target in asked:
             h = build(every)
             loss = dg.reduce_sum(h * h)
             found = states([loss, dg.gradients(loss, [w, start])], feeds)

@@ -23,7 +23,14 @@ from .subgraph import Body, updated_inputs, variable_root
 from .tensor import Tensor
 from .traversal import ancestors, captured_from, depth_and_id
 
-__all__ = ["GradientExplanation", "Path", "Step", "explain_gradient", "explained"]
+__all__ = [
+    "GradientExplanation",
+    "Passage",
+    "Path",
+    "Step",
+    "explain_gradient",
+    "explained",
+]
 
 # Cuts whose reason is in a body.
 _INNER = ("body", "condition", "refuses", "zero")
@@ -124,10 +131,12 @@ class GradientExplanation:
 
     Attributes:
         ys, x: what was asked.
-        status: "connected": ``gradients`` gives a tensor; "zero": it does, of zeros;
-            "refused": it raises; "unconnected": it gives None.
+        status: "connected": ``gradients`` gives a tensor; "zero": it does, of zeros
+            (by a loop's first values: where any iteration runs); "refused": it
+            raises; "unconnected": it gives None.
         differentiable: the number of paths that carry a derivative; an operation
-            that reads a tensor twice makes two of one.
+            that reads a tensor twice makes two of one, and a loop, branch or
+            function counts as one, however many ways lead through its bodies.
         total: the number of all paths of data, of at most a billion counted.
         paths: the shortest few that carry a derivative, or, where none does, the
             shortest few of all.

@@ -16,7 +16,7 @@ from typing import Any
 from .dtypes import int64
 from .errors import DTypeError, GradientError, ShapeError
 from .graph import Graph
-from .masks import Masks, selects
+from .masks import SELECTS, Masks, selects
 from .operation import Operation
 from .operators import TABLE
 from .shapes import TensorShape, compatible, text
@@ -277,7 +277,11 @@ def _walk(
         if not op.inputs:
             _pass_out(op, grads, masks)
             continue
-        masked = masks.live or selects(op)
+        masked = (
+            masks.live
+            or op.type in SELECTS
+            or (opdef.control is not None and selects(op))
+        )
         state: Any = masks.enter(op, grads, _total, targets) if masked else None
         cotangents = [_total(grads, t) for t in op.outputs]
         if not any(c is not None for c in cotangents):

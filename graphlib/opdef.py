@@ -115,7 +115,8 @@ class OpDef:
         effect: None for pure ops; else "input" (placeholder), "default" (its
             input, unless its output is fed), "constant",
             "variable", "assign" (kernel gets cells for ``updates``), "update"
-            (kernel changes the arrays of ``updates`` in place), "random"
+            (kernel changes the arrays of ``updates`` in place), "probe" (kernel
+            gets the cell of input 0: whether it has a value), "random"
             (kernel takes a Generator after ``xp``), or "io" (runs once per
             run that needs it, never folded, merged or reordered with other io).
             A control operation with an effect in one of its bodies has "body".

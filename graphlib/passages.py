@@ -84,7 +84,8 @@ def through(body: Body) -> list[Flow]:
         for out in op.outputs:
             flow = _NONE
             for i, before in entries:
-                flow |= _after(op, i, out, before)
+                after = _after(op, i, out, before)
+                flow = after if flow is _NONE or flow is after else flow | after
             if flow.any:
                 flows[out] = flow
     known[body] = [_NONE if t is None else flows.get(t, _NONE) for t in body.outputs]
@@ -190,12 +191,24 @@ def _of_loop(op: Operation) -> list[Flow]:
 
 def _closure(flows: list[Flow]) -> list[Flow]:
     """What leads to each carry in one iteration or in several (Warshall)."""
-    closed = list(flows)
-    for m in range(len(closed)):
-        for i, flow in enumerate(closed):
-            if flow.any >> m & 1:
-                closed[i] = flow | _composed(closed[m], flow, m)
-    return closed
+    every, opened, moving, refused = (
+        [getattr(flow, kind) for flow in flows]
+        for kind in ("any", "open", "moving", "refused")
+    )
+    for m in range(len(flows)):
+        bit = 1 << m
+        for i in range(len(flows)):
+            if not every[i] & bit:
+                continue
+            every[i] |= every[m]
+            if opened[i] & bit:
+                opened[i] |= opened[m]
+                refused[i] |= refused[m]
+            if moving[i] & bit:
+                moving[i] |= moving[m]
+            if refused[i] & bit:
+                refused[i] |= opened[m] | refused[m]
+    return [Flow(*masks) for masks in zip(every, opened, moving, refused)]
 
 
 def _composed(first: Flow, then: Flow, carry: int) -> Flow:

@@ -91,27 +91,23 @@ def between(
     found = []
     reached: set[Operation] = set()
     inside: set[Tensor] = set()  # reached outputs of operations with bodies
-
-    def arrives(t: Tensor) -> bool:
-        return t in targets or ((t.op in reached or t in inside) and t not in stops)
-
     for op in sorted(seen, key=depth_and_id if nested else _id):
-        if is_control(op):
-            here = sum(
-                1 << i
-                for i, t in enumerate(op.inputs)
-                if t.dtype.is_inexact and arrives(t)
-            )
-            if here:
-                flows = zip(op.outputs, passages(op))
-                outs = [t for t, flow in flows if flow.leads & here]
-                inside.update(outs)
-                if outs:
-                    found.append(op)
-            continue
-        if any(
-            t.dtype.is_inexact and arrives(t) for t in op.inputs or captured_from(op)
-        ):
+        here = 0  # the inputs that are reached, as bits
+        bodies = op.opdef.control is not None and is_control(op)
+        for i, t in enumerate(op.inputs or captured_from(op)):
+            if t.dtype.is_inexact and (
+                t in targets or ((t.op in reached or t in inside) and t not in stops)
+            ):
+                here |= 1 << i
+                if not bodies:
+                    break
+        if bodies and here:
+            flows = zip(op.outputs, passages(op))
+            outs = [t for t, flow in flows if flow.leads & here]
+            inside.update(outs)
+            if outs:
+                found.append(op)
+        elif here:
             reached.add(op)
             found.append(op)
     return found

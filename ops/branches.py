@@ -384,9 +384,10 @@ def _saving(
     columns: list[dict[Tensor, int]] = []
     for body, side in zip(bodies, sides):
         at: dict[Tensor, int] = {}
+        place = {t: k for k, t in reversed([*enumerate(body.outputs)])}
         for t, _ in side.graph.kept:
-            if t in body.outputs:
-                at[t] = body.outputs.index(t)
+            if t in place:
+                at[t] = place[t]
             elif t not in at:
                 at[t] = count
                 count += 1

@@ -16,7 +16,7 @@ from ..graphlib.tensor import Tensor
 from ._batch import moved, repeated, rows_of
 from ._build import create
 
-__all__ = ["row", "rows"]
+__all__ = ["only_last", "row", "rows"]
 
 # A row's number, or (start, stop, step) of a slice.
 Key = Any
@@ -124,6 +124,25 @@ ROWS_GRAD: OpDef = OpDef(
     batch=_batch_grad,
     doc="zeros like x with g at [key]: the transpose of Rows",
 )
+
+
+def only_last(g: Tensor) -> Tensor | None:
+    """The last row of ``g``, the cotangent of a history, where by the way it was made
+    all others are zero: the program reads nothing but ``scan(...)[-1]``.
+
+    Without this the backward loop would read as many rows of zeros as the history has.
+    """
+    cut = g.op
+    if cut.type != "StridedSliceGrad" or cut.attrs["spec"] != ((1, None, None),):
+        return None
+    scatter = cut.inputs[0].op
+    if scatter.type != "ScatterRows":
+        return None
+    values, indices = scatter.inputs[:2]
+    dims, i = scatter.outputs[0].dims, indices.value
+    if not dims or dims[0] is None or values.dims is None or i is None:
+        return None
+    return row(values, 0) if list(i) == [dims[0] - 1] else None
 
 
 def rows(x: Tensor, start: int | None, stop: int | None, step: int = 1) -> Tensor:

@@ -40,7 +40,7 @@ from ._bodies import (
 from ._build import create_op
 from ._loop import Parts, flops, infer, known_count
 from ._loop_kernel import kernel
-from .history_rows import row, rows
+from .history_rows import only_last, row, rows
 from .rows import UNSHAPED
 
 __all__ = ["LOOP", "STATEFUL_LOOP", "loop"]
@@ -223,6 +223,7 @@ def _vjp(
     """The loop that runs backward over what the forward loop kept."""
     p = Parts(op)
     k = len(p.carries)
+    cotangents = _ends_to_finals(p, cotangents)
     head = len(op.inputs) - len(p.body.inputs)
     wanted = {
         t
@@ -310,6 +311,22 @@ def _vjp(
     return [None] * head + [found.get(t) for t in p.body.inputs]
 
 
+def _ends_to_finals(
+    p: Parts, cotangents: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """The cotangents with those of a history that end in its last row alone given to
+    the final carry, which that row is."""
+    moved = list(cotangents)
+    for j, i in enumerate(p.histories, 1 + len(p.carries)):
+        g = moved[j]
+        last = None if g is None else only_last(g)
+        if last is not None:
+            final = moved[1 + i]
+            moved[1 + i] = last if final is None else TABLE["add"](final, last)
+            moved[j] = None
+    return tuple(moved)
+
+
 def _varied(op: Operation, moving: Sequence[bool]) -> set[int]:
     """The carries to which a derivative leads from the inputs that ``moving`` marks."""
     mask = sum(1 << i for i, moves in enumerate(moving) if moves)
@@ -344,18 +361,21 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
 
     It reads the same inputs, so that a plan runs both as one.
     """
-    before = [c for c, _ in p.carries]
+    before = _places([c for c, _ in p.carries])
+    after = _places(p.carried)
     rows = {t for t, _ in p.rows}
     history = set(p.histories)
-    made = list(p.made)
+    stacked = set(p.made)
+    more: dict[Tensor, None] = {}
     for t in kept:
         if t in before:
-            history.add(before.index(t))
-        elif t in p.carried:
-            history.add(p.carried.index(t))
-        elif t not in rows and t not in made:
-            made.append(t)
-    if len(history) == len(p.histories) and len(made) == len(p.made):
+            history.add(before[t])
+        elif t in after:
+            history.add(after[t])
+        elif t not in rows and t not in stacked:
+            more[t] = None
+    made = [*p.made, *more]
+    if len(history) == len(p.histories) and not more:
         return op
     again = [] if p.again is None else [p.again]
     body = Body(p.body.graph, p.body.inputs, (*p.carried, *again, *made))
@@ -383,13 +403,19 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
     return known[key]
 
 
+def _places(tensors: Sequence[Tensor]) -> dict[Tensor, int]:
+    """Where each tensor stands first."""
+    return {t: i for i, t in reversed([*enumerate(tensors)])}
+
+
 class _Saved:
     """Where the rows of the forward body's tensors are."""
 
     def __init__(self, op: Operation) -> None:
         self.p = Parts(op)
-        self._before = {c: i for i, (c, _) in reversed([*enumerate(self.p.carries)])}
-        self._after = {t: i for i, t in reversed([*enumerate(self.p.carried)])}
+        self._before = _places([c for c, _ in self.p.carries])
+        self._after = _places(self.p.carried)
+        self._made = _places(self.p.made)
         self._rows = dict(self.p.rows)
 
     def rows_of(self, t: Tensor) -> Tensor:
@@ -400,8 +426,8 @@ class _Saved:
             return self._in_order(rows(p.histories[i], None, -1))
         if t in self._rows:
             return self._rows[t]
-        if t in p.made:
-            return p.stacks[p.made.index(t)]
+        if t in self._made:
+            return p.stacks[self._made[t]]
         return self._in_order(rows(p.histories[self._after[t]], 1, None))
 
     def _in_order(self, history: Tensor) -> Tensor:

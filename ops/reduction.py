@@ -17,6 +17,7 @@ from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from . import _batch
 from ._build import constant, create, shape_tensor
 from ._kinds import require
+from ._static import as_vector, merged, sizes
 
 __all__ = ["reduce_mean", "reduce_prod", "reduce_sum"]
 
@@ -415,17 +416,20 @@ def _prod_kernel(xp: Any, x: Any, *, axis: Any, keepdims: bool, out: Any = None)
 
 def _prod_vjp(op: Operation, g: Tensor) -> Tensor:
     from .scan import exclusive_product
+    from .views import reshape
 
     x, y = op.inputs[0], op.outputs[0]
     axis, keepdims = op.attrs["axis"], op.attrs["keepdims"]
     mul, conj = TABLE["mul"], TABLE["conj"]
     if axis is not None and x.dims is not None and len(axis) == len(x.dims):
         axis = None
-    if axis is None or len(axis) == 1:
-        one = None if axis is None else axis[0]
-        others = exclusive_product(x, one)
+    one = None if axis is None else _as_one_axis(x, axis)
+    if axis is None or one is not None:
+        others = exclusive_product(*((x, None) if one is None else one))
         if x.dtype.is_complex:
             others = conj(others)
+        if axis is not None and len(axis) > 1:
+            others = reshape(others, shape_tensor(x))
         return mul(spread_as(op, g), others)  # type: ignore[no-any-return]
     # Several axes: one axis after the other, so that no transpose is needed.
     parts = [x]
@@ -438,6 +442,25 @@ def _prod_vjp(op: Operation, g: Tensor) -> Tensor:
             others = conj(others)
         g = mul(g, others)
     return g
+
+
+def _as_one_axis(x: Tensor, axes: Sequence[int]) -> tuple[Tensor, int] | None:
+    """``x`` with axes that follow each other as one, and that axis; else None."""
+    from .views import reshape
+
+    if len(axes) == 1:
+        return x, axes[0]
+    if not axes or x.dims is None:
+        return None
+    found = sorted(a % len(x.dims) for a in axes)
+    first, last = found[0], found[-1] + 1
+    if last - first != len(axes):
+        return None
+    shape = sizes(x)
+    left, right = shape[:first], shape[last:]
+    middle = merged(shape[first:last], [*left, *right])
+    dims = as_vector([*left, middle, *right], x.op.graph)
+    return reshape(x, dims), first
 
 
 PROD = OpDef(

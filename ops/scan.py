@@ -95,6 +95,11 @@ def _infer_recurrence(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((a.dtype, merge(a.dims, b.dims)),)
 
 
+def _kept(xp: Any, a: Any, b: Any, keep: Any) -> Any:
+    """a b where it is kept, else 0."""
+    return xp.multiply(a, b, out=xp.zeros(xp.shape(b), b.dtype), where=keep)
+
+
 def _recurrence_kernel(
     xp: Any, a: Any, b: Any, *, axis: int | None, reverse: bool, out: Any = None
 ) -> Any:
@@ -103,17 +108,27 @@ def _recurrence_kernel(
     xp.copyto(out, b)
     a, s = _along(a, axis, reverse), _along(out, axis, reverse)
     n = s.shape[0]
+    # A factor 0 cuts: what is before it counts for nothing, though it be infinite.
+    keep = a != 0
     if n * 16 <= s.size or n < 32:
+        rows = keep.reshape(n, -1).all(1).tolist()
         for i in range(1, n):
-            s[i] += a[i] * s[i - 1]
+            s[i] += a[i] * s[i - 1] if rows[i] else _kept(xp, a[i], s[i - 1], keep[i])
         return out
     # A long thin scan: combine neighbours at distance 1, 2, 4, ... at once.
     p = xp.array(a)
-    p[0] = 0
+    p[0], keep[0] = 0, True
+    cuts = not keep.all()
+    keep[0] = False
     step = 1
     while step < n:
-        s[step:] += p[step:] * s[:-step]
-        p[step:] = p[step:] * p[:-step]
+        if cuts:
+            s[step:] += _kept(xp, p[step:], s[:-step], keep[step:])
+            keep[step:] = keep[step:] & keep[:-step]
+            p[step:] = _kept(xp, p[step:], p[:-step], keep[step:])
+        else:
+            s[step:] += p[step:] * s[:-step]
+            p[step:] = p[step:] * p[:-step]
         step *= 2
     return out
 
@@ -220,7 +235,8 @@ def linear_recurrence(
 ) -> Tensor:
     """s[i] = a[i] s[i-1] + b[i] along ``axis`` (None: all elements in C order).
 
-    Shapes: a and b alike; a[0] is not used.
+    Shapes: a and b alike; a[0] is not used.  Where a[i] is 0, s[i] is b[i], even if
+    s[i-1] is infinite or NaN: independent recurrences can stand one after the other.
 
     Gradient: the same recurrence, run the other way.
 

@@ -202,12 +202,13 @@ def _other_factors(op: Operation) -> Tensor:
     rows = x if nested == 1 else _flat_rows(x, nested)
     column = [-1] + [1] * (len(x.dims) - nested)
     rows = segment_gather(rows, order)
-    one = TABLE["ones_like"](rows)
+    one, nothing = TABLE["ones_like"](rows), TABLE["zeros_like"](rows)
     # p[i] = x[i-1] p[i-1] within a segment, 1 at its start; from both ends.
     products = []
     for edge, reverse in ((first, False), (last, True)):
-        start = _mul(reshape(cast(edge, x.dtype), column), one)
-        factor = _mul(delay(rows, 0, reverse), TABLE["sub"](one, start))
+        edge = reshape(edge, column)
+        start = TABLE["where"](edge, one, nothing)
+        factor = TABLE["where"](edge, nothing, delay(rows, 0, reverse))
         products.append(linear_recurrence(factor, start, 0, reverse))
     others = segment_gather(_mul(*products), back)
     return others if nested == 1 else reshape(others, shape_tensor(x))

@@ -20,7 +20,6 @@ __all__ = ["Branch", "bind_control"]
 def bind_control(frame: Frame, step: Step) -> Callable[..., Any]:
     """What runs the bodies of a loop or branch step of ``frame``."""
     bodies = bodies_of(frame.state)
-    bodies.know(frame.plan.bodies)
     run: Callable[..., Any]
     if step.opdef.control == "loop":
         run = Loop(bodies, step.attrs, frame.scratch(step).get("work", ()))

@@ -52,9 +52,10 @@ class Bodies:
                 found = self._found.get(key)
                 if found is None:
                     wanted = BodyKey(body, donated, tuple(shapes), values)
-                    plan = self._planned.pop(wanted, None) or plan_body(wanted)
+                    plan = self._planned.get(wanted) or plan_body(wanted)
                     found = body, Executable(plan, self.state)
-                    if len(self._found) >= _MAX_PLANS:
+                    # What one program runs in turn must not push itself out.
+                    if len(self._found) >= _MAX_PLANS + len(self._planned):
                         del self._found[next(iter(self._found))]
                     self._found[key] = found
         return found[1]
@@ -63,7 +64,7 @@ class Bodies:
         """Use these plans, made with the plan of the run around the bodies."""
         with self._lock:
             self._planned.update(plans)
-            while len(self._planned) > _MAX_PLANS:
+            while len(self._planned) > max(_MAX_PLANS, len(plans)):
                 del self._planned[next(iter(self._planned))]
 
     def plan_for(self, body: Body, arrays: Sequence[Any]) -> tuple[Plan, list[Any]]:

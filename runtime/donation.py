@@ -8,8 +8,8 @@ and not the size of the carry.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from .program import Node, Program, Value
 
@@ -30,6 +30,8 @@ def in_place(
     if not donated:
         return same
     readers: dict[Value, list[Node]] = defaultdict(list)
+    order = _Order(program)
+    fetched = Counter(memory_of(v) for v in program.fetches)
     for node in program.nodes:
         # Making a view reads nothing; who reads the view counts.
         view = node.opdef.alias if node.opdef.effect is None else None
@@ -38,8 +40,8 @@ def in_place(
                 readers[memory_of(v)].append(node)
     for feed, fetch in donated:
         old, new = program.feeds[feed], program.fetches[fetch]
-        steps = _chain(program, old, new)
-        if steps and _make_way(program, steps, readers):
+        steps = _chain(fetched, old, new)
+        if steps and _make_way(order, steps, readers):
             for node, _ in steps:
                 same[node.outputs[0]] = old
     return same
@@ -55,11 +57,13 @@ def memory_of(v: Value) -> Value:
     return v
 
 
-def _chain(program: Program, old: Value, new: Value) -> list[tuple[Node, Value]]:
-    """The ops that make ``new`` from ``old``, each able to write over its input."""
+def _chain(fetched: Counter[Value], old: Value, new: Value) -> list[tuple[Node, Value]]:
+    """The ops that make ``new`` from ``old``, each able to write over its input.
+
+    ``fetched`` counts how often the memory of a value is fetched.
+    """
     steps: list[tuple[Node, Value]] = []
-    fetched = [memory_of(v) for v in program.fetches]
-    if fetched.count(new) != 1 or old in fetched:
+    if fetched[new] != 1 or old in fetched:
         return []
     v = new
     while v is not old:
@@ -104,47 +108,61 @@ def _overwritten(node: Node, out: Value, old: Value) -> Value | None:
     return None
 
 
+class _Order:
+    """What waits for what, by data or order."""
+
+    def __init__(self, program: Program) -> None:
+        self._waiting: dict[Node, list[Node]] = defaultdict(list)
+        for node in program.nodes:
+            for v in node.inputs:
+                if v.node is not None:
+                    self._waiting[v.node].append(node)
+            for other in node.after:
+                self._waiting[other].append(node)
+
+    def add(self, first: Node, then: Node) -> None:
+        """Let ``then`` wait for ``first``."""
+        then.after = [*then.after, first]
+        self._waiting[first].append(then)
+
+    def remove(self, first: Node, then: Node) -> None:
+        """Undo :meth:`add`."""
+        then.after = [n for n in then.after if n is not first]
+        self._waiting[first].remove(then)
+
+    def any_waits(self, nodes: Iterable[Node], first: Node) -> bool:
+        """Whether any of ``nodes`` waits for ``first``, itself or through others."""
+        wanted = set(nodes)
+        found: set[Node] = set()
+        stack = list(self._waiting[first])
+        while stack:
+            node = stack.pop()
+            if node in wanted:
+                return True
+            if node not in found:
+                found.add(node)
+                stack.extend(self._waiting[node])
+        return False
+
+
 def _make_way(
-    program: Program,
+    order: _Order,
     steps: Sequence[tuple[Node, Value]],
     readers: dict[Value, list[Node]],
 ) -> bool:
     """Let whoever else reads what a step overwrites run before it, if it can."""
-    waiting: list[tuple[Node, Node]] = []
+    added: list[tuple[Node, Node]] = []
     for node, target in steps:
-        others = [r for r in readers[target] if r is not node]
+        others = dict.fromkeys(r for r in readers[target] if r is not node)
         if not others:
             continue
-        later = _descendants(program, node)
-        if any(r in later for r in others):
+        # The edges of earlier steps and carries may order two the other way.
+        if order.any_waits(others, node):
+            for reader, then in added:
+                order.remove(reader, then)
             return False
-        waiting += [(node, r) for r in others if r not in node.after]
-    added: list[tuple[Node, Node]] = []
-    for node, reader in waiting:
-        node.after = [*node.after, reader]
-        added.append((node, reader))
-        # An earlier carry's edges may already order the two the other way.
-        if reader in _descendants(program, node):
-            for n, r in added:
-                n.after = [x for x in n.after if x is not r]
-            return False
+        for reader in others:
+            if reader not in node.after:
+                order.add(reader, node)
+                added.append((reader, node))
     return True
-
-
-def _descendants(program: Program, node: Node) -> set[Node]:
-    """What depends on ``node``, by data or order."""
-    readers: dict[Node, list[Node]] = defaultdict(list)
-    for n in program.nodes:
-        for v in n.inputs:
-            if v.node is not None:
-                readers[v.node].append(n)
-        for other in n.after:
-            readers[other].append(n)
-    found: set[Node] = set()
-    stack = list(readers[node])
-    while stack:
-        n = stack.pop()
-        if n not in found:
-            found.add(n)
-            stack.extend(readers[n])
-    return found

@@ -68,6 +68,10 @@ class Frame:
         self._arrays: dict[int, Any] = {}
         self.outs: list[Any] = [None] * len(plan.fetches)
         require_variables(plan, state)
+        if plan.bodies:
+            from .control import bodies_of
+
+            bodies_of(state).know(plan.bodies)
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         self.steps: list[int] = []  # the plan's step of each instruction
         for number, step in enumerate(plan.steps):

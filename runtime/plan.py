@@ -43,7 +43,8 @@ class Slot(NamedTuple):
         offset: bytes from the start of the arena (kind "arena"), or from the
             start of the owner (kind "view" with known strides).
         strides: of a view whose place is known before the run, in bytes.
-        owner: the slot whose memory this is (itself, unless kind is "view").
+        owner: the slot whose memory this is: of a "view" (or "call") what it is a
+            view of, of a "same" the feed that it overwrites, else itself.
         value: the array of a constant.
         first, last: steps at which it is made and last used (-1: not made by a
             step).

@@ -197,6 +197,15 @@ def test_the_gradient_of_a_matrix_exponential_is_cheap(n):
     assert gradient_ratio(exponential, n) <= GRADIENT
 
 
+@pytest.mark.parametrize("axis", [None, 1, (0, 1), (1, 2), (0, 1, 2)])
+def test_the_gradient_of_a_product_over_axes_is_cheap(axis):
+    def products(n):
+        x = place(n, 4, 5)
+        return [x], dg.reduce_sum(dg.reduce_prod(x, axis))
+
+    assert gradient_ratio(products, 6) <= GRADIENT
+
+
 @each_case
 def test_a_hessian_vector_product_is_cheap(function, small, large, bound):
     few, many = product_ratio(function, small), product_ratio(function, large)

@@ -91,3 +91,48 @@ def test_the_reference_interpreter_agrees(program):
     slow = session.run(fetches, {x: X}, options=options, run_metadata=tf.RunMetadata())
     for a, b in zip(fast, slow):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("last", [-1, 99])
+def test_reading_the_end_of_a_scan_keeps_each_state_once(last):
+    """The cotangent of a whole history for one row of it would double the memory."""
+    x, start = tf.placeholder(tf.float64, [100, 50]), tf.placeholder(tf.float64, [50])
+
+    def step(h, row):
+        return tf.tanh(h * 0.5 + row)
+
+    y, same = tf.scan(step, x, start)[last], tf.foldl(step, x, start)
+    slopes = tf.gradients([y * y], [start])
+    want = tf.gradients([same * same], [start])
+    feeds = {x: np.ones((100, 50)), start: np.full(50, 0.3)}
+    with tf.Session() as session:
+        np.testing.assert_array_equal(*session.run([slopes, want], feeds))
+        assert session.plan(slopes, feeds).peak_bytes < 1.1 * 100 * 50 * 8
+
+
+def test_the_end_of_a_scan_beside_its_other_rows():
+    x = tf.constant(np.arange(1.0, 5.0))
+    y = tf.scan(lambda h, row: h * row, x, tf.constant(1.0, tf.float64))
+    (slope,) = tf.gradients([y[-1], y[2]], [x])
+    with tf.Session() as session:
+        np.testing.assert_allclose(session.run(slope), [30, 15, 10, 6])
+
+
+def test_the_last_row_of_one_part_of_a_scan():
+    """The other carries keep their histories' cotangents."""
+    x = tf.constant(np.arange(1.0, 5.0))
+    one = tf.constant(1.0, tf.float64)
+    y, z = tf.scan(lambda h, row: (h[0] * row, h[1] + h[0]), x, (one, one))
+    (slope,) = tf.gradients([y[-1], tf.reduce_sum(z)], [x])
+
+    def plain(x):
+        y, z, total = 1.0, 1.0, 0.0
+        for row in x:
+            y, z = y * row, z + y
+            total = total + z
+        return y + total
+
+    step = 1e-20j * np.eye(4)
+    want = [plain(np.arange(1.0, 5.0) + e).imag / 1e-20 for e in step]
+    with tf.Session() as session:
+        np.testing.assert_allclose(session.run(slope), want)

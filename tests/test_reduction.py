@@ -165,6 +165,27 @@ def test_long_recurrence_of_numbers():
     np.testing.assert_allclose(got, want, rtol=1e-10)
 
 
+@pytest.mark.parametrize("n", [5, 40])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_zero_factor_cuts_a_recurrence(n, reverse):
+    # What comes before it does not count, not even infinity.
+    a, b = np.ones((2, n))
+    a[n // 2], b[n // 2 + (1 if reverse else -1)] = 0.0, np.inf
+    got = evaluate(scan.linear_recurrence(constant(a), constant(b), 0, reverse))
+    after = got[n // 2 :: -1] if reverse else got[n // 2 :]
+    np.testing.assert_array_equal(after, np.arange(1.0, len(after) + 1))
+
+
+@pytest.mark.parametrize("count", [2, 30])
+def test_an_infinite_segment_leaves_the_gradients_of_others_alone(count):
+    x = np.tile([2.0, 3.0, np.inf, 5.0, 7.0], count)
+    ids = np.arange(len(x)) // 2
+    y = segments.segment_prod(constant(x), ids)
+    (g,) = gradients(y, y.op.inputs[0])
+    pairs = x.reshape(-1, 2)
+    np.testing.assert_array_equal(evaluate(g), pairs[:, ::-1].reshape(-1))
+
+
 def test_unsorted_ids_are_refused_by_the_sorted_op():
     y = segments.segment_sum(constant([1.0, 2.0]), placeholder("int32", (2,)))
     ids = y.op.inputs[1]

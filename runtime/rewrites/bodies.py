@@ -8,13 +8,16 @@ its place; two that both are wider become one with the outputs of both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ...graphlib.errors import InvalidArgumentError
 from ...graphlib.subgraph import Body
 from ..program import NODE, Node, Program, Value
+
+_Item = TypeVar("_Item")
 
 
 class _Merged(NamedTuple):
@@ -34,26 +37,71 @@ def merge_bodies(program: Program) -> int:
         elif control == "branch":
             graphs = tuple(b.graph for b in node.attrs["branches"])
             groups.setdefault(graphs, []).append(node)
-    dropped = 0
-    for nodes in groups.values():
-        if len(nodes) > 1:
-            dropped += _merge_group(program, nodes)
+    several = [nodes for nodes in groups.values() if len(nodes) > 1]
+    if not several:
+        return 0
+    merging = _Merging(program)
+    dropped = sum(_merge_group(merging, nodes) for nodes in several)
+    merging.finish()
     return dropped
 
 
-def _merge_group(program: Program, nodes: list[Node]) -> int:
+def _merge_group(merging: _Merging, nodes: list[Node]) -> int:
+    """Merge what can be of nodes over the same subgraphs.
+
+    Calls of one function are many, and only those that are passed the same can be
+    one: so each node is compared to those with its key only.
+    """
+    passed = [{role for role, _ in _passed(node)} for node in nodes]
+    common = set.intersection(*passed)
+
+    def key_of(node: Node) -> Any:
+        return frozenset((role, v) for role, v in _passed(node) if role in common)
+
     dropped = 0
-    kept: list[Node] = []
+    keys: dict[Node, Any] = {}
+    kept: dict[Any, list[Node]] = {}
+
+    def keep(node: Node) -> None:
+        keys[node] = key_of(node)
+        kept.setdefault(keys[node], []).append(node)
+
+    def forget(node: Node) -> None:
+        kept[keys.pop(node)].remove(node)
+
     for node in sorted(nodes, key=lambda n: (-len(n.inputs), n.op.id)):
-        for wide in kept:
+        for wide in kept.get(key_of(node), ()):
             merged = _union(wide, node)
-            if merged is not None and _replace(program, [wide, node], merged):
-                kept[kept.index(wide)] = merged.node
+            changed = None
+            if merged is not None:
+                changed = merging.replace([wide, node], merged)
+            if merged is not None and changed is not None:
+                forget(wide)
+                keep(merged.node)
+                for reader in changed:
+                    if reader in keys:
+                        forget(reader)
+                        keep(reader)
                 dropped += 1
                 break
         else:
-            kept.append(node)
+            keep(node)
     return dropped
+
+
+def _passed(node: Node) -> Iterator[tuple[Any, Value]]:
+    """What a control node is passed, and as what."""
+    attrs = node.attrs
+    if node.opdef.control == "loop":
+        first = attrs["bounded"] + attrs["tested"]
+        yield from enumerate(node.inputs[:first])
+        yield from zip(attrs["body"].inputs, node.inputs[first:])
+        return
+    if node.opdef.inputs[0] == "index":
+        yield "index", node.inputs[0]
+    for k, (body, wires) in enumerate(zip(attrs["branches"], attrs["wires"])):
+        for t, i in zip(body.inputs, wires):
+            yield (k, t), node.inputs[i]
 
 
 # -- what two nodes have in common ---------------------------------------------------
@@ -85,10 +133,11 @@ class _Loop:
         self.rest = {t: inputs[t] for t in names[k + n :]}
         self.again = body.outputs[k] if attrs["tested"] else None
         self.made = body.outputs[k + attrs["tested"] :]
-        self.history = [list(self.carries)[i] for i in attrs["history"]]
-        self.loose = {list(self.carries)[i] for i in attrs["loose"]}
+        order = list(self.carries)
+        self.history = [order[i] for i in attrs["history"]]
+        self.loose = {order[i] for i in attrs["loose"]}
         self.strict: int = attrs["strict"]
-        self.unshaped = {list(self.carries)[i] for i in attrs["unshaped"]}
+        self.unshaped = {order[i] for i in attrs["unshaped"]}
         self.fixed = (self.head, self.again, attrs["reverse"], node.opdef)
 
 
@@ -115,7 +164,7 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
     history = list(dict.fromkeys([*x.history, *y.history]))
     strict = list(dict.fromkeys([*x.made[: x.strict], *y.made[: y.strict]]))
     made = list(dict.fromkeys([*strict, *x.made, *y.made]))
-    order = list(carries)
+    place_of = {c: i for i, c in enumerate(carries)}
     again = () if x.again is None else (x.again,)
     body = Body(
         a.attrs["body"].graph,
@@ -128,11 +177,11 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
         "body": body,
         "carries": len(carries),
         "scanned": len(rows),
-        "history": tuple(order.index(h) for h in history),
-        "loose": tuple(order.index(h) for h in history if h not in shown),
+        "history": tuple(place_of[h] for h in history),
+        "loose": tuple(place_of[h] for h in history if h not in shown),
         "strict": len(strict),
         "unshaped": tuple(
-            i for i, c in enumerate(order) if c in x.unshaped | y.unshaped
+            i for i, c in enumerate(carries) if c in x.unshaped | y.unshaped
         ),
     }
     if "updates" in attrs:
@@ -140,7 +189,7 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
     values = [*x.head, *carries.values(), *rows.values(), *rest.values()]
     merged = Node(a.op, a.opdef, attrs, values, list(a.after))
     place: dict[Any, int] = {"count": 0}
-    for c in order:
+    for c in carries:
         place["final", c] = len(place)
     for h in history:
         place["history", h] = len(place)
@@ -234,29 +283,87 @@ def _with_outputs(
 # -- putting it in their place ---------------------------------------------------------
 
 
-def _replace(program: Program, old: list[Node], new: _Merged) -> bool:
-    """Put ``new`` in the place of ``old``; False where that would be a cycle."""
-    merged, subst = new
-    gone = set(old)
-    nodes = [n for n in program.nodes if n not in gone] + [merged]
-    order = _sorted(nodes, subst, gone, merged)
-    if order is None:
-        if merged.opdef.effect is not None:
-            raise InvalidArgumentError(
-                merged.op.explain(
-                    "its derivative depends on its own result, so it would have to "
-                    "run twice, but it draws random numbers or writes variables"
-                ),
-                merged.op,
-            )
-        return False
-    for node in order:
-        node.redirect(subst)
-        node.after = [merged if n in gone else n for n in node.after]
-    program.nodes = order
-    program.fetches = [subst.get(v, v) for v in program.fetches]
-    program.targets = [merged if n in gone else n for n in program.targets]
-    return True
+class _Merging:
+    """The nodes of a program while some take the place of others."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._nodes: list[Node | None] = list(program.nodes)
+        self._position = {n: i for i, n in enumerate(program.nodes)}
+        self._readers: dict[Value, list[Node]] = defaultdict(list)
+        self._waiting: dict[Node, list[Node]] = defaultdict(list)
+        #: What stands for values and nodes that are gone.
+        self._subst: dict[Value, Value] = {}
+        self._instead: dict[Node, Node] = {}
+        for node in program.nodes:
+            self._note(node)
+
+    def _note(self, node: Node) -> None:
+        for v in node.inputs:
+            self._readers[v].append(node)
+        for other in node.after:
+            self._waiting[other].append(node)
+
+    def replace(self, old: list[Node], new: _Merged) -> list[Node] | None:
+        """Put ``new`` in the place of ``old``; returns who reads it, and None where
+        that would be a cycle."""
+        merged, subst = new
+        position = self._position
+        first = min(position[n] for n in old)
+        needs = [v.node for v in merged.inputs if v.node is not None]
+        if all(position[n] < first for n in (*needs, *merged.after)):
+            for n in old:
+                self._nodes[position.pop(n)] = None
+            self._nodes[first], position[merged] = merged, first
+        elif not self._sort(old, new):
+            return None
+        self._note(merged)
+        readers = {n for v in subst for n in self._readers.pop(v, ()) if n in position}
+        for node in readers:
+            node.redirect(subst)
+            for v in node.inputs:
+                if v.node is merged:
+                    self._readers[v].append(node)
+        for n in old:
+            self._instead[n] = merged
+            for node in self._waiting.pop(n, ()):
+                node.after = [merged if n is m else m for m in node.after]
+                self._waiting[merged].append(node)
+        self._subst.update(subst)
+        return list(readers)
+
+    def _sort(self, old: list[Node], new: _Merged) -> bool:
+        """Put ``new`` where it can be; whether it can."""
+        merged, subst = new
+        gone = set(old)
+        nodes = [n for n in self._nodes if n is not None and n not in gone]
+        order = _sorted([*nodes, merged], subst, gone, merged)
+        if order is None:
+            if merged.opdef.effect is not None:
+                raise InvalidArgumentError(
+                    merged.op.explain(
+                        "its derivative depends on its own result, so it would have "
+                        "to run twice, but it draws random numbers or writes variables"
+                    ),
+                    merged.op,
+                )
+            return False
+        self._nodes = list(order)
+        self._position = {n: i for i, n in enumerate(order)}
+        return True
+
+    def finish(self) -> None:
+        """Give the program its nodes."""
+        program = self.program
+        program.nodes = [n for n in self._nodes if n is not None]
+        program.fetches = [_last(v, self._subst) for v in program.fetches]
+        program.targets = [_last(n, self._instead) for n in program.targets]
+
+
+def _last(item: _Item, instead: Mapping[_Item, _Item]) -> _Item:
+    while item in instead:
+        item = instead[item]
+    return item
 
 
 def _sorted(

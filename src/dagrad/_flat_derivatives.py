@@ -275,7 +275,7 @@ def _pays(space: Space, ys: Sequence[Tensor], how: str) -> bool:
         space.start.size >= _FEW
         and all(t.dtype.is_floating and is_static(t.dims) for t in tensors)
         and all(t.op.type.startswith("Placeholder") for t in space.keys)
-        and is_sparse(ys, space.tensors, _DENSITY)
+        and space.once(("sparse", *ys), lambda: is_sparse(ys, space.tensors, _DENSITY))
     )
 
 

@@ -87,7 +87,7 @@ def same_value(a: Any, b: Any) -> None:
     elif isinstance(a, Body):
         assert [t.name for t in a.inputs] == [t.name for t in b.inputs]
         assert names(a.outputs) == names(b.outputs)
-    elif isinstance(a, float):
+    elif isinstance(a, (float, complex)):
         assert repr(a) == repr(b)
     else:
         assert a == b

@@ -1,0 +1,99 @@
+"""Building and planning loops takes time in proportion to their size."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import dagrad as tf
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    with tf.Graph().as_default() as g:
+        yield g
+
+
+def seconds(f, *args):
+    """The result, and the processor time that it took."""
+    start = time.process_time()
+    result = f(*args)
+    return result, time.process_time() - start
+
+
+def test_the_gradient_of_a_body_of_4000_operations():
+    """A search of lists for each value that is kept took eight seconds."""
+    x = tf.placeholder(tf.float64, [4])
+
+    def step(i, h):
+        for _ in range(4000):
+            h = tf.sin(h)
+        return i + 1, h
+
+    _, y = tf.while_loop(lambda i, h: i < 2, step, [0, x])
+    g, taken = seconds(tf.gradients, tf.reduce_sum(y), [x])
+    assert taken < 4.0
+    _, taken = seconds(tf.Session().run, g, {x: np.ones(4)})
+    assert taken < 6.0
+
+
+def test_a_chain_of_500_calls_and_its_gradient():
+    """Each call was compared to each, and each merge sorted the whole program."""
+    x = tf.placeholder(tf.float64, [3])
+    f = tf.function(lambda a: tf.sin(a) * a)
+    y = x
+    for _ in range(500):
+        y = f(y)
+    (g,) = tf.gradients(tf.reduce_sum(y), [x])
+    _, taken = seconds(tf.Session().run, g, {x: np.ones(3)})
+    assert taken < 5.0
+
+
+def test_equal_chains_of_calls_are_one():
+    x = tf.placeholder(tf.float64, [3])
+    f = tf.function(lambda a: tf.sin(a) * a)
+    g = tf.function(lambda a: tf.foldl(lambda h, r: h * r + a, x, a))
+    made = [f(g(f(g(x)))) for _ in range(3)]
+    fetches = [*made, *tf.gradients(made[0] * made[2], [x]), *tf.jvp(made, [x], [x])]
+    plan = tf.Session().plan(fetches, {x: np.ones(3)})
+    # The chain, with its tangents, and backward from either factor.
+    assert sum(step.opdef.control is not None for step in plan.steps) == 12
+
+
+def test_a_program_of_many_loops_is_planned_once():
+    """More loops than a session keeps plans of bodies for shapes that vary."""
+    x = tf.placeholder(tf.float64, [2])
+    y = x
+    for _ in range(600):
+        y = tf.foldl(lambda h, r: tf.sin(h) + r, x, y)
+    session = tf.Session()
+    session.run(y, {x: np.ones(2)})
+    bodies = session._state.bodies
+    before = dict(bodies._found)
+    session.run(y, {x: np.ones(2)})
+    assert len(before) == 600
+    assert dict(bodies._found) == before
+
+
+def test_hundreds_of_carries_that_are_changed_in_place():
+    """For each of them all that depends on what was searched through the body."""
+    x = tf.placeholder(tf.float64, [4])
+
+    def step(i, cs):
+        total = tf.add_n([tf.reduce_sum(c) for c in cs])
+        return i + 1, [*[tf.sin(tf.cos(c * 2.0)) for c in cs[:-1]], cs[-1] + total]
+
+    def want(cs):
+        total = sum(c.sum() for c in cs)
+        return [*[np.sin(np.cos(c * 2.0)) for c in cs[:-1]], cs[-1] + total]
+
+    cs = [x + float(k) for k in range(1200)]
+    _, ys = tf.while_loop(lambda i, cs: i < 3, step, [0, cs])
+    got, taken = seconds(tf.Session().run, ys, {x: np.ones(4)})
+    assert taken < 2.5
+    expected = [np.ones(4) + k for k in range(1200)]
+    for _ in range(3):
+        expected = want(expected)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
