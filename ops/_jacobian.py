@@ -7,6 +7,7 @@ from typing import Any
 
 from ..graphlib.batching import vectorize
 from ..graphlib.errors import DTypeError, GradientError, InvalidArgumentError
+from ..graphlib.explain import explained
 from ..graphlib.forward import jvp
 from ..graphlib.gradients import UnconnectedGradients, gradients
 from ..graphlib.shapes import Dims
@@ -78,10 +79,7 @@ def unconnected(
     if policy is UnconnectedGradients.NONE:
         return None
     if policy is UnconnectedGradients.RAISE:
-        raise GradientError(
-            f"no differentiable path leads from {x.op.describe()} "
-            f"({x.op.defined_at()}) to {y.op.describe()}"
-        )
+        raise GradientError(str(explained([y], x)))
     return fill(dims, constant(0, y.dtype, graph=y.graph))
 
 

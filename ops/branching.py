@@ -81,9 +81,12 @@ def _shared_dtypes(branches: Sequence[_Branch], who: str) -> list[Any]:
             if own is None or found is own:
                 continue
             if found is not None:
+                remedy = "use dagrad.cast in one of them"
+                if any(isinstance(leaf, Operation) for leaf in leaves):
+                    remedy = "an operation counts as bool: let all return one (group)"
                 raise DTypeError(
                     f"{who}{at_caller()}: the branches make {found.name} and "
-                    f"{own.name} of value {k}: use dagrad.cast in one of them"
+                    f"{own.name} of value {k}: {remedy}"
                 )
             found = own
         dtypes.append(found)

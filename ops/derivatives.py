@@ -300,7 +300,10 @@ def _blocks(
     for i, a in enumerate(xs):
         for j, b in enumerate(xs):
             if blocks[i][j] is None:
-                blocks[i][j] = unconnected(y, b, joined(a, b), policy)
+                slope = slopes[i]
+                blocks[i][j] = unconnected(
+                    y if slope is None else slope, b, joined(a, b), policy
+                )
     return blocks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from both_executors import value
 
 import dagrad as tf
 
@@ -12,26 +13,6 @@ import dagrad as tf
 def graph():
     with tf.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    """What a session says; the reference interpreter must say the same."""
-    session = tf.Session()
-    fast = session.run(fetches, feeds)
-    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
-    slow = session.run(fetches, feeds, options=options, run_metadata=tf.RunMetadata())
-    for a, b in zip(flat(fast), flat(slow), strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert np.asarray(a).dtype == np.asarray(b).dtype
-    return fast
-
-
-def flat(structure):
-    if isinstance(structure, dict):
-        return [x for k in sorted(structure) for x in flat(structure[k])]
-    if isinstance(structure, (list, tuple)):
-        return [x for item in structure for x in flat(item)]
-    return [structure]
 
 
 # -- nests -------------------------------------------------------------------

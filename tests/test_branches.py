@@ -6,6 +6,7 @@ import collections
 
 import numpy as np
 import pytest
+from both_executors import value
 
 import dagrad as tf
 
@@ -14,16 +15,6 @@ import dagrad as tf
 def graph():
     with tf.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    """What a session says; the reference interpreter must say the same."""
-    session = tf.Session()
-    fast = session.run(fetches, feeds)
-    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
-    slow = session.run(fetches, feeds, options=options, run_metadata=tf.RunMetadata())
-    np.testing.assert_equal(slow, fast)
-    return fast
 
 
 Pair = collections.namedtuple("Pair", "left right")
@@ -39,6 +30,14 @@ def test_cond_takes_one_branch(flag):
     y = tf.cond(p, lambda: x * 2.0, lambda: x + 1.0)
     want = [2.0, 4.0] if flag else [2.0, 3.0]
     np.testing.assert_array_equal(value(y, {p: flag, x: [1.0, 2.0]}), want)
+
+
+def test_a_tensor_beside_an_operation_is_an_error_with_a_remedy():
+    v = tf.Variable(1.0)
+    p = tf.placeholder(tf.bool, [])
+    with pytest.raises(TypeError, match=r"let all return one \(group\)"):
+        tf.cond(p, lambda: v.assign_add(1.0), tf.no_op)
+    tf.cond(p, lambda: tf.group(v.assign_add(1.0)), tf.no_op)
 
 
 def test_the_true_function_is_called_first_and_each_once():

@@ -217,8 +217,16 @@ def test_unconnected_jacobians(mode: str) -> None:
     y = x * x
     assert jacobian(y, z, mode) is None
     assert run(jacobian(y, z, mode, "zero")).tolist() == [[0.0], [0.0]]
-    with pytest.raises(GradientError, match="no differentiable path"):
+    with pytest.raises(GradientError, match="no path of data"):
         jacobian(y, z, mode, "raise")
+
+
+def test_the_error_for_a_derivative_that_is_not_there_says_why() -> None:
+    x = dg.constant([1.0, 2.0])
+    with pytest.raises(GradientError, match=r"Floor[^\n]*constant by pieces"):
+        jacobian(2.0 * dg.floor(x), x, unconnected_gradients="raise")
+    with pytest.raises(GradientError, match=r"no path of data"):
+        hessian(dg.reduce_sum(3.0 * x), x, unconnected_gradients="raise")
 
 
 def test_hessian_of_a_linear_function_is_zero() -> None:

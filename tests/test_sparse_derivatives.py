@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from dense import dense_jacobian, run
 
 import dagrad as dg
 from dagrad.ops import _pattern
@@ -20,21 +21,6 @@ F64 = dg.float64
 def graph():
     with dg.Graph().as_default() as g:
         yield g
-
-
-def run(fetches, feeds=None):
-    return dg.Session().run(fetches, feeds)
-
-
-def dense_jacobian(y, x, feeds=None):
-    """Row by row, in reverse: no sparsity anywhere."""
-    g = dg.placeholder(y.dtype, y.shape)
-    (pulled,) = dg.gradients(y, x, g, unconnected_gradients="zero")
-    n = y.shape.num_elements()
-    units = np.eye(n).reshape(n, *y.shape.as_list())
-    session = dg.Session()
-    rows = [session.run(pulled, {**(feeds or {}), g: u}).reshape(-1) for u in units]
-    return np.array(rows).reshape(n, x.shape.num_elements())
 
 
 def pattern(y, x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from dense import dense_jacobian, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,21 +12,6 @@ from dagrad.ops.sparse_derivatives import sparse_hessian, sparse_jacobian
 from dagrad.ops.sparsity import jacobian_sparsity
 
 F64 = dg.float64
-
-
-def run(fetches, feeds=None):
-    return dg.Session().run(fetches, feeds)
-
-
-def dense_jacobian(y, x, feeds=None):
-    """Row by row, in reverse: no sparsity anywhere."""
-    g = dg.placeholder(y.dtype, y.shape)
-    (pulled,) = dg.gradients(y, x, g, unconnected_gradients="zero")
-    n = y.shape.num_elements()
-    units = np.eye(n).reshape(n, *y.shape.as_list())
-    session = dg.Session()
-    rows = [session.run(pulled, {**(feeds or {}), g: u}).reshape(-1) for u in units]
-    return np.array(rows).reshape(n, x.shape.num_elements())
 
 
 SHAPES = [(4,), (2, 3), (3, 2), (3,), (), (2, 2), (1, 3), (0, 2)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_programs import array, repeat, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,24 +21,6 @@ from dagrad.runtime.plan import SAME
 def graph():
     with dg.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    return dg.Session().run(fetches, feeds)
-
-
-def array(size, rows=None, **how):
-    made = dg.TensorArray(dg.float64, size, **how)
-    return made if rows is None else made.unstack(rows)
-
-
-def repeat(count, body, *state):
-    """``body(i, *state)`` for i below ``count``; the last state."""
-
-    def step(i, *s):
-        return (i + 1, *body(i, *s))
-
-    return dg.while_loop(lambda i, *_: i < count, step, (0, *state))[1:]
 
 
 def derivatives(y, x, order):

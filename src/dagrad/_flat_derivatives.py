@@ -57,7 +57,8 @@ class Loss:
         if not self.found:
             raise ValueError(
                 f"minimize: no differentiable path leads from "
-                f"{', '.join(v.name for v in space.variables)} to {t.op.describe()}"
+                f"{', '.join(v.name for v in space.variables)} to {t.op.describe()}; "
+                "explain_gradient says where it is cut"
             )
 
     def value(self) -> Function:
