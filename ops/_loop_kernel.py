@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import InvalidArgumentError
-from ..graphlib.ragged import Ragged, stack_rows
+from ..graphlib.ragged import iterations, row_of, stack_made
 from ..graphlib.subgraph import Body, empty_stacks
 
 __all__ = ["kernel"]
@@ -54,9 +53,9 @@ def kernel(
     if reverse:
         stacks = [rows[::-1] for rows in stacks]
     results = [xp.asarray(done, np.int32), *state]
-    results += [stacked(rows, i not in loose) for rows, i in zip(kept, history)]
+    results += [stack_made(rows, i not in loose) for rows, i in zip(kept, history)]
     if done:
-        results += [stacked(rows, k < strict) for k, rows in enumerate(stacks)]
+        results += [stack_made(rows, k < strict) for k, rows in enumerate(stacks)]
     else:
         first = carries + tested
         results += empty_stacks(body, carries, scanned, first, given)
@@ -65,33 +64,3 @@ def kernel(
     for target, result in zip(out, results):
         xp.copyto(target, result)
     return out
-
-
-def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
-    """How many iterations the scanned arrays and the bound allow (None: any)."""
-    lengths = {len(a) for a in scans}
-    if len(lengths) > 1:
-        raise InvalidArgumentError(
-            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
-        )
-    found = min(lengths) if lengths else None
-    if bound is not None:
-        found = max(bound, 0) if found is None else min(found, max(bound, 0))
-    return found
-
-
-def row_of(array: Any, t: int) -> Any:
-    """Row ``t``, as an array."""
-    return array[t] if type(array) is Ragged else array[t, ...]
-
-
-def stacked(rows: Sequence[Any], strict: bool) -> Any:
-    """The rows as one array; raises InvalidArgumentError where they cannot be."""
-    made = stack_rows(rows)
-    if strict and type(made) is Ragged:
-        shapes = sorted({r.shape for r in rows})
-        raise InvalidArgumentError(
-            f"the iterations make rows of different shapes, {shapes}, which cannot "
-            "be stacked"
-        )
-    return made

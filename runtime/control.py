@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import InvalidArgumentError
-from ..graphlib.ragged import Ragged, stack_rows
+from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
@@ -290,10 +289,10 @@ class Loop:
         rest = [
             a for a, fed in zip(given[k + n :], self.fed[k + n :], strict=True) if fed
         ]
-        limit = _limit(scans, bound)
+        limit = iterations(scans, bound)
         runs = go_on and (limit is None or limit > 0)
         if runs and self._uniform(scans):
-            rows = [_row_of(a, 0) for a in scans]
+            rows = [row_of(a, 0) for a in scans]
             executable = self.bodies.executable(
                 self.body, [*carries, *rows, *rest], self.donated
             )
@@ -521,7 +520,7 @@ class Loop:
         while go_on and (limit is None or t < limit):
             at = t if limit is None or not self.reverse else limit - 1 - t
             results = self.bodies.run(
-                self.body, [*state, *[_row_of(a, at) for a in scans], *rest]
+                self.body, [*state, *[row_of(a, at) for a in scans], *rest]
             )
             state = results[:k]
             if tested:
@@ -537,41 +536,13 @@ class Loop:
         results += [s if t else np.array(s) for s in state]
         loose, strict = self.attrs["loose"], self.attrs["strict"]
         for rows, i in zip(kept, self.history):
-            results.append(_stacked(rows, i not in loose))
+            results.append(stack_made(rows, i not in loose))
         if t:
-            results += [_stacked(rows, k < strict) for k, rows in enumerate(stacks)]
+            results += [stack_made(rows, k < strict) for k, rows in enumerate(stacks)]
         else:
             given = [*carries, *scans, *rest]
             results += empty_stacks(self.body, k, self.n, k + tested, given)
         return _delivered(results, out)
-
-
-def _row_of(array: Any, t: int) -> Any:
-    return array[t] if type(array) is Ragged else array[t, ...]
-
-
-def _stacked(rows: Sequence[Any], strict: bool) -> Any:
-    made = stack_rows(rows)
-    if strict and type(made) is Ragged:
-        shapes = sorted({r.shape for r in rows})
-        raise InvalidArgumentError(
-            f"the iterations make rows of different shapes, {shapes}, which cannot "
-            "be stacked"
-        )
-    return made
-
-
-def _limit(scans: Sequence[Any], bound: int | None) -> int | None:
-    """How many iterations the scanned arrays and the bound allow (None: any)."""
-    lengths = {len(a) for a in scans}
-    if len(lengths) > 1:
-        raise InvalidArgumentError(
-            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
-        )
-    found = min(lengths) if lengths else None
-    if bound is not None:
-        found = max(bound, 0) if found is None else min(found, max(bound, 0))
-    return found
 
 
 def _given(out: Any, first: int) -> list[Any]:
