@@ -180,7 +180,7 @@ def test_runs_leave_nothing():
         k = next(count)
         session.run(fetches, {x: np.ones(3 + k % 3), n: k % 7})
 
-    assert growth(run, 300) < 30_000
+    assert growth(run, 150) < 30_000
 
 
 def test_errors_leave_nothing():
@@ -193,7 +193,7 @@ def test_errors_leave_nothing():
         with pytest.raises(tf.errors.InvalidArgumentError):
             session.run(y, {x: np.ones(3), n: 9})
 
-    assert growth(run, 300) < 60_000
+    assert growth(run, 150) < 60_000
 
 
 def test_sessions_and_graphs_go_with_all_that_they_hold():
