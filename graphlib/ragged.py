@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import InvalidArgumentError
 
-__all__ = ["Ragged", "iterations", "map_rows", "row_of", "stack_rows", "stacked"]
+__all__ = ["Ragged", "iterations", "map_rows", "row_of", "stack_made", "stack_rows"]
 
 
 class Ragged(np.ndarray[Any, Any]):
@@ -33,6 +33,40 @@ def stack_rows(rows: Sequence[Any]) -> Any:
     for i, row in enumerate(rows):
         made[i] = row
     return made.view(Ragged)
+
+
+def stack_made(rows: Sequence[Any], strict: bool) -> Any:
+    """:func:`stack_rows` of what the iterations of a loop made.
+
+    Raises:
+        InvalidArgumentError: ``strict``, and the rows are of different shapes.
+    """
+    made = stack_rows(rows)
+    if strict and type(made) is Ragged:
+        shapes = sorted({r.shape for r in rows})
+        raise InvalidArgumentError(
+            f"the iterations make rows of different shapes, {shapes}, which cannot "
+            "be stacked"
+        )
+    return made
+
+
+def row_of(array: Any, t: int) -> Any:
+    """Row ``t``, as an array."""
+    return array[t] if type(array) is Ragged else array[t, ...]
+
+
+def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
+    """How many iterations the scanned arrays and the bound allow (None: any)."""
+    lengths = {len(a) for a in scans}
+    if len(lengths) > 1:
+        raise InvalidArgumentError(
+            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
+        )
+    found = min(lengths) if lengths else None
+    if bound is not None:
+        found = max(bound, 0) if found is None else min(found, max(bound, 0))
+    return found
 
 
 def map_rows(f: Callable[[Any], Any], rows: Ragged) -> Any:
@@ -59,15 +93,3 @@ def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
 def row_of(array: Any, t: int) -> Any:
     """Row ``t``, as an array."""
     return array[t] if type(array) is Ragged else array[t, ...]
-
-
-def stacked(rows: Sequence[Any], strict: bool) -> Any:
-    """The rows as one array; raises InvalidArgumentError where they cannot be."""
-    made = stack_rows(rows)
-    if strict and type(made) is Ragged:
-        shapes = sorted({r.shape for r in rows})
-        raise InvalidArgumentError(
-            f"the iterations make rows of different shapes, {shapes}, which cannot "
-            "be stacked"
-        )
-    return made

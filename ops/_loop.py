@@ -1,4 +1,4 @@
-"""The loop operation without its derivatives: roles, inference, kernel, cost."""
+"""The loop operation without its derivatives: roles, inference, cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, text
 from ..graphlib.subgraph import Body, infer_through
 
-__all__ = ["Parts", "flops", "infer", "join", "known_count"]
+__all__ = ["Parts", "body_flops", "flops", "infer", "join", "known_count"]
 
 
 class Parts:
@@ -137,19 +137,24 @@ def join(a: Dims, b: Dims) -> Dims:
     return tuple(x if x == y else None for x, y in zip(a, b))
 
 
-# -- the reference kernel --------------------------------------------------------
+# -- cost ------------------------------------------------------------------------
 
 
 def flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
     """The flops of the body times the iterations that are known of (at least 1)."""
     arrays = inputs[attrs["bounded"] + attrs["tested"] + attrs["carries"] :]
     length = _length(inputs, arrays[: attrs["scanned"]], attrs)
+    return body_flops(attrs["body"]) * (1 if length is None else length)
+
+
+def body_flops(body: Body) -> int:
+    """The flops of one run of a body."""
     total = 0
-    for op in attrs["body"].operations():
+    for op in body.operations():
         own = op.opdef.flops
         if own is not None:
             total += own(op.inputs, op.outputs, op._attrs)
         else:
             for t in op.outputs:
                 total += int(np.prod([d or 1 for d in t.dims or ()], dtype=np.int64))
-    return total * (1 if length is None else length)
+    return total

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.ragged import iterations, row_of, stacked
+from ..graphlib.ragged import iterations, row_of, stack_made
 from ..graphlib.subgraph import Body, empty_stacks
 
 __all__ = ["kernel"]
@@ -53,9 +53,9 @@ def kernel(
     if reverse:
         stacks = [rows[::-1] for rows in stacks]
     results = [xp.asarray(done, np.int32), *state]
-    results += [stacked(rows, i not in loose) for rows, i in zip(kept, history)]
+    results += [stack_made(rows, i not in loose) for rows, i in zip(kept, history)]
     if done:
-        results += [stacked(rows, k < strict) for k, rows in enumerate(stacks)]
+        results += [stack_made(rows, k < strict) for k, rows in enumerate(stacks)]
     else:
         first = carries + tested
         results += empty_stacks(body, carries, scanned, first, given)

@@ -38,7 +38,7 @@ from ._bodies import (
     zeros_for,
 )
 from ._build import create_op
-from ._loop import join
+from ._loop import body_flops, join
 
 __all__ = ["CALL", "CASE", "RECOMPUTED_CALL", "branch", "call"]
 
@@ -457,19 +457,7 @@ def _recompute_vjp(
 
 def _flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
     """The flops of the body that has most."""
-    return max(_body_flops(body) for body in attrs["branches"])
-
-
-def _body_flops(body: Body) -> int:
-    total = 0
-    for op in body.operations():
-        own = op.opdef.flops
-        if own is not None:
-            total += own(op.inputs, op.outputs, op._attrs)
-        else:
-            for t in op.outputs:
-                total += int(np.prod([d or 1 for d in t.dims or ()], dtype=np.int64))
-    return total
+    return max(body_flops(body) for body in attrs["branches"])
 
 
 def _declare(type: str, effect: str | None, **more: Any) -> OpDef:

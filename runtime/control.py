@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.ragged import Ragged, iterations, row_of, stacked
+from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
@@ -544,9 +544,9 @@ class Loop:
         results += [s if t else np.array(s) for s in state]
         loose, strict = self.attrs["loose"], self.attrs["strict"]
         for rows, i in zip(kept, self.history):
-            results.append(stacked(rows, i not in loose))
+            results.append(stack_made(rows, i not in loose))
         if t:
-            results += [stacked(rows, k < strict) for k, rows in enumerate(stacks)]
+            results += [stack_made(rows, k < strict) for k, rows in enumerate(stacks)]
         else:
             given = [*carries, *scans, *rest]
             results += empty_stacks(self.body, k, self.n, k + tested, given)
