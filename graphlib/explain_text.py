@@ -53,7 +53,10 @@ def told(e: GradientExplanation) -> str:
         lines += ["", f"Path{shown}, {size} from x to y{cut}:", *_rows(path)]
     if e.cuts:
         lines += ["", _cuts_title(e)]
-        for n, c in enumerate(e.cuts[:_SHOWN_CUTS], 1):
+        cuts = e.cuts
+        if len(cuts) > _SHOWN_CUTS:  # those around the bodies say most
+            cuts = tuple(sorted(cuts, key=lambda c: bool(c.within)))
+        for n, c in enumerate(cuts[:_SHOWN_CUTS], 1):
             where = f", in {c.within}" if c.within else ""
             lines.append(f"  {n}. {c.op.describe()} ({place(c.op)}){where}: {c.why}.")
             if c.remedy:

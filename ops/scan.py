@@ -111,7 +111,7 @@ def _recurrence_kernel(
     # A factor 0 cuts: what is before it counts for nothing, though it be infinite.
     keep = a != 0
     if n * 16 <= s.size or n < 32:
-        rows = keep.reshape(n, -1).all(1).tolist()
+        rows = keep.all(axis=tuple(range(1, keep.ndim))).tolist()
         for i in range(1, n):
             s[i] += a[i] * s[i - 1] if rows[i] else _kept(xp, a[i], s[i - 1], keep[i])
         return out

@@ -20,7 +20,7 @@ from ..graphlib.subgraph import variable_of
 from ..graphlib.tensor import Tensor
 from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
 from .donation import in_place
-from .hazards import Accesses, order_accesses
+from .hazards import Accesses, no_order, order_accesses
 from .liveness import lifetimes
 from .memory import place
 from .plan import (
@@ -80,7 +80,8 @@ def compile_plan(
     is known of feeds by their position.
 
     Raises:
-        InvalidArgumentError: the shapes of the feeds do not fit an operation.
+        InvalidArgumentError: the shapes of the feeds do not fit an operation, or
+            bodies each read what the other writes.
     """
     started = time.perf_counter()
 
@@ -91,7 +92,13 @@ def compile_plan(
         same = in_place(program, donated)
         layout = _Layout(program, accesses, whole, same)
         problem = layout.problem()
-        return layout, problem, order(problem)
+        try:
+            return layout, problem, order(problem)
+        except CycleError:
+            error = no_order(program) if cautious else None
+            if error is None:
+                raise
+            raise error from None
 
     try:
         layout, problem, best = prepare(cautious=False)

@@ -132,7 +132,7 @@ class _Stack:
         length: how many rows there will be, None where only the run tells.
         most: more than so many there will not be (None: any number).
         memory: where the rows go, if that is known: planned memory, or lent memory
-            for as many rows as the last run made.
+            for as many rows as the last runs made.
     """
 
     __slots__ = ("array", "fixed", "least", "most", "owned")
@@ -263,8 +263,9 @@ class Loop:
         self.attrs = attrs
         # Planned memory: a second buffer for each carry that moves.
         self.spare = spare
-        # How many iterations the last run made, where only a run tells.
-        self._before = 0
+        # How many iterations the last two runs made, where only a run tells: of
+        # blocks that run in turn the last is often shorter than the others.
+        self._before = 0, 0
         self.body: Body = attrs["body"]
         self.k: int = attrs["carries"]
         self.n: int = attrs["scanned"]
@@ -437,7 +438,7 @@ class Loop:
         if out is None:
             for i in still:
                 now[i] = now[i].copy()
-        self._before = t
+        self._before = self._before[1], t
         results = [np.array(t, np.int32), *now]
         results += [h.done(t + 1) for h in histories]
         results += [s.done(t) for s in stacks]
@@ -494,10 +495,19 @@ class Loop:
         dims, dtype = places.out_dims[output], places.out_dtypes[output]
         rows = None if length is None else length + more
         if memory is None:
-            expected = rows or (self._before and self._before + more)
+            expected = rows or self._expected(most, more)
             if expected:
                 memory = self.bodies.state.lender.lend((expected, *dims), dtype)
         return _Stack(dims, dtype, rows, None if most is None else most + more, memory)
+
+    def _expected(self, most: int | None, more: int) -> int:
+        """How many rows a loop that tests is likely to make: as many as before, or as
+        it may at most, where that is not far (a short last block, then whole ones);
+        0 where nothing is known."""
+        before = max(self._before)
+        if before and most is not None and most <= 2 * before:
+            return most + more
+        return before and before + more
 
     # -- shapes that change, variables that are written --------------------------
 

@@ -4,7 +4,8 @@ A read sees the variable's value before the run's writes, unless data or control
 dependencies order it after a write.  Writes of one variable that nothing orders
 happen in the order in which they were created.  Writes are in place, so each
 reader must run before the next write; where that is impossible (the reader
-itself waits for that write), it reads a snapshot.
+itself waits for that write), it reads a snapshot.  Bodies read the variable itself:
+two that each read what the other writes have no order, which is an error.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.subgraph import BODY_VARIABLE
 from .program import COPY, NODE, VARIABLE, Node, Program, Value
 
-__all__ = ["Accesses", "order_accesses"]
+__all__ = ["Accesses", "no_order", "order_accesses"]
 
 
 _WRITES = ("assign", "update")
@@ -88,6 +90,8 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
             waits = following is node or before[node] >> ranks[following] & 1
             if cautious and (before[node] or node in ranks):
                 waits = 1
+            if i in _by_reference(node) and v.kind == VARIABLE:
+                waits = 0  # a body reads the variable itself, never a snapshot
             if view and not waits:
                 continue  # its readers count
             if not waits:
@@ -105,6 +109,40 @@ def order_accesses(program: Program, cautious: bool = False) -> Accesses:
     found.assigned = {v for v in found.assigned if _may_move(v, found)}
     program.insert(snapshots.inserted)
     return found
+
+
+def _by_reference(node: Node) -> set[int]:
+    """The inputs of a control node that its bodies read as variables."""
+    attrs = node.attrs
+    if node.opdef.control is None:
+        return set()
+    if node.opdef.control == "loop":
+        first = attrs["bounded"] + attrs["tested"]
+        pairs = list(enumerate(attrs["body"].inputs, first))
+    else:
+        pairs = [
+            (i, t)
+            for body, wires in zip(attrs["branches"], attrs["wires"])
+            for i, t in zip(wires, body.inputs)
+        ]
+    return {i for i, t in pairs if t.op.opdef is BODY_VARIABLE}
+
+
+def no_order(program: Program) -> InvalidArgumentError | None:
+    """The error of bodies that each read what the other writes, if there are such."""
+    writers = [n for n in program.nodes if n.opdef.control is not None and n.updates]
+    if not writers:
+        return None
+    last = writers[-1].op
+    others = ", ".join(n.op.describe() for n in writers[:-1]) or "other operations"
+    return InvalidArgumentError(
+        last.explain(
+            f"its body and {others} read variables that the other writes, and nothing "
+            "says which comes first: order them by dagrad.control_dependencies, or "
+            "take variable.read_value() outside of the body"
+        ),
+        last,
+    )
 
 
 def _may_move(variable: Value, found: Accesses) -> bool:

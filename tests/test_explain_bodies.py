@@ -185,6 +185,20 @@ def test_a_variable_that_a_body_writes(x, w):
     assert agrees(y, x).status == "unconnected"
 
 
+def test_of_many_cuts_those_around_the_bodies_are_shown(x, w):
+    def step(a):
+        for _ in range(12):
+            a = a + dg.floor(x)
+        return (a,)
+
+    (y,) = repeated(step, w)
+    why = agrees(dg.stop_gradient(y), x)
+    assert len(why.cuts) == 13
+    text = str(why)
+    assert '  1. StopGradient "StopGradient"' in text
+    assert "... and 5 more" in text
+
+
 # -- branches and functions -----------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -123,3 +124,25 @@ def test_two_stacks_of_one_loop_are_two_arrays():
     for _ in range(3):
         np.testing.assert_array_equal(session.run(g, feeds), first)
     assert session._state.lender.idle_bytes > 0
+
+
+def test_blocks_of_different_lengths_do_not_grow_their_memory():
+    """The last block is shorter, and is the first that the gradient runs."""
+    x = tf.placeholder(tf.float64, [10_000])
+    n = tf.placeholder(tf.int32, [])
+    _, y = tf.while_loop(
+        lambda i, h: i < n,
+        lambda i, h: (i + 1, tf.sin(h)),
+        [0, x],
+        checkpoint_every=10,
+    )
+    (g,) = tf.gradients(tf.reduce_sum(y), [x])
+    feeds = {x: np.linspace(0.1, 1.0, 10_000), n: 94}
+    session = tf.Session()
+    for _ in range(2):
+        session.run(g, feeds)
+    tracemalloc.start()
+    session.run(g, feeds)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 80_000
