@@ -68,7 +68,9 @@ def entry() -> str:
         if not module.startswith(_PREFIX) and module != _ROOT:
             code = frame.f_code
             return f"{name} at {code.co_filename}:{frame.f_lineno}: " if name else ""
-        name = frame.f_code.co_name.replace("__call__", "call")
+        name = frame.f_code.co_name
+        if name in ("__init__", "__call__"):  # what the program knows is the class
+            name = type(frame.f_locals.get("self")).__name__
         if name == "create_op":
             return ""
         frame = frame.f_back

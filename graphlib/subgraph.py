@@ -227,11 +227,14 @@ class Body:
         inputs: its inputs, in the order in which they are passed; variables
             (``BodyVariable``) are among them, though a run passes no array.
         outputs: what to compute; a branch has None where only others make a value.
+        given: those of the variables for which a run passes an array after all, as it
+            was fed in their place.
     """
 
     graph: Subgraph
     inputs: tuple[Tensor, ...]
     outputs: tuple[Any, ...]
+    given: frozenset[Tensor] = frozenset()
 
     def __repr__(self) -> str:
         return (
@@ -249,9 +252,16 @@ class Body:
         return ancestors(t.op for t in self.outputs if t is not None)
 
     @cached_property
+    def fed(self) -> tuple[bool, ...]:
+        """For each input, whether a run passes an array for it."""
+        return tuple(
+            t.op.opdef is not BODY_VARIABLE or t in self.given for t in self.inputs
+        )
+
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Which of the inputs that a run feeds (all but variables) are sizes."""
-        fed = [t for t in self.inputs if t.op.opdef is not BODY_VARIABLE]
+        fed = [t for t, fed in zip(self.inputs, self.fed) if fed]
         return tuple(i for i, t in enumerate(fed) if t.op._attrs.get("sizes"))
 
     def written(self) -> list[Tensor]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graphlib.shapes import Dims, is_static
-from ..graphlib.subgraph import BODY_VARIABLE, Body
+from ..graphlib.subgraph import Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
 
@@ -43,7 +43,7 @@ class BodyKey(NamedTuple):
 
 def fed_inputs(body: Body) -> list[Any]:
     """The inputs that a run feeds: all but variables."""
-    return [t for t in body.inputs if t.op.opdef is not BODY_VARIABLE]
+    return [t for t, fed in zip(body.inputs, body.fed) if fed]
 
 
 def donated_carries(attrs: Mapping[str, Any]) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
             for body, wires in zip(attrs["branches"], attrs["wires"])
         ]
     for body, donated, given in pairs:
-        fed = [g for g, t in zip(given, body.inputs) if t.op.opdef is not BODY_VARIABLE]
+        fed = [g for g, is_fed in zip(given, body.fed) if is_fed]
         sizes = [(i, fed[i][1]) for i in body.sizes]
         known = all(isinstance(v, np.ndarray) for _, v in sizes)
         if known and all(is_static(dims) for dims, _ in fed):

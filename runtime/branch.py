@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
-from ..graphlib.subgraph import BODY_VARIABLE, Body
+from ..graphlib.subgraph import Body
 from .body_plans import numbers
 from .control import Bodies, Loop, bodies_of
 from .executor import Executable, Frame
@@ -56,11 +56,7 @@ class _Side:
 
     def __init__(self, body: Body, wires: Sequence[int], first: int) -> None:
         self.body = body
-        self.wires = [
-            i - first
-            for i, t in zip(wires, body.inputs)
-            if t.op.opdef is not BODY_VARIABLE
-        ]
+        self.wires = [i - first for i, fed in zip(wires, body.fed) if fed]
         place = iter(range(len(body.outputs)))
         self.present = [None if t is None else next(place) for t in body.outputs]
         self.sized = body.sizes

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
-from ..graphlib.subgraph import BODY_VARIABLE, Body, empty_stacks
+from ..graphlib.subgraph import Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
 from .executor import Executable, Frame
 from .plan import FETCH, SAME, Plan
@@ -82,8 +82,8 @@ class Bodies:
 def _fed(body: Body, arrays: Sequence[Any]) -> list[Any]:
     return [
         a if isinstance(a, np.ndarray) else np.asarray(a)
-        for a, t in zip(arrays, body.inputs)
-        if t.op.opdef is not BODY_VARIABLE
+        for a, fed in zip(arrays, body.fed)
+        if fed
     ]
 
 
@@ -275,7 +275,7 @@ class Loop:
         self.history: tuple[int, ...] = attrs["history"]
         self.donated = donated_carries(attrs)
         self.sized_rows = [i for i in self.body.sizes if self.k <= i < self.k + self.n]
-        self.fed = [t.op.opdef is not BODY_VARIABLE for t in self.body.inputs]
+        self.fed = self.body.fed
         self._places: dict[Executable, _Places] = {}
 
     def __call__(self, *arrays: Any, out: Any = None) -> Any:

@@ -9,6 +9,7 @@ graph grows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, is_static, text
+from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
 
 __all__ = ["Node", "Program", "Value", "build", "needed_operations"]
@@ -285,7 +287,10 @@ def build(
             continue
         inputs = [values[t] for t in op.inputs]
         after = [by_op[c] for c in op.control_inputs if c in by_op]
-        node = Node(op, opdef, op._attrs, inputs, after)
+        attrs = op._attrs
+        if opdef.control is not None:
+            attrs = _with_fed_variables(op, inputs)
+        node = Node(op, opdef, attrs, inputs, after)
         node.outputs = _outputs(node, op)
         for t, v in zip(op.outputs, node.outputs):
             if t not in values:
@@ -298,6 +303,41 @@ def build(
         [by_op[op] for op in targets if op in by_op],
         feed_values,
     )
+
+
+def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> Mapping[str, Any]:
+    """The attributes of a control operation: its bodies get an array, not the session's
+    memory, for a variable in whose place something is fed.
+
+    Raises:
+        FeedError: a body writes that variable.
+    """
+    attrs = op._attrs
+    fed = {
+        i
+        for i, (v, t) in enumerate(zip(inputs, op.inputs))
+        if v.kind != VARIABLE and t.op.opdef.effect == "variable"
+    }
+    if not fed:
+        return attrs
+    for i in sorted(fed.intersection(attrs.get("updates", ()))):
+        raise FeedError(
+            op.explain(
+                f"{op.inputs[i].op.describe()} is fed in this run, but a body writes it"
+            ),
+            op,
+        )
+
+    def given(body: Body, wires: Sequence[int]) -> Body:
+        known = {t for t, i in zip(body.inputs, wires) if i in fed}
+        return replace(body, given=body.given | known) if known else body
+
+    if "branches" in attrs:
+        bodies = tuple(map(given, attrs["branches"], attrs["wires"]))
+        return {**attrs, "branches": bodies}
+    first = attrs["bounded"] + attrs["tested"]
+    wires = range(first, len(op.inputs))
+    return {**attrs, "body": given(attrs["body"], wires)}
 
 
 def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:

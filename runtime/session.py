@@ -127,7 +127,8 @@ class Session:
             target, graph = "", target
         if target not in ("", None, b"") and not isinstance(target, str):
             raise TypeError(f"target must be a string, not {target!r}")
-        self._graph = get_default_graph() if graph is None else graph
+        # Inside a body too: what runs is the graph around it.
+        self._graph = get_default_graph().root if graph is None else graph
         self._config = config
         self._state = State()
         self._runners: dict[Any, _Runner] = {}

@@ -195,3 +195,74 @@ def test_a_failing_body_leaves_the_graph_usable():
     assert tf.get_default_graph().outer is None
     assert value(tf.while_loop(lambda i: i < 3, lambda i: i + 1, [0])) == 3
     tf.get_default_graph().validate()
+
+
+# -- variables that are fed ---------------------------------------------------------
+
+
+def _nested(v, x):
+    def outer(i, s):
+        _, s = tf.while_loop(
+            lambda j, s: j < 2,
+            lambda j, s: (j + 1, tf.cond(s > 0.0, lambda: s * v, lambda: v)),
+            [0, s],
+        )
+        return i + 1, s
+
+    return tf.while_loop(lambda i, s: i < 2, outer, [0, x])[1]
+
+
+READERS = {
+    "cond": (lambda v, x: tf.cond(x > 0.0, lambda: v * x, lambda: x), 1),
+    "loop": (
+        lambda v, x: tf.while_loop(
+            lambda i, s: i < 3, lambda i, s: (i + 1, s * v), [0, x]
+        )[1],
+        3,
+    ),
+    "scan": (lambda v, x: tf.scan(lambda a, r: a * r * v, x[None], x * v)[0] / x, 2),
+    "function": (lambda v, x: tf.function(lambda a: a * v)(x), 1),
+    "recomputed": (lambda v, x: tf.recompute_grad(lambda a: a * v * v)(x), 2),
+    "checkpointed": (
+        lambda v, x: tf.foldl(lambda a, r: a * v, tf.zeros([4]), x, checkpoint_every=2),
+        4,
+    ),
+    "nested": (_nested, 4),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_bodies_read_what_is_fed_in_place_of_a_variable(name):
+    """y = x v^n, and its derivatives, with v fed and as it is."""
+    build, n = READERS[name]
+    v = tf.Variable(2.0, dtype=tf.float64)
+    x = tf.constant(3.0, tf.float64)
+    y = build(v, x)
+    (dy,) = tf.gradients(y, [v])
+    (ddy,) = tf.jvp([dy], [v])
+    with tf.Session() as session:
+        session.run(v.initializer)
+        for feeds, at in (({}, 2.0), ({v: 5.0}, 5.0), ({}, 2.0), ({v: 1.5}, 1.5)):
+            want = [3 * at**n, 3 * n * at ** (n - 1), 3 * n * (n - 1) * at ** (n - 2)]
+            fetches = [y, dy] if n == 1 else [y, dy, ddy]
+            got = session.run(fetches, feeds)
+            np.testing.assert_allclose(got, want[: len(got)], rtol=1e-12)
+            options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+            slow = session.run(fetches, feeds, options, tf.RunMetadata())
+            np.testing.assert_array_equal(slow, got)
+
+
+def test_a_variable_that_a_body_writes_cannot_be_fed_to_it():
+    v = tf.Variable(1.0)
+
+    def body(i):
+        with tf.control_dependencies([v.assign_add(1.0)]):
+            return i + 1
+
+    count = tf.while_loop(lambda i: i < 3, body, [0])
+    with tf.Session() as session:
+        session.run(v.initializer)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a body writes it"):
+            session.run(count, {v: 5.0})
+        session.run(count)
+        assert session.run(v) == 4.0

@@ -221,79 +221,6 @@ def test_a_body_that_returns_something_else_is_an_error(step, error, text):
         tf.while_loop(lambda i, x: i < 3, step, [0, 1.0])
 
 
-@pytest.mark.parametrize(
-    ("build", "who"),
-    [
-        (lambda f: tf.while_loop(lambda i: i < 3, f, [0]), 'while_loop "while"'),
-        (
-            lambda f: tf.scan(lambda a, x: f(x), np.arange(2), name="sums"),
-            'scan "sums"',
-        ),
-        (lambda f: tf.foldr(lambda a, x: f(x), np.arange(2)), 'foldr "foldr"'),
-        (lambda f: tf.map_fn(f, np.arange(2)), 'map_fn "map"'),
-        (lambda f: tf.cond(tf.constant(True), lambda: f(1), lambda: 1), 'cond "cond"'),
-    ],
-)
-def test_a_forgotten_return_is_named_with_the_line(build, who):
-    def forgets(x):
-        x + 1
-
-    with pytest.raises(ValueError, match="`return` missing") as caught:
-        build(forgets)
-    assert who in str(caught.value)
-    assert "test_control_flow.py:" in str(caught.value)
-
-
-def _leaked(use):
-    found = []
-
-    def body(i, x):
-        found.append(use(x))
-        return i + 1, 2.0 * x
-
-    tf.while_loop(lambda i, x: i < 3, body, [0, tf.constant(1.0)])
-    return found[0]
-
-
-@pytest.mark.parametrize("derive", [tf.gradients, tf.jvp])
-def test_a_tensor_of_a_body_has_no_derivative_outside(derive):
-    x = tf.constant(1.0)
-    y = _leaked(lambda c: c * x)
-    with pytest.raises(tf.DagradError, match=r'body of while_loop "while"'):
-        derive([y], [x])
-
-
-def test_a_placeholder_in_a_body_cannot_be_fed():
-    def body(i, x):
-        return i + 1, x * tf.placeholder(tf.float32, [])
-
-    result = tf.while_loop(lambda i, x: i < 3, body, [0, 1.0])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="make it around"):
-        value(result)
-
-
-def test_a_variable_that_starts_from_a_tensor_of_a_body_is_an_error():
-    with pytest.raises(ValueError, match="function without arguments"):
-        _leaked(lambda c: tf.Variable(tf.zeros([2])))
-    made = _leaked(lambda c: tf.Variable(lambda: tf.zeros([2])))
-    with tf.Session() as session:
-        session.run(made.initializer)
-        assert session.run(made).shape == (2,)
-
-
-def test_a_python_if_on_a_tensor_names_what_stands_for_it():
-    with pytest.raises(TypeError, match=r"dagrad\.cond for `if`"):
-        tf.while_loop(lambda i: i < 3, lambda i: i + 1 if i < 1 else i + 2, [0])
-
-
-def test_a_condition_that_turns_out_to_be_no_scalar_is_an_error():
-    start = tf.placeholder(tf.int32, None)
-    i = tf.while_loop(lambda i: i < 3, lambda i: i + 1, [start])
-    assert value(i, {start: 1}) == 3
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\(2,\).*reduce_all"):
-        value(i, {start: [0, 1]})
-
-
 @pytest.mark.parametrize("test", [lambda i: i, lambda i: tf.constant([True])])
 def test_a_condition_that_is_no_bool_scalar_is_an_error(test):
     with pytest.raises((TypeError, ValueError), match="condition"):
@@ -470,11 +397,6 @@ def test_scan_of_rows_of_arrays_of_unknown_rank():
     y = tf.scan(lambda a, row: a + row, x)
     np.testing.assert_array_equal(value(y, {x: [1.0, 2.0, 3.0]}), [1.0, 3.0, 6.0])
     np.testing.assert_array_equal(value(y, {x: [[1.0], [2.0]]}), [[1.0], [3.0]])
-
-
-def test_a_list_is_a_structure_of_arrays_not_an_array():
-    with pytest.raises(ValueError, match=r"dagrad.constant\(\[...\]\)"):
-        tf.map_fn(lambda x: x, [1, 2])
 
 
 def test_scan_over_a_scalar_is_an_error():

@@ -514,3 +514,18 @@ def test_without_scipy_the_remedy_is_named(session, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r'pip install "dagrad\[optimize\]"'):
         minimize(dg.reduce_sum(v), v)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "Newton-CG", "SLSQP"])
+def test_a_loss_that_is_a_loop(method):
+    """The bodies of loops see the point that SciPy asks for, not the session's."""
+    v = dg.Variable([0.5, 3.0], dtype=dg.float64)
+    loss = dg.foldl(
+        lambda total, c: total + dg.reduce_sum((v - c) ** 2),
+        dg.constant([0.0, 1.0, 5.0], dg.float64),
+        dg.constant(0.0, dg.float64),
+    )
+    with dg.Session() as session:
+        session.run(v.initializer)
+        minimize(loss, v, method)
+        np.testing.assert_allclose(session.run(v), [2.0, 2.0], atol=1e-5)

@@ -31,6 +31,15 @@ def test_the_jacobian_of_a_matrix_product():
     assert error == pytest.approx(0, abs=1e-10)
 
 
+def test_a_variable_that_a_loop_reads():
+    v = dg.Variable([0.5, -1.0], dtype=dg.float64)
+    rows = dg.constant([1.0, 2.0], dg.float64)
+    y = dg.scan(lambda a, r: dg.sin(a) * r + v, rows, v)
+    with dg.Session() as session:
+        session.run(v.initializer)
+        assert tf_test.compute_gradient_error(v, [2], y, [2, 2]) < 1e-5
+
+
 def test_a_given_point_and_further_feeds():
     x = dg.placeholder(dg.float32, [2])
     p = dg.placeholder(dg.float32, [])

@@ -170,6 +170,7 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
         a.attrs["body"].graph,
         tuple(inputs),
         (*[out for _, out in carries], *again, *made),
+        a.attrs["body"].given | b.attrs["body"].given,
     )
     shown = {h for z in (x, y) for h in z.history if h not in z.loose}
     attrs = {
@@ -245,7 +246,8 @@ def _union_of_branches(a: Node, b: Node) -> _Merged | None:
             wire.append(place[v])
         wires.append(tuple(wire))
         outputs = tuple(column[k] for column in columns)
-        bodies.append(Body(mine.graph, tuple(joined), outputs))
+        given = mine.given | theirs.given
+        bodies.append(Body(mine.graph, tuple(joined), outputs, given))
     attrs = {**a.attrs, "branches": tuple(bodies), "wires": tuple(wires)}
     if "updates" in attrs:
         written: dict[int, None] = {}

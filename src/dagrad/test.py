@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .graphlib.gradients import as_dense, gradients
+from .graphlib.gradients import _tensors, as_dense, gradients
 from .graphlib.stacks import default_session
 from .graphlib.tensor import Tensor, as_tensor
 from .ops._build import constant
@@ -76,7 +76,7 @@ def compute_gradient(
             shape than x_shape.
     """
     several = isinstance(x, list)
-    xs = [as_tensor(t) for t in (x if several else [x])]
+    xs = _tensors(x)  # variables themselves, not what was read of them
     shapes = list(x_shape) if several else [x_shape]
     starts = [None] * len(xs) if x_init_value is None else x_init_value
     if not several:
