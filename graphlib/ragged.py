@@ -75,21 +75,3 @@ def map_rows(f: Callable[[Any], Any], rows: Ragged) -> Any:
     for i, row in enumerate(rows):
         made[i] = f(row)
     return made.view(Ragged)
-
-
-def iterations(scans: Sequence[Any], bound: int | None) -> int | None:
-    """How many iterations the scanned arrays and the bound allow (None: any)."""
-    lengths = {len(a) for a in scans}
-    if len(lengths) > 1:
-        raise InvalidArgumentError(
-            f"the scanned arrays differ in their first axis: {sorted(lengths)}"
-        )
-    found = min(lengths) if lengths else None
-    if bound is not None:
-        found = max(bound, 0) if found is None else min(found, max(bound, 0))
-    return found
-
-
-def row_of(array: Any, t: int) -> Any:
-    """Row ``t``, as an array."""
-    return array[t] if type(array) is Ragged else array[t, ...]
