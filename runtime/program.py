@@ -287,7 +287,7 @@ def build(
             continue
         inputs = [values[t] for t in op.inputs]
         after = [by_op[c] for c in op.control_inputs if c in by_op]
-        attrs = op._attrs
+        attrs: Mapping[str, Any] = op._attrs
         if opdef.control is not None:
             attrs = _with_fed_variables(op, inputs)
         node = Node(op, opdef, attrs, inputs, after)
