@@ -305,7 +305,7 @@ def build(
     )
 
 
-def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> Mapping[str, Any]:
+def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any]:
     """The attributes of a control operation: its bodies get an array, not the session's
     memory, for a variable in whose place something is fed.
 
