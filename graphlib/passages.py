@@ -95,14 +95,7 @@ def through(body: Body) -> list[Flow]:
 def _after(op: Operation, index: int, out: Tensor, before: Flow) -> Flow:
     """What leads to ``out`` by that input, to which ``before`` leads."""
     if is_control(op):
-        whole, bit = passages(op)[out.index], 1 << index
-        return Flow(
-            before.any if whole.any & bit else 0,
-            before.open if whole.open & bit else 0,
-            before.moving if whole.moving & bit else 0,
-            (before.refused if whole.leads & bit else 0)
-            | (before.leads if whole.refused & bit else 0),
-        )
+        return _composed(before, passages(op)[out.index], index)
     if not connects(op, index, out):
         return _NONE
     cut = cut_of(op, index, out, False)
@@ -211,9 +204,10 @@ def _closure(flows: list[Flow]) -> list[Flow]:
     return [Flow(*masks) for masks in zip(every, opened, moving, refused)]
 
 
-def _composed(first: Flow, then: Flow, carry: int) -> Flow:
-    """What leads to a carry, and from it on to a result, in the next iteration."""
-    bit = 1 << carry
+def _composed(first: Flow, then: Flow, index: int) -> Flow:
+    """What leads by ``first`` to something, and from it on to a result to which
+    ``then`` leads, where it is input ``index``."""
+    bit = 1 << index
     return Flow(
         first.any if then.any & bit else 0,
         first.open if then.open & bit else 0,

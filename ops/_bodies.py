@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ..graphlib.errors import GradientError
 from ..graphlib.forward import push_through
@@ -20,6 +21,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.source import Mark
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import BODY_VARIABLE, Body, Subgraph, variable_root
+from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
 from .core import shape
@@ -31,8 +33,8 @@ __all__ = [
     "Moving",
     "appended",
     "copy_into",
+    "forward_rules",
     "positions",
-    "tangents_through",
     "zeros_for",
 ]
 
@@ -41,6 +43,8 @@ __all__ = [
 Moving = list["Tensor | None"]
 #: Takes that through a body: ``f(ys, xs, along) -> [Moving, ...]``.
 Expand = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Moving]], list[Moving]]
+#: What moves along with an operation's outputs, from what does with its inputs.
+Alongside = Callable[[Operation, Sequence[Moving], Expand], list[Moving]]
 
 
 class BackwardGraph(Subgraph):
@@ -238,7 +242,22 @@ def zeros_for(t: Tensor | IndexedSlices | None, like: Tensor) -> Tensor:
     return t._as_tensor() if isinstance(t, IndexedSlices) else t
 
 
-def tangents_through(
+def forward_rules(alongside: Alongside) -> dict[str, Any]:
+    """The fields ``jvp`` and ``jet`` of a control operation: the same bodies, with one
+    tangent, or the coefficients of all orders, beside the values."""
+
+    def jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
+        found = alongside(op, [[t] for t in tangents], _tangents_through)
+        return [d for (d,) in found]
+
+    def jet(op: Operation, series: list[Series]) -> list[Series]:
+        found = alongside(op, [s[1:] for s in series], series_through)
+        return [[y, *rest] for y, rest in zip(op.outputs, found)]
+
+    return {"jvp": jvp, "jet": jet}
+
+
+def _tangents_through(
     ys: Sequence[Tensor], xs: Sequence[Tensor], along: Sequence[Moving]
 ) -> list[Moving]:
     """One tangent of each of ``ys``, from those of ``xs``."""

@@ -24,7 +24,6 @@ from ..graphlib.shapes import Dims, is_static
 from ..graphlib.source import entry
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph, infer_through
-from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from . import _control_batch
 from ._bodies import (
@@ -33,8 +32,8 @@ from ._bodies import (
     Moving,
     appended,
     copy_into,
+    forward_rules,
     positions,
-    tangents_through,
     zeros_for,
 )
 from ._build import create_op
@@ -209,18 +208,6 @@ def _pure(op: Operation) -> OpDef:
         if op.opdef is stateful:
             return pure
     return op.opdef
-
-
-def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
-    """The same bodies, with tangents beside the values."""
-    found = _alongside(op, [[t] for t in tangents], tangents_through)
-    return [d for (d,) in found]
-
-
-def _jet(op: Operation, series: list[Series]) -> list[Series]:
-    """The same bodies, with the coefficients of all orders beside the values."""
-    found = _alongside(op, [s[1:] for s in series], series_through)
-    return [[y, *rest] for y, rest in zip(op.outputs, found)]
 
 
 def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
@@ -462,7 +449,7 @@ def _flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
 
 def _declare(type: str, effect: str | None, **more: Any) -> OpDef:
     case = "Case" in type
-    fields: dict[str, Any] = {"vjp": _vjp, "jvp": _jvp, "jet": _jet, **more}
+    fields: dict[str, Any] = {"vjp": _vjp, **forward_rules(_alongside), **more}
     return OpDef(
         type,
         infer=_infer,

@@ -25,7 +25,6 @@ from ..graphlib.operators import TABLE
 from ..graphlib.passages import passages
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body
-from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from . import _control_batch
 from ._bodies import (
@@ -33,8 +32,8 @@ from ._bodies import (
     Expand,
     Moving,
     appended,
+    forward_rules,
     positions,
-    tangents_through,
     zeros_for,
 )
 from ._build import create_op
@@ -99,18 +98,6 @@ def _unshaped(carries: Sequence[Tensor]) -> list[int]:
 
 
 # -- forward mode ------------------------------------------------------------------
-
-
-def _jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
-    """The loop that carries tangents beside the values."""
-    found = _alongside(op, [[t] for t in tangents], tangents_through)
-    return [d for (d,) in found]
-
-
-def _jet(op: Operation, series: list[Series]) -> list[Series]:
-    """The loop that carries the coefficients of all orders beside the values."""
-    found = _alongside(op, [s[1:] for s in series], series_through)
-    return [[y, *rest] for y, rest in zip(op.outputs, found)]
 
 
 def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
@@ -442,8 +429,7 @@ def _declare(type: str, effect: str | None) -> OpDef:
         kernel=kernel,
         inputs=("*inputs",),
         vjp=_vjp,
-        jvp=_jvp,
-        jet=_jet,
+        **forward_rules(_alongside),
         writes_out=True,
         control="loop",
         effect=effect,
