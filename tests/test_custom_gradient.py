@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from fresh_session import value
 
 import dagrad as dg
 from dagrad.graphlib.errors import GradientWarning, RegistrationError
@@ -23,12 +24,6 @@ from dagrad.ops.custom import (
 def graph():
     with dg.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    with dg.Session() as session:
-        session.run(dg.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 def tripled(x):

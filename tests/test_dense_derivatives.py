@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from fresh_session import value as run
 
 import dagrad as dg
 from dagrad.graphlib.errors import DTypeError, GradientError, ShapeError
@@ -39,12 +40,6 @@ MODES = ("forward", "reverse")
 def graph() -> Any:
     with dg.Graph().as_default() as g:
         yield g
-
-
-def run(fetches: Any, feeds: Any = None) -> Any:
-    with dg.Session() as session:
-        session.run(dg.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 def draw(*shape: int, seed: int = 0) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fresh_session import value
 
 import dagrad as dg
 from dagrad.graphlib.errors import (
@@ -25,12 +26,6 @@ F64 = dg.float64
 def graph():
     with dg.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    with dg.Session() as session:
-        session.run(dg.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 def scalar(x):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fresh_session import value
 
 import dagrad as tf
 
@@ -16,13 +17,6 @@ def own_graph() -> Iterator[tf.Graph]:
     """Each test builds in a graph of its own."""
     with tf.Graph().as_default() as graph:
         yield graph
-
-
-def value(fetches: Any, feeds: Any = None) -> Any:
-    """What a new session with initialised variables gives."""
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 RNG = np.random.default_rng(0)

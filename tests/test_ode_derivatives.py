@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.optimize
+from fresh_session import value
 
 import dagrad as dg
 from dagrad.ops.odes import odeint
@@ -19,12 +20,6 @@ KINDS = pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
 def graph():
     with dg.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    with dg.Session() as session:
-        session.run(dg.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 def c(x):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
+from fresh_session import value
 from scipy.integrate._ivp.rk import RK45
 
 import dagrad as dg
@@ -27,12 +28,6 @@ PAIRS = pytest.mark.parametrize("method", ["dopri5", "tsit5"])
 def graph():
     with dg.Graph().as_default() as g:
         yield g
-
-
-def value(fetches, feeds=None):
-    with dg.Session() as session:
-        session.run(dg.global_variables_initializer())
-        return session.run(fetches, feeds)
 
 
 def c(x):
