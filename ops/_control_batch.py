@@ -108,6 +108,8 @@ def loop(op: RowOp, *batched: Tensor | None) -> Any:
         p.loose,
         p.strict,
         unshaped=p.unshaped,
+        keep=p.keep,
+        marks=p.marks,
     )
     q = Parts(made)
 
@@ -130,7 +132,7 @@ def loop(op: RowOp, *batched: Tensor | None) -> Any:
 
 def branches(op: RowOp, *batched: Tensor | None) -> Any:
     """The branch operation whose bodies work on all rows."""
-    from .branches import branch
+    from .branches import branch, plain
 
     case = op.opdef.inputs[0] == "index"
     if case and batched[0] is not None:
@@ -173,7 +175,7 @@ def branches(op: RowOp, *batched: Tensor | None) -> Any:
         bodies.append(Body(graph, tuple(inputs), made))
         given.append(mine)
     index = op.inputs[0] if case else None
-    results = branch(op.opdef, index, bodies, given).outputs
+    results = branch(plain(op.opdef), index, bodies, given).outputs
     return [Shared(t) if s else t for t, s in zip(results, shared)]
 
 

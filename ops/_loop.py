@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.checkpointing import rows as schedule_rows
 from ..graphlib.dtypes import int32
 from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import Spec
@@ -29,6 +30,10 @@ class Parts:
         made: the outputs of the body that are stacked.
         count, finals, histories, stacks: the operation's outputs; histories by
             the position of the carry.
+        keep: what the gradient keeps, where that is not all that it reads (see
+            ops.checkpoints).
+        marks: a schedule (see graphlib.checkpointing) where the histories have only
+            the states at the start of its segments, in the first of its rows.
     """
 
     def __init__(self, op: Operation) -> None:
@@ -57,6 +62,8 @@ class Parts:
         self.loose: tuple[int, ...] = attrs["loose"]
         self.strict: int = attrs["strict"]
         self.unshaped: tuple[int, ...] = attrs["unshaped"]
+        self.keep: Any = attrs["keep"]
+        self.marks: Any = attrs["marks"]
 
 
 # -- inference -----------------------------------------------------------------
@@ -90,6 +97,8 @@ def infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     outputs: list[tuple[Any, Dims]] = [(int32, ())]
     outputs += [(c.dtype, c.dims) for c in carries]
     after = None if length is None else length + 1
+    if after is not None and attrs["marks"] is not None:
+        after = schedule_rows(attrs["marks"], length)
     outputs += [
         (carries[i].dtype, _stacked(after, carries[i].dims)) for i in attrs["history"]
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.checkpointing import at_marks
 from ..graphlib.ragged import iterations, row_of, stack_made
 from ..graphlib.subgraph import Body, empty_stacks
 
@@ -27,6 +28,8 @@ def kernel(
     loose: Sequence[int],
     strict: int,
     unshaped: Sequence[int] = (),
+    keep: Any = None,
+    marks: Any = None,
     updates: Sequence[int] = (),
     out: Any = None,
 ) -> Any:
@@ -45,17 +48,19 @@ def kernel(
         state = results[:carries]
         if tested:
             go_on = bool(results[carries])
-        for rows, i in zip(kept, history):
-            rows.append(state[i])
-        for rows, row in zip(stacks, results[carries + tested :]):
-            rows.append(row)
+        for past, i in zip(kept, history):
+            past.append(state[i])
+        for stack, row in zip(stacks, results[carries + tested :]):
+            stack.append(row)
         done += 1
     if reverse:
-        stacks = [rows[::-1] for rows in stacks]
+        stacks = [stack[::-1] for stack in stacks]
     results = [xp.asarray(done, np.int32), *state]
-    results += [stack_made(rows, i not in loose) for rows, i in zip(kept, history)]
+    if marks is not None:
+        kept = [at_marks(past, marks) for past in kept]
+    results += [stack_made(past, i not in loose) for past, i in zip(kept, history)]
     if done:
-        results += [stack_made(rows, k < strict) for k, rows in enumerate(stacks)]
+        results += [stack_made(stack, k < strict) for k, stack in enumerate(stacks)]
     else:
         first = carries + tested
         results += empty_stacks(body, carries, scanned, first, given)

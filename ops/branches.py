@@ -39,7 +39,8 @@ from ._bodies import (
 from ._build import create_op
 from ._loop import body_flops, join
 
-__all__ = ["CALL", "CASE", "RECOMPUTED_CALL", "branch", "call"]
+__all__ = ["CALL", "CASE", "RECOMPUTED_CALL", "alongside", "branch", "call"]
+__all__ += ["call_kernel", "infer_branches", "most_flops", "plain"]
 
 # An output of a Case that this body does not make.
 Absent = None
@@ -53,7 +54,7 @@ def _first(op: Operation) -> int:
 # -- inference -----------------------------------------------------------------
 
 
-def _infer(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+def infer_branches(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     found: list[list[Any]] = []
     for body, wires in zip(attrs["branches"], attrs["wires"]):
         given = [inputs[i] for i in wires]
@@ -108,15 +109,14 @@ def _case_kernel(
     return _run(xp, run, branches, chosen, given, out)
 
 
-def _call_kernel(
+def call_kernel(
     xp: Any,
     run: Callable[..., Any],
     *arrays: Any,
     branches: Sequence[Body],
     wires: Sequence[Sequence[int]],
-    updates: Sequence[int] = (),
-    site: int = 0,
     out: Any = None,
+    **rest: Any,
 ) -> Any:
     return _run(xp, run, branches, 0, [arrays[i] for i in wires[0]], out)
 
@@ -203,14 +203,15 @@ def call(body: Body, passed: Sequence[Tensor], name: str | None = None) -> Opera
 # -- forward mode ------------------------------------------------------------------
 
 
-def _pure(op: Operation) -> OpDef:
-    for pure, stateful in _STATEFUL.items():
-        if op.opdef is stateful:
-            return pure
-    return op.opdef
+def plain(opdef: OpDef) -> OpDef:
+    """A Case or Call for other bodies: no effects are known of those yet, and a call
+    that is run in a way of its own is a call."""
+    if opdef in (CASE, CALL, RECOMPUTED_CALL):
+        return opdef
+    return CASE if opdef is STATEFUL_CASE else CALL
 
 
-def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
+def alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Moving]:
     """What moves along with the outputs, from what moves along with the inputs."""
     bodies: Sequence[Body] = op._attrs["branches"]
     wires: Sequence[Sequence[int]] = op._attrs["wires"]
@@ -257,7 +258,7 @@ def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[M
         twins.append(Body(body.graph, tuple(ins), (*body.outputs, *extra)))
     index = op.inputs[0] if _first(op) else None
     site = op._attrs.get("site")
-    both = branch(_pure(op), index, twins, given, site=site)
+    both = branch(plain(op.opdef), index, twins, given, site=site)
     results = dict(zip(active, both.outputs[len(op.outputs) :]))
     return [[results.get((k, o)) for o in range(order)] for k in range(len(op.outputs))]
 
@@ -304,7 +305,7 @@ def _vjp(
         )
     index = op.inputs[0] if _first(op) else None
     with home(op.graph).control_dependencies(op.control_inputs):
-        backward = branch(_pure(op), index, backward_bodies, given)  # type: ignore[arg-type]
+        backward = branch(plain(op.opdef), index, backward_bodies, given)  # type: ignore[arg-type]
     by_input = dict(zip(active, backward.outputs))
     return [by_input.get(i) for i in range(len(op.inputs))]
 
@@ -396,7 +397,7 @@ def _saving(
             op.graph.control_dependencies(op.control_inputs),
         ):
             known[key] = branch(
-                _pure(op),
+                plain(op.opdef),
                 op.inputs[0] if _first(op) else None,
                 wider,
                 [[op.inputs[i] for i in mine] for mine in wires],
@@ -442,24 +443,24 @@ def _recompute_vjp(
     return [by_input.get(i) for i in range(len(op.inputs))]
 
 
-def _flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
+def most_flops(inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any) -> int:
     """The flops of the body that has most."""
     return max(body_flops(body) for body in attrs["branches"])
 
 
 def _declare(type: str, effect: str | None, **more: Any) -> OpDef:
     case = "Case" in type
-    fields: dict[str, Any] = {"vjp": _vjp, **forward_rules(_alongside), **more}
+    fields: dict[str, Any] = {"vjp": _vjp, **forward_rules(alongside), **more}
     return OpDef(
         type,
-        infer=_infer,
-        kernel=_case_kernel if case else _call_kernel,
+        infer=infer_branches,
+        kernel=_case_kernel if case else call_kernel,
         inputs=("index", "*inputs") if case else ("*inputs",),
         writes_out=True,
         control="branch",
         batch=None if effect else _control_batch.branches,
         effect=effect,
-        flops=_flops,
+        flops=most_flops,
         doc="the body that the index chooses" if case else "the body, run once",
         **fields,
     )

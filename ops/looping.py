@@ -22,9 +22,8 @@ from ._build import graph_of
 from ._loop import Parts
 from ._nest import flatten, pack
 from ._tracing import Carries, trace
-from .checkpoints import block_sizes, blocked_scan, blocked_while
+from .checkpoints import policy
 from .core import cast, stop_gradient
-from .joining import concat
 from .loops import loop
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "while_loop"]
@@ -137,27 +136,24 @@ def while_loop(
             bound = cast(as_tensor(maximum_iterations), int32)
         test = _boolean(call(cond, carries.inits), who)
         with outer.control_dependencies(traced.controls):
-            if checkpoint_every is None:
-                op = loop(
-                    traced.body, carries.inits, (), traced.rest, bound=bound, test=test
-                )
-                finals = list(Parts(op).finals)
-            else:
-                finals = blocked_while(
-                    outer,
-                    scope,
-                    traced.body,
-                    traced.rest,
-                    carries.inits,
-                    test,
-                    bound,
-                    block_sizes(checkpoint_every, carries.inits, _known(bound)),
-                    lambda tensors: _boolean(call(cond, tensors), who),
-                )
+            op = loop(
+                traced.body,
+                carries.inits,
+                (),
+                traced.rest,
+                bound=bound,
+                test=test,
+                keep=_kept(checkpoint_every, carries.inits, _known(bound)),
+            )
+            finals = list(Parts(op).finals)
         give = _given_on(back_prop)
         results = pack(loop_vars, [give(t) for t in finals])
     bare = isinstance(results, (list, tuple)) and len(results) == 1
     return results[0] if bare and not return_same_structure else results
+
+
+def _kept(every: Any, carries: Sequence[Tensor], length: int | None) -> Any:
+    return None if every is None else policy(every, carries, length)
 
 
 def _known(bound: Tensor | None) -> int | None:
@@ -289,39 +285,22 @@ def _accumulate(
     traced = trace(outer, scope, who, carries, _rows_of(arrays), build)
     backwards = slice(None, None, -1)
     with outer.control_dependencies(traced.controls):
-        if checkpoint_every is not None:
-            length = arrays[0].dims[0] if arrays[0].dims else None
-            sizes = block_sizes(checkpoint_every, carries.inits, length)
-            arrays = [_part(t, backwards) for t in arrays] if reverse else arrays
-            finals, stacks = blocked_scan(
-                outer,
-                scope,
+        kept = tuple(range(len(carries.inits))) if stacked else ()
+        length = arrays[0].dims[0] if arrays[0].dims else None
+        parts = Parts(
+            loop(
                 traced.body,
-                traced.rest,
                 carries.inits,
                 arrays,
-                sizes,
-                stacked,
+                traced.rest,
+                reverse=reverse,
+                history=kept,
+                keep=_kept(checkpoint_every, carries.inits, length),
             )
-            if from_first:
-                stacks = [
-                    concat([t[None], s], 0) for t, s in zip(carries.inits, stacks)
-                ]
-        else:
-            kept = tuple(range(len(carries.inits))) if stacked else ()
-            parts = Parts(
-                loop(
-                    traced.body,
-                    carries.inits,
-                    arrays,
-                    traced.rest,
-                    reverse=reverse,
-                    history=kept,
-                )
-            )
-            finals = list(parts.finals)
-            start = slice(0 if from_first else 1, None)
-            stacks = [_part(parts.histories[i], start) for i in kept]
+        )
+        finals = list(parts.finals)
+        start = slice(0 if from_first else 1, None)
+        stacks = [_part(parts.histories[i], start) for i in kept]
         if reverse:
             stacks = [_part(t, backwards) for t in stacks]
     return finals, stacks, initializer

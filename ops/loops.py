@@ -14,7 +14,7 @@ the history of a carry serves as its value before and after each iteration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..graphlib.errors import GraphError
 from ..graphlib.gradients import IndexedSlices, pull_back
@@ -23,6 +23,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.passages import passages
+from ..graphlib.source import entry
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
@@ -61,13 +62,16 @@ def loop(
     strict: int | None = None,
     name: str | None = None,
     unshaped: Sequence[int] | None = None,
+    keep: Any = None,
+    marks: Any = None,
 ) -> Operation:
     """A loop operation (see :class:`Parts` for what its inputs mean).
 
     Rows of different shapes are an error in what users see: in the history of
     carries that are not ``loose``, and in the first ``strict`` stacks (None: all).
     ``unshaped`` are carries that start with empty rows, to which the first iteration
-    gives their shape (None: those that an ``Unshaped`` makes).
+    gives their shape (None: those that an ``Unshaped`` makes).  ``keep`` and ``marks``:
+    see :class:`Parts`.
     """
     head = [t for t in (bound, test) if t is not None]
     if test is not None and arrays:
@@ -84,9 +88,17 @@ def loop(
         "loose": () if loose is None else tuple(loose),
         "strict": len(body.outputs) if strict is None else strict,
         "unshaped": tuple(_unshaped(carries) if unshaped is None else unshaped),
+        "keep": keep,
+        "marks": marks,
     }
     opdef = LOOP
     if body.stateful:
+        if keep is not None:
+            raise GraphError(
+                f"{entry()}{body.graph.what} draws random numbers or writes variables, "
+                "so it cannot be computed again for its gradient: do that outside of "
+                "it and pass the result in, or leave checkpoint_every out"
+            )
         opdef = STATEFUL_LOOP
         written = positions(body.written(), body.inputs)
         attrs["updates"] = tuple(len(head) + i for i in written)
@@ -184,6 +196,8 @@ def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[M
         [*p.loose, *twins(i for i in histories if i in p.loose)],
         p.strict if p.strict < len(p.made) else None,
         unshaped=[*p.unshaped, *twins(p.unshaped)],
+        keep=p.keep,
+        marks=p.marks,
     )
     q = Parts(both)
     nothing: Moving = [None] * order
@@ -258,10 +272,7 @@ def _vjp(
         sums = [graph.add_input(t.dtype, t.dims, "sum") for t in rest_ins]
         totals = [_accumulated(s, by_input[t]) for s, t in zip(sums, rest_ins)]
 
-    saved = _saving(op, p, [t for t, _ in graph.kept])
-    source = _Saved(saved)
     outer = dict(p.rest)
-    kept_arrays = [source.rows_of(t) for t, _ in graph.kept]
     inits = [_last_cotangent(p, i, finals[i], d_histories.get(i)) for i in active]
     inits += [zeros_for(None, outer[t]) for t in rest_ins]
     scanned = [g for g in d_stacks if g is not None]
@@ -281,21 +292,80 @@ def _vjp(
         ),
         (*out_of, *totals, *made),
     )
+    backward = Backward(
+        body,
+        inits,
+        scanned,
+        [t for t, _ in graph.kept],
+        [outside for outside, _ in graph.same],
+        tuple(active),
+        tuple(seeded),
+        tuple(remembered),
+        [*carry_ins, *rest_ins, *row_ins],
+    )
+    made_by = backward_loop
+    if p.keep is not None:
+        from .checkpointed import backward_in_segments as made_by
     with home(op.graph).control_dependencies(op.control_inputs):
-        backward = loop(
-            body,
+        results = made_by(op, p, backward)
+    found = dict(zip(backward.targets, results))
+    return [None] * head + [found.get(t) for t in p.body.inputs]
+
+
+class Backward(NamedTuple):
+    """The parts of a loop that runs backward.
+
+    Attributes:
+        body: makes cotangents of carries and sums from what is carried, the rows
+            that are scanned, those that are kept, and what is the same each time.
+        inits: the cotangents and sums that it starts from.
+        scanned: cotangents of stacks, and of histories before each iteration.
+        kept: what it reads of the forward body.
+        same: what it reads around the loop.
+        active, seeded, remembered: the carries, stacks and histories whose
+            cotangents come in; the last of a history is among the ``inits``.
+        targets: the inputs of the forward body that the results are cotangents of.
+    """
+
+    body: Body
+    inits: list[Tensor]
+    scanned: list[Tensor]
+    kept: list[Tensor]
+    same: list[Tensor]
+    active: tuple[int, ...]
+    seeded: tuple[int, ...]
+    remembered: tuple[int, ...]
+    targets: list[Tensor]
+
+
+def backward_loop(op: Operation, p: Parts, backward: Backward) -> Sequence[Tensor]:
+    """Run backward over what the forward loop kept of every iteration."""
+    source = Saved(_saving(op, p, backward.kept))
+    return made_backward(
+        backward, source, backward.inits, backward.scanned, backward.same
+    )
+
+
+def made_backward(
+    backward: Backward,
+    source: Saved,
+    inits: Sequence[Tensor],
+    scanned: Sequence[Tensor],
+    same: Sequence[Tensor],
+) -> Sequence[Tensor]:
+    """The backward loop over what ``source`` has kept."""
+    q = Parts(
+        loop(
+            backward.body,
             inits,
-            [*scanned, *kept_arrays],
-            [outside for outside, _ in graph.same],
+            [*scanned, *[source.rows_of(t) for t in backward.kept]],
+            same,
             bound=source.p.count,
-            reverse=not p.reverse,
+            reverse=not source.p.reverse,
             strict=0,
         )
-    q = Parts(backward)
-    found: dict[Tensor, Tensor] = dict(zip(carry_ins, q.finals))
-    found.update(zip(rest_ins, q.finals[len(active) :]))
-    found.update(zip(row_ins, q.stacks))
-    return [None] * head + [found.get(t) for t in p.body.inputs]
+    )
+    return [*q.finals, *q.stacks]
 
 
 def _ends_to_finals(
@@ -348,21 +418,10 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
 
     It reads the same inputs, so that a plan runs both as one.
     """
-    before = _places([c for c, _ in p.carries])
-    after = _places(p.carried)
-    rows = {t for t, _ in p.rows}
-    history = set(p.histories)
-    stacked = set(p.made)
-    more: dict[Tensor, None] = {}
-    for t in kept:
-        if t in before:
-            history.add(before[t])
-        elif t in after:
-            history.add(after[t])
-        elif t not in rows and t not in stacked:
-            more[t] = None
-    made = [*p.made, *more]
-    if len(history) == len(p.histories) and not more:
+    needed, stacked = what_to_keep(p, kept)
+    history = needed | set(p.histories)
+    made = list(dict.fromkeys([*p.made, *stacked]))
+    if len(history) == len(p.histories) and len(made) == len(p.made):
         return op
     again = [] if p.again is None else [p.again]
     body = Body(p.body.graph, p.body.inputs, (*p.carried, *again, *made))
@@ -390,12 +449,30 @@ def _saving(op: Operation, p: Parts, kept: Sequence[Tensor]) -> Operation:
     return known[key]
 
 
+def what_to_keep(p: Parts, kept: Sequence[Tensor]) -> tuple[set[int], list[Tensor]]:
+    """The carries whose history has tensors of the body that are to be kept, and those
+    that must be stacked."""
+    before = _places([c for c, _ in p.carries])
+    after = _places(p.carried)
+    rows = {t for t, _ in p.rows}
+    history: set[int] = set()
+    stacked: dict[Tensor, None] = {}
+    for t in kept:
+        if t in before:
+            history.add(before[t])
+        elif t in after:
+            history.add(after[t])
+        elif t not in rows:
+            stacked[t] = None
+    return history, list(stacked)
+
+
 def _places(tensors: Sequence[Tensor]) -> dict[Tensor, int]:
     """Where each tensor stands first."""
     return {t: i for i, t in reversed([*enumerate(tensors)])}
 
 
-class _Saved:
+class Saved:
     """Where the rows of the forward body's tensors are."""
 
     def __init__(self, op: Operation) -> None:
@@ -403,19 +480,28 @@ class _Saved:
         self._before = _places([c for c, _ in self.p.carries])
         self._after = _places(self.p.carried)
         self._made = _places(self.p.made)
-        self._rows = dict(self.p.rows)
+        self._rows = _places([t for t, _ in self.p.rows])
+
+    def place_of(self, t: Tensor) -> tuple[str, int]:
+        """Where ``t`` is: before or after each iteration in the history of a carry,
+        in a scanned array, or in a stack."""
+        if t in self._before:
+            return "before", self._before[t]
+        if t in self._rows:
+            return "row", self._rows[t]
+        if t in self._made:
+            return "made", self._made[t]
+        return "after", self._after[t]
 
     def rows_of(self, t: Tensor) -> Tensor:
         """The values of ``t`` in all iterations, stacked in the order of the scan."""
-        p = self.p
-        i = self._before.get(t)
-        if i is not None:
-            return self._in_order(rows(p.histories[i], None, -1))
-        if t in self._rows:
-            return self._rows[t]
-        if t in self._made:
-            return p.stacks[self._made[t]]
-        return self._in_order(rows(p.histories[self._after[t]], 1, None))
+        kind, i = self.place_of(t)
+        if kind == "row":
+            return self.p.rows[i][1]
+        if kind == "made":
+            return self.p.stacks[i]
+        part = (None, -1) if kind == "before" else (1, None)
+        return self._in_order(rows(self.p.histories[i], *part))
 
     def _in_order(self, history: Tensor) -> Tensor:
         """A history runs with the iterations, a stack with the scanned arrays."""

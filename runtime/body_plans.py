@@ -7,7 +7,7 @@ memory counts in the predicted peak, and nothing is planned during the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..graphlib.shapes import Dims, is_static
 from ..graphlib.subgraph import Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
+from .segment_plans import Loops, Scratch, scratch_of
 
 __all__ = [
     "BodyKey",
@@ -48,8 +49,9 @@ def fed_inputs(body: Body) -> list[Any]:
 
 def donated_carries(attrs: Mapping[str, Any]) -> tuple[int, ...]:
     """The carries of a loop whose memory an iteration may overwrite: those of which
-    no history is kept."""
-    return tuple(i for i in range(attrs["carries"]) if i not in attrs["history"])
+    no history is kept, and all where states are only copied when a segment starts."""
+    whole = attrs["history"] if attrs["marks"] is None else ()
+    return tuple(i for i in range(attrs["carries"]) if i not in whole)
 
 
 def plan_body(key: BodyKey) -> Plan:
@@ -83,16 +85,17 @@ def _known(dims: Dims) -> tuple[int, ...]:
 def keys_of(node: Node) -> Iterator[BodyKey]:
     """The bodies of a control node whose shapes are known."""
     attrs = node.attrs
+    pairs: list[Any]
     if node.opdef.control == "loop":
-        body: Body = attrs["body"]
-        first = attrs["bounded"] + attrs["tested"]
-        values = node.inputs[first:]
-        k, n = attrs["carries"], attrs["scanned"]
-        given = [(v.dims, None) for v in values[:k]]
-        rows = [None if v.dims is None else v.dims[1:] for v in values[k : k + n]]
-        given += [(dims, None) for dims in rows]
-        given += [(v.dims, v.value) for v in values[k + n :]]
-        pairs = [(body, donated_carries(attrs), given)]
+        pairs = [_of_loop(attrs, node.inputs[attrs["bounded"] + attrs["tested"] :])]
+    elif "schedule" in attrs:
+        loops = Loops(attrs)
+        forward, backward = loops.known(node.inputs)
+        pairs = [
+            _of_loop(loops.sweep, forward),
+            _of_loop(loops.tape, forward),
+            _of_loop(loops.backward, backward),
+        ]
     else:
         pairs = [
             (body, (), [(node.inputs[i].dims, node.inputs[i].value) for i in wires])
@@ -107,16 +110,32 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
             yield BodyKey(body, donated, tuple(dims for dims, _ in fed), told)
 
 
+def _of_loop(attrs: Mapping[str, Any], values: Sequence[Any]) -> Any:
+    """The body of a loop, the carries that it may overwrite, and what is known of what
+    it is passed."""
+    k, n = attrs["carries"], attrs["scanned"]
+    given = [(v.dims, None) for v in values[:k]]
+    rows = [None if v.dims is None else v.dims[1:] for v in values[k : k + n]]
+    given += [(dims, None) for dims in rows]
+    given += [(v.dims, v.value) for v in values[k + n :]]
+    return attrs["body"], donated_carries(attrs), given
+
+
 def numbers(sizes: Any) -> tuple[int, ...]:
     """The values of an input that is sizes, as a part of a key."""
     return tuple(np.asarray(sizes).reshape(-1).tolist())
 
 
 def spare_buffers(
-    node: Node, plans: Sequence[tuple[BodyKey, Plan]]
-) -> tuple[tuple[Any, tuple[int, ...]], ...]:
+    node: Node, plans: Sequence[tuple[BodyKey, Plan]], spent: Collection[int] = ()
+) -> Scratch:
     """(dtype, shape) of a loop's second buffers: one for each carry that is no row of
-    a history, goes around changed, and is not changed in place."""
+    a history, goes around changed, and is not changed in place.
+
+    ``spent`` are the cotangents of a checkpointed gradient that need none.
+    """
+    if "schedule" in node.attrs:
+        return _of_segments(node, plans, spent)
     if node.opdef.control != "loop":
         return ()
     return tuple(
@@ -126,6 +145,31 @@ def spare_buffers(
         for slot in [plan.slots[plan.fetches[i]]]
         if is_static(slot.dims)
     )
+
+
+def _of_segments(
+    node: Node, plans: Sequence[tuple[BodyKey, Plan]], spent: Collection[int]
+) -> Scratch:
+    """The memory of a checkpointed gradient, where all shapes are known."""
+    loops = Loops(node.attrs)
+    planned = {key.body: plan for key, plan in plans}
+    tape = planned.get(loops.tape["body"])
+    backward = planned.get(loops.backward["body"])
+    if tape is None or backward is None:
+        return ()
+    made = [tape.slots[s] for s in tape.fetches[loops.carries :]]
+    scratch = scratch_of(loops, node.inputs, made)
+    if not scratch and (made or not loops.marked):
+        return ()
+    donated = donated_carries(loops.backward)
+    moving = [
+        backward.slots[backward.fetches[i]]
+        for i in moving_carries(backward, donated)
+        if i not in spent
+    ]
+    if not all(is_static(s.dims) for s in moving):
+        return ()
+    return scratch + tuple((s.dtype.dtype, _known(s.dims)) for s in moving)
 
 
 def moving_carries(plan: Plan, donated: Sequence[int]) -> list[int]:

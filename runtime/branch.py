@@ -1,8 +1,8 @@
-"""Control steps, ready to run: in a branch the chosen body runs in its own frame."""
+"""A branch, ready to run: the chosen body runs in its own frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,39 +10,11 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.subgraph import Body
 from .body_plans import numbers
-from .control import Bodies, Loop, bodies_of
-from .executor import Executable, Frame
-from .plan import FETCH, Step
+from .control import Bodies
+from .executor import Executable
+from .plan import FETCH
 
-__all__ = ["Branch", "bind_control"]
-
-
-def bind_control(frame: Frame, step: Step) -> Callable[..., Any]:
-    """What runs the bodies of a loop or branch step of ``frame``."""
-    bodies = bodies_of(frame.state)
-    run: Callable[..., Any]
-    if step.opdef.control == "loop":
-        run = Loop(bodies, step.attrs, frame.scratch(step).get("work", ()))
-    else:
-        run = Branch(bodies, step.attrs, step.opdef.inputs[0] == "index")
-    slots = frame.plan.slots
-    owners = [slots[step.inputs[i]].owner for i in step.attrs.get("updates", ())]
-    if not owners:
-        return run
-    # The bodies may give a variable new memory: later reads must see it.
-    fresh = [
-        (frame.state.cell(frame.plan.variable_ops[i]), frame.sites_at(i))
-        for i in owners
-    ]
-
-    def run_and_look(*arrays: Any, **keywords: Any) -> Any:
-        results = run(*arrays, **keywords)
-        for cell, sites in fresh:
-            for target, k in sites:
-                target[k] = cell.array
-        return results
-
-    return run_and_look
+__all__ = ["Branch"]
 
 
 class _Side:

@@ -39,6 +39,7 @@ from .plan import (
 from .program import Node, Program, Value, build, wrong_shapes
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order, simulate
+from .segment_plans import arena_readers, spendable
 
 __all__ = ["compile_plan"]
 
@@ -328,14 +329,20 @@ class _Layout:
                     )
                 )
             if node in self.bodies and mode == "out":
-                scratch = spare_buffers(node, self.bodies[node])
+                spent: tuple[int, ...] = ()
+                if "schedule" in node.attrs:
+                    fetched = tuple(index[v] for v in self.program.fetches)
+                    times = arena_readers(kind, owner, [*self.ins, fetched])
+                    spent = spendable(node.attrs, mine, times)
+                scratch = spare_buffers(node, self.bodies[node], spent)
             self.work.append(scratch)
             work.append(_scratch_bytes(scratch) if scratch else 0)
-            inplace.append(
-                self._takeovers(node, mine, made[0])
-                if mode == "out" and node.opdef.inplace and len(made) == 1
-                else ()
-            )
+            pairs: Sequence[tuple[int, int]] = ()
+            if mode == "out" and node.opdef.inplace and len(made) == 1:
+                pairs = self._takeovers(node, mine, made[0])
+            elif mode == "out" and node.attrs.get("overwritten"):
+                pairs = self._overwritten(node, mine, made)
+            inplace.append(pairs)
         kept = frozenset(
             owner[index[v]]
             for v in self.program.fetches
@@ -372,6 +379,18 @@ class _Layout:
             else:
                 pairs.append((out, own))
         return pairs
+
+    def _overwritten(
+        self, node: Node, mine: tuple[int, ...], made: tuple[int, ...]
+    ) -> list[tuple[int, int]]:
+        """The same of an operation whose last outputs are the inputs with the role
+        "states", which it overwrites."""
+        given = [mine[i] for i in node.attrs["roles"]["states"]]
+        return [
+            (out, i)
+            for out, i in zip(made[-len(given) :], given)
+            if self.kind[out] == self.kind[i] == ARENA and self.owner[i] == i
+        ]
 
     def _covers(self, i: int, own: int) -> bool:
         """Whether slot ``i`` is all of its owner's memory, in C order."""

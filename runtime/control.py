@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from ..graphlib.checkpointing import at_marks
+from ..graphlib.checkpointing import rows as schedule_rows
 from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
 from .executor import Executable, Frame
-from .plan import FETCH, SAME, Plan
+from .loop_memory import Made, Marks, Places, Stack, Track
+from .plan import Plan
 from .variables import State
 
 __all__ = ["Bodies", "Loop", "bodies_of"]
 
 # Plans of bodies that a session keeps: what varying shapes may hold in memory.
 _MAX_PLANS = 512
-_PAGE = 4096
 _MAX_PLACES = 16
 
 
@@ -95,164 +97,6 @@ def bodies_of(state: State) -> Bodies:
     return found  # type: ignore[no-any-return]
 
 
-class _Places:
-    """How one plan of a loop's body is fed and read (the same for each iteration)."""
-
-    def __init__(self, plan: Plan, attrs: Mapping[str, Any]) -> None:
-        k, n = attrs["carries"], attrs["scanned"]
-        feeds = list(plan.feeds)
-        self.carries = feeds[:k]
-        self.rows = feeds[k : k + n]
-        self.rest = feeds[k + n :]
-        slots = plan.slots
-        outs = plan.fetches
-        # Carries that go around as they are need no memory of their own.
-        self.still = [outs[i] == self.carries[i] for i in range(k)]
-        #: Carries that an iteration changes in place.
-        self.in_place = [slots[outs[i]].kind == SAME for i in range(k)]
-        seen: set[int] = set()
-        self.direct = []
-        for s in outs:
-            self.direct.append(slots[s].kind == FETCH and s not in seen)
-            seen.add(s)
-        self.steady = not plan.writes and all(
-            slots[outs[i]].dims == slots[self.carries[i]].dims for i in range(k)
-        )
-        self.steady = self.steady and all(is_static(slots[s].dims) for s in outs)
-        #: Shapes; of steady plans they are known.
-        self.out_dims: list[Any] = [slots[s].dims for s in outs]
-        self.out_dtypes = [slots[s].dtype.dtype for s in outs]
-
-
-class _Stack:
-    """Rows that a loop makes: in memory that is given, lent, or that grows.
-
-    Args:
-        dims, dtype: of a row.
-        length: how many rows there will be, None where only the run tells.
-        most: more than so many there will not be (None: any number).
-        memory: where the rows go, if that is known: planned memory, or lent memory
-            for as many rows as the last runs made.
-    """
-
-    __slots__ = ("array", "fixed", "least", "most", "owned")
-
-    def __init__(
-        self,
-        dims: tuple[int, ...],
-        dtype: Any,
-        length: int | None,
-        most: int | None,
-        memory: Any,
-    ) -> None:
-        self.fixed = length is not None
-        self.most = most
-        self.owned = memory is None
-        # Small rows come by the page, large ones one by one.
-        self.least = max(1, _PAGE // max(1, int(np.prod(dims)) * dtype.itemsize))
-        if memory is None:
-            rows = self._at_most(self.least) if length is None else length
-            memory = np.empty((rows, *dims), dtype)
-        self.array = memory
-
-    def _at_most(self, rows: int) -> int:
-        return rows if self.most is None else min(rows, self.most)
-
-    def row(self, t: int) -> Any:
-        """Row ``t`` as an array to write into; earlier rows may move."""
-        array = self.array
-        if t >= len(array):
-            # Memory of its own grows in place where it is large: by a part of its
-            # size, so that little is taken in advance.
-            rows = self._at_most(len(array) + max(self.least, len(array) // 32))
-            if self.owned:
-                array.resize((rows, *array.shape[1:]), refcheck=False)
-            else:
-                grown = np.empty((rows, *array.shape[1:]), array.dtype)
-                grown[: len(array)] = array
-                self.array = array = grown
-                self.owned = True
-        return array[t, ...]
-
-    def done(self, count: int) -> Any:
-        """The rows that were made."""
-        array = self.array
-        if len(array) == count:
-            return array
-        if self.fixed or not self.owned:
-            return array[:count]
-        array.resize((count, *array.shape[1:]), refcheck=False)
-        return array
-
-
-class _Track:
-    """A carry that moves: where an iteration reads it and where it writes.
-
-    Attributes:
-        position: among the carries.
-        past: its history, whose rows it lives in; or None, and it alternates
-            between two buffers.
-        direct: whether the body writes straight into what is given to it.
-    """
-
-    __slots__ = (
-        "buffers",
-        "copied",
-        "dims",
-        "direct",
-        "dtype",
-        "past",
-        "position",
-        "reads",
-        "writes",
-    )
-
-    def __init__(
-        self, position: int, frame: Frame, places: _Places, past: _Stack | None
-    ) -> None:
-        self.position = position
-        self.past = past
-        self.direct: bool = places.direct[position]
-        self.reads = frame.sites_of(places.carries[position])
-        self.writes: Sequence[Any] = ()
-        if self.direct:
-            self.writes = frame.sites_of(frame.plan.fetches[position])
-        self.dims = places.out_dims[position]
-        self.dtype = places.out_dtypes[position]
-        self.buffers: list[Any] = []
-        self.copied: Any = None
-
-    def take_buffers(self, given: Any, spare: Any, length: int | None) -> None:
-        """Two arrays: what the caller gave and a spare one, or new ones.
-
-        Where the number of iterations is known, the last one writes into the
-        first of the two.
-        """
-        pair = [
-            np.empty(self.dims, self.dtype) if a is None else a for a in (given, spare)
-        ]
-        self.buffers = pair if length is None or length % 2 else pair[::-1]
-
-    def result(self, last: Any, out: Any) -> Any:
-        """The last value, as the caller may keep it."""
-        if out is None and self.past is not None:
-            return last.copy()
-        return last
-
-
-class _Made:
-    """An output of the body that is stacked."""
-
-    __slots__ = ("direct", "position", "row", "stack", "writes")
-
-    def __init__(self, position: int, stack: _Stack, writes: Any) -> None:
-        self.position = position
-        self.stack = stack
-        self.direct = writes is not None
-        self.writes = writes or ()
-        self.row: Any = None
-
-
 class Loop:
     """A loop step, ready to run: ``loop(*arrays, out=None)``."""
 
@@ -272,13 +116,24 @@ class Loop:
         self.bounded: bool = attrs["bounded"]
         self.tested: bool = attrs["tested"]
         self.reverse: bool = attrs["reverse"]
-        self.history: tuple[int, ...] = attrs["history"]
+        #: Carries of which all states are kept, or some.
+        self.kept: tuple[int, ...] = attrs["history"]
+        self.marks = attrs["marks"]
+        self.history = self.kept if self.marks is None else ()
         self.donated = donated_carries(attrs)
         self.sized_rows = [i for i in self.body.sizes if self.k <= i < self.k + self.n]
         self.fed = self.body.fed
-        self._places: dict[Executable, _Places] = {}
+        self._places: dict[Executable, Places] = {}
 
-    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+    def __call__(self, *arrays: Any, out: Any = None, spare: Any = None) -> Any:
+        """Run the loop.
+
+        Args:
+            arrays: its inputs.
+            out: where its outputs go; None for one that nobody wants.
+            spare: a second buffer for each carry that moves, instead of the planned
+                ones.
+        """
         if out is not None and not isinstance(out, tuple):
             out = (out,)
         given = list(arrays)
@@ -305,7 +160,9 @@ class Loop:
             if places.steady:
                 frame = executable.take()
                 try:
-                    made = self._steady(frame, places, carries, scans, rest, limit, out)
+                    made = self._steady(
+                        frame, places, carries, scans, rest, limit, out, spare
+                    )
                 except BaseException:
                     frame.arena.lock.release()  # what failed is not used again
                     raise
@@ -321,7 +178,7 @@ class Loop:
             for a in [scans[i - self.k] for i in self.sized_rows]
         )
 
-    def _settle(self, carries: list[Any], places: _Places) -> bool:
+    def _settle(self, carries: list[Any], places: Places) -> bool:
         """Give carries with empty rows the shape that an iteration makes of them, so
         that it is the same from the start; whether any changed."""
         changed = False
@@ -333,12 +190,17 @@ class Loop:
                 changed = True
         return changed
 
-    def _places_of(self, executable: Executable) -> _Places:
+    def places_for(self, arrays: Sequence[Any]) -> Places:
+        """How the plan for the inputs of an iteration is fed and read."""
+        fed = [a for a, is_fed in zip(arrays, self.fed, strict=True) if is_fed]
+        return self._places_of(self.bodies.executable(self.body, fed, self.donated))
+
+    def _places_of(self, executable: Executable) -> Places:
         found = self._places.get(executable)
         if found is None:
             if len(self._places) >= _MAX_PLACES:
                 self._places.clear()
-            found = _Places(executable.plan, self.attrs)
+            found = Places(executable.plan, self.attrs)
             self._places[executable] = found
         return found
 
@@ -347,12 +209,13 @@ class Loop:
     def _steady(
         self,
         frame: Frame,
-        places: _Places,
+        places: Places,
         carries: list[Any],
         scans: list[Any],
         rest: list[Any],
         limit: int | None,
         out: Any,
+        spare: Any,
     ) -> Any:
         k, tested = self.k, self.tested
         fetches = frame.plan.fetches
@@ -362,13 +225,16 @@ class Loop:
         length = None if tested else limit
         histories = self._histories(places, carries, length, limit, out)
         after = dict(zip(self.history, histories))
+        marks = None
+        if self.marks is not None:
+            marks = Marks(self.marks, length, list(zip(self.kept, histories)))
         stacks = self._stacks(places, length, limit, out)
         made = [
-            _Made(j, stack, frame.sites_of(fetches[j]) if places.direct[j] else None)
+            Made(j, stack, frame.sites_of(fetches[j]) if places.direct[j] else None)
             for j, stack in enumerate(stacks, k + tested)
         ]
         tracks = []
-        spares = iter(self.spare)
+        spares = iter(self.spare if spare is None else spare)
         still = []
         now = list(carries)
         for i in range(k):
@@ -380,21 +246,59 @@ class Loop:
                 now[i] = given
                 if given is None:
                     now[i] = np.array(carries[i])
-                else:
+                elif given is not carries[i]:
                     np.copyto(given, carries[i])
                 frame.put(places.carries[i], now[i])
             else:
-                track = _Track(i, frame, places, after.get(i))
+                track = Track(i, frame, places, after.get(i))
                 if track.past is None:
-                    spare = next(spares, None)
-                    track.take_buffers(given, spare, length)
+                    track.take_buffers(given, next(spares, None), length)
                 tracks.append(track)
         go_on = self._flag(frame, places)
+        kept = [(i, after[i]) for i in still if i in after]
+        t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
+        frame.forget()
+        # Spare buffers go before marks get the rows that going backward needs.
+        while tracks:
+            track = tracks.pop()
+            now[track.position] = track.result(now[track.position], out)
+            del track
+        if out is None:
+            for i in still:
+                now[i] = now[i].copy()
+        self._before = self._before[1], t
+        results = [np.array(t, np.int32), *now]
+        if marks is None:
+            results += [h.done(t + 1) for h in histories]
+        else:
+            results += marks.done(t)
+        results += [s.done(t) for s in stacks]
+        return _delivered(results, out)
+
+    def _iterate(
+        self,
+        frame: Frame,
+        tracks: Sequence[Track],
+        made: Sequence[Made],
+        kept: Sequence[tuple[int, Stack]],
+        rows: Sequence[tuple[Any, Any]],
+        now: list[Any],
+        marks: Marks | None,
+        limit: int | None,
+        go_on: Callable[[], Any] | None,
+    ) -> int:
+        """Run the iterations; returns how many.
+
+        ``kept`` are histories of carries that do not move; ``now`` are the carries,
+        and becomes the last of them.
+        """
         execute, value_of = frame.execute, frame.value_of
         reverse = self.reverse and limit is not None
         t = 0
         while limit is None or t < limit:
             at = limit - 1 - t if reverse else t  # type: ignore[operator]
+            if marks is not None and t == marks.next:
+                marks.take(now)
             for sites, scan in rows:
                 row = scan[at, ...]
                 for target, place in sites:
@@ -426,25 +330,14 @@ class Loop:
             for track in tracks:
                 if not track.direct:
                     now[track.position][...] = track.copied
-            for i in still:
-                if i in after:
-                    after[i].row(t + 1)[...] = now[i]
+            for i, past in kept:
+                past.row(t + 1)[...] = now[i]
             t += 1
             if go_on is not None and not go_on():
                 break
-        frame.forget()
-        for track in tracks:
-            now[track.position] = track.result(now[track.position], out)
-        if out is None:
-            for i in still:
-                now[i] = now[i].copy()
-        self._before = self._before[1], t
-        results = [np.array(t, np.int32), *now]
-        results += [h.done(t + 1) for h in histories]
-        results += [s.done(t) for s in stacks]
-        return _delivered(results, out)
+        return t
 
-    def _flag(self, frame: Frame, places: _Places) -> Callable[[], Any] | None:
+    def _flag(self, frame: Frame, places: Places) -> Callable[[], Any] | None:
         """What says, after an iteration, whether to go on (None: nothing does)."""
         if not self.tested:
             return None
@@ -456,10 +349,10 @@ class Loop:
         return flag.item
 
     def _stacks(
-        self, places: _Places, length: int | None, most: int | None, out: Any
-    ) -> list[_Stack]:
+        self, places: Places, length: int | None, most: int | None, out: Any
+    ) -> list[Stack]:
         first = self.k + self.tested
-        given = _given(out, 1 + self.k + len(self.history))
+        given = _given(out, 1 + self.k + len(self.kept))
         return [
             self._stack(places, j, 0, length, most, given[n] if given else None)
             for n, j in enumerate(range(first, len(places.out_dims)))
@@ -467,38 +360,45 @@ class Loop:
 
     def _histories(
         self,
-        places: _Places,
+        places: Places,
         carries: list[Any],
         length: int | None,
         most: int | None,
         out: Any,
-    ) -> list[_Stack]:
+    ) -> list[Stack]:
         given = _given(out, 1 + self.k)
         found = []
-        for n, i in enumerate(self.history):
+        for n, i in enumerate(self.kept):
             memory = given[n] if given else None
             stack = self._stack(places, i, 1, length, most, memory)
-            stack.row(0)[...] = carries[i]
+            if self.marks is None:
+                stack.row(0)[...] = carries[i]
             found.append(stack)
         return found
 
     def _stack(
         self,
-        places: _Places,
+        places: Places,
         output: int,
         more: int,
         length: int | None,
         most: int | None,
         memory: Any,
-    ) -> _Stack:
+    ) -> Stack:
         """Rows for one output of the body, and ``more`` of them than iterations."""
         dims, dtype = places.out_dims[output], places.out_dtypes[output]
         rows = None if length is None else length + more
+        marked = more and self.marks is not None
+        if marked and length is not None:
+            rows = schedule_rows(self.marks, length)
         if memory is None:
             expected = rows or self._expected(most, more)
+            if marked and length is None:
+                before = max(self._before)
+                expected = before and schedule_rows(self.marks, before)
             if expected:
                 memory = self.bodies.state.lender.lend((expected, *dims), dtype)
-        return _Stack(dims, dtype, rows, None if most is None else most + more, memory)
+        return Stack(dims, dtype, rows, None if most is None else most + more, memory)
 
     def _expected(self, most: int | None, more: int) -> int:
         """How many rows a loop that tests is likely to make: as many as before, or as
@@ -522,7 +422,7 @@ class Loop:
     ) -> Any:
         k, tested = self.k, self.tested
         state = [np.asarray(c) for c in carries]
-        kept: list[list[Any]] = [[state[i]] for i in self.history]
+        kept: list[list[Any]] = [[state[i]] for i in self.kept]
         stacks: list[list[Any]] = [[] for _ in self.body.outputs[k + tested :]]
         t = 0
         while go_on and (limit is None or t < limit):
@@ -533,7 +433,7 @@ class Loop:
             state = results[:k]
             if tested:
                 go_on = bool(results[k])
-            for rows, i in zip(kept, self.history):
+            for rows, i in zip(kept, self.kept):
                 rows.append(state[i])
             for rows, row in zip(stacks, results[k + tested :]):
                 rows.append(row)
@@ -543,7 +443,9 @@ class Loop:
         results = [np.array(t, np.int32)]
         results += [s if t else np.array(s) for s in state]
         loose, strict = self.attrs["loose"], self.attrs["strict"]
-        for rows, i in zip(kept, self.history):
+        if self.marks is not None:
+            kept = [at_marks(states, self.marks) for states in kept]
+        for rows, i in zip(kept, self.kept):
             results.append(stack_made(rows, i not in loose))
         if t:
             results += [stack_made(rows, k < strict) for k, rows in enumerate(stacks)]
@@ -561,6 +463,6 @@ def _delivered(results: list[Any], out: Any) -> Any:
     if out is None:
         return tuple(results)
     for target, array in zip(out, results):
-        if target is not array:
+        if target is not None and target is not array:
             np.copyto(target, array)
     return out

@@ -220,7 +220,7 @@ class Frame:
             return getattr(np, kernel)  # type: ignore[no-any-return]
         assert kernel is not None
         if opdef.control is not None:
-            from .branch import bind_control
+            from .control_steps import bind_control
 
             return bind_control(self, step)
         keywords = {**step.attrs, **self.scratch(step)}

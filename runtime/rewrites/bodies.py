@@ -139,6 +139,7 @@ class _Loop:
         self.strict: int = attrs["strict"]
         self.unshaped = {order[i] for i in attrs["unshaped"]}
         self.fixed = (self.head, self.again, attrs["reverse"], node.opdef)
+        self.marks = attrs["marks"]
 
 
 def _joined(a: Mapping[Any, Value], b: Mapping[Any, Value]) -> dict[Any, Value] | None:
@@ -152,6 +153,10 @@ def _joined(a: Mapping[Any, Value], b: Mapping[Any, Value]) -> dict[Any, Value] 
 def _union_of_loops(a: Node, b: Node) -> _Merged | None:
     x, y = _Loop(a), _Loop(b)
     if x.fixed != y.fixed:
+        return None
+    # Histories have all states in both, or the same few.
+    marks = {z.marks for z in (x, y) if z.history}
+    if len(marks) > 1:
         return None
     carries = _joined(x.carries, y.carries)
     rows = _joined(x.rows, y.rows)
@@ -181,6 +186,7 @@ def _union_of_loops(a: Node, b: Node) -> _Merged | None:
         "history": tuple(place_of[h] for h in history),
         "loose": tuple(place_of[h] for h in history if h not in shown),
         "strict": len(strict),
+        "marks": next(iter(marks), None),
         "unshaped": tuple(
             i for i, c in enumerate(carries) if c in x.unshaped | y.unshaped
         ),
