@@ -30,7 +30,7 @@ from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph
 from ..graphlib.tensor import Tensor
 from . import _control_batch
-from ._bodies import appended, forward_rules
+from ._bodies import appended, forward_rules, zeros_for
 from ._build import create_op
 from ._loop import Parts
 from .branches import alongside, call_kernel, infer_branches, most_flops
@@ -69,7 +69,7 @@ def backward_in_segments(
     scope = f"{outer._local.context.scope}body"
     graph = Subgraph(outer, scope, f"the gradient of {op.describe()}")
     with graph.as_innermost():
-        ins = [graph.stand_in(t) for t in given]
+        ins = [_input(graph, t) for t in given]
         has = {role: [ins[i] for i in at] for role, at in roles.items()}
         forward = loop(
             Body(p.body.graph, p.body.inputs, (*p.carried, *stacked)),
@@ -107,6 +107,14 @@ def backward_in_segments(
     }
     made = create_op(CHECKPOINTED_GRADIENT, list(given), attrs)
     return made.outputs[: len(results)]
+
+
+def _input(graph: Subgraph, t: Tensor) -> Tensor:
+    """What stands for ``t`` in the body: whatever is passed in its place, but for a
+    variable."""
+    if t.op.opdef.effect == "variable":
+        return graph.stand_in(t)
+    return graph.add_input(t.dtype, t.dims, "input")
 
 
 def _length(p: Parts) -> int | None:
@@ -202,7 +210,8 @@ class _Primal:
     def tangents(self, along: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Those of the results, from those of the body's inputs."""
         head = len(self.op.inputs) - len(along)
-        moved = push_forward(self.op, [None] * head + list(along))
+        nothing: list[Tensor | None] = [None] * head
+        moved = push_forward(self.op, [*nothing, *along])
         by_output = dict(zip(self.op.outputs, moved))
         return [by_output[y] for y in self.results]
 
@@ -224,7 +233,8 @@ class _Primal:
             if y is None or g is None:
                 continue
             if cut:
-                (g,) = map(as_dense, pull_back([self.without_last(y)], [g], [y]))
+                (whole,) = pull_back([self.without_last(y)], [g], [y])
+                g = zeros_for(whole, y)
             cotangents[y] = g
         if not cotangents:
             return

@@ -84,9 +84,10 @@ def while_loop(
         checkpoint_every: k: for derivatives keep the loop variables of every k-th
             iteration only and compute the others again, block by block: n/k + k
             states for n iterations instead of n, for one more forward pass. A list
-            of decreasing sizes makes blocks of blocks; bytes ("200MB") choose the
-            fewest levels whose states fit (n must be known: here, a constant
-            ``maximum_iterations``).
+            of decreasing sizes makes blocks of blocks. "least": the fewest states
+            that one more pass allows, sqrt(2 n) (two passes, where the loop tests).
+            Bytes ("200MB"): the fewest passes whose states fit, by a binomial
+            schedule (n must be known: here, a constant ``maximum_iterations``).
 
     Returns:
         The loop variables after the last iteration.

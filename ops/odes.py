@@ -100,8 +100,8 @@ def odeint(
             going through the loop, with respect to y0, t and all that func reads, to
             any order, in both modes.  The sizes of steps count as constants (they are
             no smooth functions).  Reverse mode keeps what it reads of each step, or,
-            with the option ``checkpoint_every`` = k, of each k-th step, for one more
-            forward pass.
+            with the option ``checkpoint_every`` (see ``while_loop``), of some steps,
+            for one more forward pass.
             ``"adjoint"``: the derivatives of the exact solution, themselves the
             solutions of differential equations that are solved to the same tolerances:
             in reverse mode backward in time for y and its adjoint at once, from one

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dagrad as tf
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(11, 3))
 START = np.array([0.3, 0.5, 0.7])
-SIZES = [1, 3, 11, 100, [4, 2]]
+SIZES = [1, 3, 11, 100, [4, 2], "least"]
 
 
 def programs(every):
@@ -60,34 +63,266 @@ def test_blocks_change_no_derivative(name, every):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
 
 
-def peak_states(every, n=400):
-    """The predicted peak of a gradient, in states."""
-    w = tf.placeholder(tf.float32, [16, 16])
-    start = tf.placeholder(tf.float32, [1024, 16])
-    h = tf.foldl(
-        lambda h, _: tf.tanh(tf.matmul(h, w)),
-        tf.zeros([n]),
-        start,
-        checkpoint_every=every,
-    )
-    slopes = tf.gradients(tf.reduce_sum(h), [w])
-    feeds = {w: np.eye(16), start: np.zeros([1024, 16])}
-    with tf.Session() as session:
-        return session.plan(slopes, feeds).peak_bytes / (4 * 1024 * 16)
+def states_of(build, n=400):
+    """The predicted peak, in states, of what ``build`` makes of a loop's end and its
+    weights."""
+
+    def peak(every):
+        w = tf.placeholder(tf.float32, [16, 16])
+        start = tf.placeholder(tf.float32, [1024, 16])
+        h = tf.foldl(
+            lambda h, _: tf.tanh(tf.matmul(h, w)),
+            tf.zeros([n]),
+            start,
+            checkpoint_every=every,
+        )
+        feeds = {w: np.eye(16), start: np.zeros([1024, 16])}
+        with tf.Session() as session:
+            plan = session.plan(build(h, w), feeds)
+        assert plan.exact
+        return plan.peak_bytes / (4 * 1024 * 16)
+
+    return peak
+
+
+peak_states = states_of(lambda h, w: tf.gradients(tf.reduce_sum(h), [w]))
 
 
 def test_square_root_blocks_keep_two_roots_of_states():
     assert peak_states(None) > 400
-    assert peak_states(20) < 2 * 20 + 10
-    assert peak_states([49, 7]) < 3 * 7.4 + 12
+    assert peak_states(20) < 2 * 20 + 4
+    assert peak_states([49, 7]) < 3 * 7.4 + 4
 
 
-def test_bytes_choose_the_blocks():
+def test_the_least_for_one_more_pass_is_the_root_of_twice_the_number():
+    assert peak_states("least") < 800**0.5 + 5
+
+
+@pytest.mark.parametrize("nesting", ["forward over reverse", "reverse over forward"])
+def test_hessian_vector_products_keep_as_little(nesting):
+    def product(h, w):
+        loss, v = tf.reduce_sum(h * h), tf.ones([16, 16])
+        if nesting == "forward over reverse":
+            return tf.jvp(tf.gradients(loss, [w]), [w], [v])
+        return tf.gradients(tf.jvp([loss], [w], [v]), [w])
+
+    peak = states_of(product)
+    assert peak("least") < 2 * (800**0.5 + 8)
+    assert peak(None) > 800
+
+
+def test_bytes_choose_the_segments():
     state = 4 * 1024 * 16
     assert peak_states(f"{500 * state}B") > 400
     assert peak_states(f"{60 * state}B") < 60
+    assert peak_states(f"{12 * state}B") < 12 + 4
     with pytest.raises(tf.errors.ResourceExhaustedError, match="at least"):
-        peak_states(f"{5 * state}B")
+        peak_states(f"{2 * state}B")
+
+
+@pytest.mark.parametrize("every", [7, "least", [20, 5]], ids=str)
+def test_bytes_count_what_else_an_iteration_keeps(every):
+    """The gradient of h * sin(h) reads more than h: of one segment at a time."""
+    n, state = 100, 8 * 5000
+    x = tf.placeholder(tf.float64, [5000])
+
+    def peak(every):
+        end = tf.foldl(
+            lambda h, _: tf.sin(h) * tf.exp(-h),
+            tf.zeros([n]),
+            x,
+            checkpoint_every=every,
+        )
+        with tf.Session() as session:
+            plan = session.plan(tf.gradients(end, x), {x: np.zeros(5000)})
+        assert plan.exact
+        return plan.peak_bytes / state
+
+    assert peak("least") < peak(10) < peak(None) / 3
+    assert peak(every) < peak(None) / 2
+    assert peak(f"{12 * state}B") < 20
+
+
+@given(
+    n=st.integers(0, 25),
+    every=st.one_of(
+        st.integers(1, 30),
+        st.just("least"),
+        st.sampled_from([[9, 3], [12, 6, 2]]),
+        st.integers(6, 60).map(lambda some: f"{some * 100}B"),
+    ),
+    reverse=st.booleans(),
+    dtype=st.sampled_from([np.float64, np.float32]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_schedule_gives_the_same_gradient_to_the_bit(n, every, reverse, dtype):
+    """Of two carries, one of which counts, with rows, and in both executors."""
+    rows = np.random.default_rng(n).normal(size=(n, 4)).astype(dtype)
+    start = np.array([0.3, -0.2, 0.5, 1.0], dtype)
+
+    def gradients(every):
+        tf.reset_default_graph()
+        x, w = (tf.placeholder(dtype, a.shape) for a in (rows, start))
+        fold = tf.foldr if reverse else tf.foldl
+
+        def step(state, r):
+            h, k = state
+            return tf.sin(h * w + r) * tf.exp(-h) + tf.cast(k, dtype), k + 1
+
+        end, _ = fold(step, x, (w, tf.constant(0)), checkpoint_every=every)
+        found = tf.gradients(tf.reduce_sum(end**2), [x, w])
+        feeds = {x: rows, w: start}
+        with tf.Session() as session:
+            first = session.run(found, feeds)
+            again = session.run(found, feeds)
+            options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+            plain = session.run(found, feeds, options, tf.RunMetadata())
+        return first, again, plain
+
+    want, _, _ = gradients(None)
+    for found in gradients(every):
+        for a, b in zip(found, want):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_two_gradients_of_one_loop_share_its_marks():
+    """The first to run must leave the kept states as they are."""
+    x = tf.placeholder(tf.float64, [20])
+    h, k = tf.foldl(
+        lambda s, r: (tf.sin(s[0] * r), s[1] * tf.cos(s[0])),
+        x,
+        (tf.constant(0.5, tf.float64), tf.constant(1.0, tf.float64)),
+        checkpoint_every="least",
+    )
+    plain, other = tf.foldl(
+        lambda s, r: (tf.sin(s[0] * r), s[1] * tf.cos(s[0])),
+        x,
+        (tf.constant(0.5, tf.float64), tf.constant(1.0, tf.float64)),
+    )
+    found = [tf.gradients(y, x)[0] for y in (h, k, plain, other)]
+    with tf.Session() as session:
+        values = session.run(found, {x: np.linspace(0.5, 2, 20)})
+    np.testing.assert_array_equal(values[0], values[2])
+    np.testing.assert_array_equal(values[1], values[3])
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 9])
+def test_a_loop_that_tests_may_end_at_once(n):
+    x = tf.placeholder(tf.float64, [3])
+    steps = tf.placeholder(tf.int32, [])
+    slopes = [
+        tf.gradients(
+            tf.while_loop(
+                lambda i, h: i < steps,
+                lambda i, h: (i + 1, tf.sin(h) * x),
+                [0, x],
+                checkpoint_every=every,
+            )[1],
+            x,
+        )[0]
+        for every in (None, 4, "least", [4, 2])
+    ]
+    with tf.Session() as session:
+        want, *rest = session.run(slopes, {x: START, steps: n})
+    for got in rest:
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_state_that_grows_is_differentiated_without_segments():
+    x = tf.placeholder(tf.float64, [3])
+
+    def slopes(every):
+        grown = tf.while_loop(
+            lambda i, h: i < 6,
+            lambda i, h: (i + 1, tf.concat([tf.sin(h), x], 0)),
+            [0, x],
+            shape_invariants=[tf.TensorShape([]), tf.TensorShape([None])],
+            checkpoint_every=every,
+        )[1]
+        return tf.gradients(grown, x)[0]
+
+    with tf.Session() as session:
+        want, *rest = session.run([slopes(e) for e in (None, 2, "least")], {x: START})
+    for got in rest:
+        np.testing.assert_allclose(got, want, rtol=1e-14)
+
+
+def test_segments_within_segments():
+    """A checkpointed loop in the body of another, and captured weights in both."""
+    w = tf.placeholder(tf.float64, [3])
+
+    def ends(outer, inner):
+        def step(h, r):
+            return tf.foldl(
+                lambda g, _: tf.tanh(g * w + r),
+                tf.zeros([5]),
+                h,
+                checkpoint_every=inner,
+            )
+
+        x = tf.constant(ROWS)
+        return tf.foldl(step, x, w, checkpoint_every=outer)
+
+    slopes = [
+        tf.gradients(ends(*pair), w)[0]
+        for pair in ((None, None), (3, 2), ("least", "least"), (None, 2), (4, None))
+    ]
+    with tf.Session() as session:
+        want, *rest = session.run(slopes, {w: START})
+    for got in rest:
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+def test_a_jacobian_of_a_checkpointed_loop_is_that_of_the_loop():
+    x = tf.placeholder(tf.float64, [3])
+
+    def matrices(every):
+        y = tf.foldl(lambda h, r: tf.tanh(h * x + r), ROWS, x, checkpoint_every=every)
+        mixed = tf.gradients(y * tf.constant([1.0, 2.0, 3.0], tf.float64), x)[0]
+        return [tf.jacobian(y, x), tf.hessian(tf.reduce_sum(y**2), x), mixed]
+
+    with tf.Session() as session:
+        want, got = session.run([matrices(None), matrices("least")], {x: START})
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_variable_that_is_fed_is_what_segments_read():
+    v = tf.Variable(START)
+    end = tf.foldl(lambda h, r: tf.tanh(h * v + r), ROWS, START, checkpoint_every=3)
+    (slope,) = tf.gradients(end, [v])
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        stored = session.run(slope)
+        session.run(v.assign(2 * START))
+        moved = session.run(slope)
+        fed = session.run(slope, {v: START})
+    np.testing.assert_array_equal(fed, stored)
+    assert not np.allclose(moved, stored)
+
+
+def test_segments_in_several_threads():
+    x = tf.placeholder(tf.float64, [3])
+    end = tf.foldl(lambda h, r: tf.tanh(h * x + r), ROWS, x, checkpoint_every="least")
+    (slope,) = tf.gradients(end, [x])
+    points = np.random.default_rng(1).normal(size=(24, 3))
+    with tf.Session() as session, ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda p: session.run(slope, {x: p}), points))
+        alone = [session.run(slope, {x: p}) for p in points]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_a_checkpointed_gradient_comes_back_from_a_file(tmp_path):
+    x = tf.placeholder(tf.float64, [3], name="x")
+    end = tf.foldl(lambda h, r: tf.tanh(h * x + r), ROWS, x, checkpoint_every="least")
+    (slope,) = tf.gradients(end, [x], name="slope")
+    with tf.Session() as session:
+        want = session.run(slope, {x: START})
+    slope.graph.save(tmp_path / "graph.json")
+    loaded = tf.Graph.load(tmp_path / "graph.json")
+    with tf.Session(graph=loaded) as session:
+        got = session.run(slope.name, {"x:0": START})
+    np.testing.assert_array_equal(got, want)
 
 
 def test_bytes_need_a_known_number_of_iterations():

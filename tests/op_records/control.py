@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from oprecord import Arg, Record
 
+from dagrad.graphlib.gradients import gradients
 from dagrad.ops import branching, looping
 from dagrad.ops.assignment import assign_add
 from dagrad.ops.core import identity, shape
@@ -64,6 +65,19 @@ def recomputed(x: Any) -> Any:
 
 def unit_np(a: Any) -> Any:
     return np.tanh(np.sin(a) * a)
+
+
+def slope_in_segments(xs: Any, w: Any) -> Any:
+    """d/dw of h_n, where h_t = sin(h_(t-1) w + x_t) and h_0 = w."""
+    step = lambda h, x: sin(h * w + x)  # noqa: E731
+    return gradients(looping.foldl(step, xs, w, checkpoint_every=2), w)[0]
+
+
+def slope_np(xs: Any, w: Any) -> Any:
+    h, d = w, np.ones_like(w)
+    for x in xs:
+        h, d = np.sin(h * w + x), np.cos(h * w + x) * (d * w + h)
+    return d
 
 
 def with_effects(x: Any) -> Any:
@@ -146,6 +160,14 @@ RECORDS = [
         recomputed,
         (Arg((3,)),),
         lambda x: unit_np(unit_np(x)),
+        dtypes=FLOATS,
+        exact=False,
+    ),
+    Record(
+        ("CheckpointedGradient",),
+        slope_in_segments,
+        (Arg((5, 3)), Arg((3,))),
+        slope_np,
         dtypes=FLOATS,
         exact=False,
     ),
