@@ -77,6 +77,19 @@ def product_by_steps(n):
     return [x], y
 
 
+def products_by_segment(n):
+    """The products of n segments of 1 to 9 numbers."""
+    lengths = 1 + np.arange(n) % 9
+    x = place(int(lengths.sum()))
+    return [x], dg.reduce_sum(dg.segment_prod(x, np.repeat(np.arange(n), lengths)))
+
+
+def products_by_label(n):
+    """The products of n rows by 5 labels, which stand in any order."""
+    x, labels = place(n, 3), np.random.default_rng(n).integers(0, 5, n)
+    return [x], dg.reduce_sum(dg.unsorted_segment_prod(x, labels, 5))
+
+
 def softmax_regression(n):
     """n features, 10 classes, 50 examples."""
     w, b = place(n, 10), place(10)
@@ -148,6 +161,8 @@ CASES = [
     (deep_chain, 50, 500, PRODUCT),
     (product, 20, 200, ALL_MOVES),
     (product_by_steps, 20, 200, ALL_MOVES),
+    (products_by_segment, 18, 180, ALL_MOVES),
+    (products_by_label, 50, 500, ALL_MOVES),
     (softmax_regression, 10, 100, PRODUCT),
     (conv_net, 8, 16, PRODUCT),
     (lstm, 8, 32, PRODUCT),

@@ -20,8 +20,9 @@ TRANSCENDENTAL = 4
 _MOVES = {
     "BroadcastTo", "ConcatV2", "Delay", "ExpandDims", "Fill", "Identity",
     "MatrixBandPart", "MatrixDiag", "MatrixDiagPart", "MatrixSetDiag",
-    "MatrixTranspose", "Pack", "Pad", "Reshape", "Shape", "Split", "Spread", "Squeeze",
-    "StridedSlice", "StridedSliceGrad", "Transpose", "Unpack", "ZerosLike",
+    "MatrixTranspose", "Pack", "Pad", "Reshape", "SegmentGather", "SegmentOrder",
+    "SelectV2", "Shape", "Split", "Spread", "Squeeze", "StridedSlice",
+    "StridedSliceGrad", "Transpose", "Unpack", "ZerosLike",
 }  # fmt: skip
 
 # Flops per element of the result.
@@ -131,6 +132,8 @@ _RULES: dict[str, Any] = {
     "Mean": _reduce,
     "Prod": _reduce,
     "ScatterRows": lambda ins, outs, attrs: math.prod(ins[-1]),
+    "SegmentCumprod": _reduce,
+    "SegmentProd": _reduce,
     "Softmax": _softmax,
     "SoftmaxGrad": lambda ins, outs, attrs: 4 * math.prod(outs[0]),
     "SparseSoftmaxCrossEntropyWithLogits": lambda ins, outs, attrs: (
@@ -138,4 +141,6 @@ _RULES: dict[str, Any] = {
     ),
     "Sum": _reduce,
     "SumTo": _reduce,
+    "UnsortedSegmentProd": _reduce,
+    "UnsortedSegmentSum": _reduce,
 }
