@@ -118,6 +118,7 @@ _RULES: dict[str, Any] = {
     "Conv2DBackpropInput": lambda ins, outs, attrs: _conv(ins[2], ins[1]),
     "Cumprod": _reduce,
     "LinearRecurrence": lambda ins, outs, attrs: 2 * math.prod(outs[0]),
+    "LogMatrixDeterminant": _cubes(2 / 3),
     "LogSumExp": _log_sum_exp,
     "LogSumExpWeights": _softmax,
     "MatMul": _matmul,
@@ -125,6 +126,7 @@ _RULES: dict[str, Any] = {
     # derivative of each step 19 and two.
     "MatrixExponential": _cubes(6 * 2 + 8 / 3),
     "MatrixExponentialMove": _cubes(19 * 2 + 2 * 8 / 3),
+    "MatrixInverse": _cubes(8 / 3),  # as NumPy does it: a solution for n right sides
     "MatrixTriangularSolve": _triangular_solve,
     "MaxPool": lambda ins, outs, attrs: _window(outs[0], attrs),
     "MaxPoolGrad": lambda ins, outs, attrs: _window(ins[1], attrs),
