@@ -479,6 +479,26 @@ def segment_sorted(op: RowOp, x: Tensor | None, ids: Tensor | None) -> Any:
     return moved(y, 1, 0)
 
 
+def segment_scan(op: RowOp, x: Tensor | None, edge: Tensor | None) -> Any:
+    """A scan of segments: shared edges, or all rows' segments as those of one."""
+    if row_rank(op.inputs[0], x) is None:
+        return NotImplemented
+    if edge is None:
+        assert x is not None
+        return moved(again(op, (moved(x, 0, 1), op.inputs[1]))[0], 1, 0)
+    data = repeated(op.inputs[0], rows_of(edge)) if x is None else x
+    n, m, *rest = sizes(data)
+    # Each row begins a segment, whether its edges say so or not.
+    columns = TABLE["getitem"]
+    inner = slice(None, -1) if op.attrs["reverse"] else slice(1, None)
+    outer = slice(-1, None) if op.attrs["reverse"] else slice(None, 1)
+    begins = TABLE["ones_like"](columns(edge, (slice(None), outer)))
+    parts = [begins, columns(edge, (slice(None), inner))]
+    edge = TABLE["concat"](parts[:: -1 if op.attrs["reverse"] else 1], 1)
+    flat = again(op, (reshaped(data, [n * m, *rest]), reshaped(edge, [n * m])))[0]
+    return reshaped(flat, [n, m, *rest])
+
+
 def segment_unsorted(
     op: RowOp, x: Tensor | None, ids: Tensor | None, num: Tensor | None
 ) -> Any:

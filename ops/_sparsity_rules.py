@@ -335,6 +335,27 @@ def _earlier(places: Any, step: int) -> Any:
     return index
 
 
+def _segment_prefix(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
+    """Row i depends on the rows before it in its segment, column by column."""
+    p = deps[0]
+    assert p is not None
+    n, *rest = dims_of(op.inputs[0])
+    edge = known.value(op.inputs[1])
+    if edge is None:  # any row before may be of its segment
+        edge = np.zeros(n, bool)
+    places = np.arange(n * prod(rest)).reshape(n, -1)
+    if op.attrs["reverse"]:
+        places, edge = places[::-1], edge[::-1]
+    since = np.arange(n) - np.maximum.accumulate(np.where(edge, np.arange(n), 0))
+    age = np.empty(places.size, np.int64)
+    age[places] = since[:, None]
+    step, longest = 1, since.max(initial=0)
+    while step < longest:
+        p = unite([p, p.take(np.where(age < step, -1, _earlier(places, step)))])
+        step *= 2
+    return [p.take(np.where(age < 1, -1, _earlier(places, 1)))]
+
+
 # -- rows by index ---------------------------------------------------------------------
 
 
@@ -438,6 +459,7 @@ RULES: dict[str, Rule] = {
     ),
     "LogSumExpWeights": _weights,
     **dict.fromkeys(("Cumsum", "Cumprod", "LinearRecurrence"), _prefix),
+    "SegmentCumprod": _segment_prefix,
     "GatherV2": _gather,
     "AddRows": _add_rows,
     **dict.fromkeys(("SetRows", "Rows", "RowsGrad", "SizedRows"), moved),

@@ -18,6 +18,7 @@ from ._build import create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
 from .array import expand_dims, reshape, squeeze
+from .matrix import matrix_transpose
 
 __all__ = ["dot", "matmul", "matvec", "outer"]
 
@@ -190,9 +191,29 @@ def _unbatch(g: Tensor, x: Tensor, other: Tensor) -> Tensor:
     return TABLE["sum_to"](g, x)  # type: ignore[no-any-return]
 
 
+def _is_gram(op: Operation) -> bool:
+    """Whether y is x x^H or x^H x (or with ^T): one operand, once flipped.
+
+    Its derivative is a sum of two products of which one is the other's transpose,
+    so that one product and the sum with its transpose do.
+    """
+    a, b = op.inputs
+    op_a, op_b = _letters(op.attrs)
+    return a is b and (op_a == "n") != (op_b == "n")
+
+
+def _with_flipped(op: Operation, x: Tensor) -> Tensor:
+    """x + x^T, or x + x^H where the operation takes an adjoint."""
+    conjugate = "h" in _letters(op.attrs)
+    flipped = matrix_transpose(x, conjugate=conjugate)
+    return TABLE["add"](x, flipped)  # type: ignore[no-any-return]
+
+
 def _matmul_vjp_a(op: Operation, g: Tensor) -> Tensor:
     a, b = op.inputs
     op_a, op_b = _letters(op.attrs)
+    if _is_gram(op):
+        g = _with_flipped(op, g)  # what comes to b is in it
     # y = A' B' gives dA' = g B'^H; then undo what made A' of a.
     if op_a == "n":
         grad = _mm(g, "n", b, _ADJOINT[op_b])
@@ -203,7 +224,9 @@ def _matmul_vjp_a(op: Operation, g: Tensor) -> Tensor:
     return _unbatch(grad, a, b)
 
 
-def _matmul_vjp_b(op: Operation, g: Tensor) -> Tensor:
+def _matmul_vjp_b(op: Operation, g: Tensor) -> Tensor | None:
+    if _is_gram(op):
+        return None  # it is in what comes to a
     a, b = op.inputs
     op_a, op_b = _letters(op.attrs)
     rows = _as_rows(a, b, g, op_a)
@@ -244,6 +267,8 @@ def _matmul_jvp(op: Operation, ta: Tensor | None, tb: Tensor | None) -> Tensor:
         return _mm(ta, op_a, b, op_b)
     if ta is None:
         return _mm(a, op_a, tb, op_b)
+    if ta is tb and _is_gram(op):
+        return _with_flipped(op, _mm(ta, op_a, b, op_b))
     return TABLE["add"](  # type: ignore[no-any-return]
         _mm(ta, op_a, b, op_b), _mm(a, op_a, tb, op_b)
     )

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import bool_, int64
 from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.shapes import compatible, merge, size, text
+from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
 from . import _batch_index
 from ._build import constant, create, create_many, inexact, scope, shape_tensor
@@ -29,7 +28,7 @@ from .joining import concat
 from .logical import equal
 from .powers import sqrt
 from .reduction import input_flops
-from .scan import delay, linear_recurrence
+from .segment_products import SEGMENT_ORDER, other_factors
 
 __all__ = [
     "segment_max",
@@ -199,18 +198,8 @@ def _other_factors(op: Operation) -> Tensor:
         raise ShapeError(op.explain("its gradient needs known ranks: use set_shape"))
     nested = len(ids.dims)
     order, back, first, last = create_many(SEGMENT_ORDER, (ids,))
-    rows = x if nested == 1 else _flat_rows(x, nested)
-    column = [-1] + [1] * (len(x.dims) - nested)
-    rows = segment_gather(rows, order)
-    one, nothing = TABLE["ones_like"](rows), TABLE["zeros_like"](rows)
-    # p[i] = x[i-1] p[i-1] within a segment, 1 at its start; from both ends.
-    products = []
-    for edge, reverse in ((first, False), (last, True)):
-        edge = reshape(edge, column)
-        start = TABLE["where"](edge, one, nothing)
-        factor = TABLE["where"](edge, nothing, delay(rows, 0, reverse))
-        products.append(linear_recurrence(factor, start, 0, reverse))
-    others = segment_gather(_mul(*products), back)
+    rows = segment_gather(x if nested == 1 else _flat_rows(x, nested), order)
+    others = segment_gather(other_factors(rows, first, last), back)
     return others if nested == 1 else reshape(others, shape_tensor(x))
 
 
@@ -219,31 +208,6 @@ def _flat_rows(x: Tensor, nested: int) -> Tensor:
     shape = sizes(x)
     rest = shape[nested:]
     return reshape(x, as_vector([merged(shape[:nested], rest), *rest], x.op.graph))
-
-
-def _order_kernel(xp: Any, ids: Any, out: Any = None) -> Any:
-    flat = ids.reshape(-1)
-    order = xp.argsort(flat, kind="stable").astype(np.int64)
-    back = xp.empty_like(order)
-    back[order] = xp.arange(order.size)
-    labels = flat[order]
-    edge = xp.ones(labels.size + 1, bool)
-    xp.not_equal(labels[1:], labels[:-1], edge[1:-1])
-    return order, back, edge[:-1].copy(), edge[1:].copy()
-
-
-def _infer_order(inputs: Sequence[Any], attrs: Any) -> Any:
-    n = (size(inputs[0].dims),)
-    return ((int64, n), (int64, n), (bool_, n), (bool_, n))
-
-
-SEGMENT_ORDER = OpDef(
-    "SegmentOrder",
-    infer=_infer_order,
-    kernel=_order_kernel,
-    inputs=("ids",),
-    doc="a stable order by label, its inverse, and where labels begin and end",
-)
 
 
 def _prod_vjp(op: Operation, g: Tensor) -> Tensor:

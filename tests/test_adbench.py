@@ -112,3 +112,18 @@ def test_hand_tracking(adbench, complicated):
     assert difference(alone, want) < 1e-10
     assert difference(value, want) < 1e-10
     assert difference(matrix, jacobian) < 1e-8
+
+
+@pytest.mark.parametrize("points", [6, 90])
+def test_hand_tracking_by_triangles(adbench, points, monkeypatch):
+    """One product for each triangle is what the sum of gathers is."""
+    problems, objectives = adbench
+    problem = problems.hand(points, 30, True)
+    results = []
+    for many in (np.inf, 0):
+        monkeypatch.setattr(objectives, "MANY", many)
+        results.append(computed(objectives.hand(problem, True)))
+    (want, (_, jacobian)), (alone, (value, matrix)) = results
+    assert difference(alone, want) < 1e-10
+    assert difference(value, want) < 1e-10
+    assert difference(matrix, jacobian) < 1e-10

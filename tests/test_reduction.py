@@ -186,6 +186,29 @@ def test_an_infinite_segment_leaves_the_gradients_of_others_alone(count):
     np.testing.assert_array_equal(evaluate(g), pairs[:, ::-1].reshape(-1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("rest", [(), (3,)])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_products_of_others_in_segments_of_all_lengths(dtype, rest):
+    # Zeros, infinities and NaN reach their own segment and column, and no other.
+    rng = np.random.default_rng(5)
+    lengths = [1, 2, 3, 4, 5, 8, 9, 31, 32, 33, 34, 35, 64, 65, 90, 1]
+    ids = np.repeat(rng.permutation(len(lengths)), lengths)
+    x = rng.choice([0.5, -1.0, 2.0, 1.5], (len(ids), *rest)).astype(dtype)
+    at = rng.choice(len(ids), 12, replace=False)
+    x[at] = rng.choice([0.0, np.inf, np.nan], x[at].shape)
+    y = segments.unsorted_segment_prod(constant(x), ids, len(lengths))
+    (g,) = gradients(y, y.op.inputs[0])
+    want = np.empty_like(x)
+    with np.errstate(all="ignore"):
+        for s in range(len(lengths)):
+            (rows,) = np.nonzero(ids == s)
+            for k, i in enumerate(rows):
+                after = np.multiply.reduce(x[rows[:k:-1]], 0)
+                want[i] = np.multiply.reduce(x[rows[:k]], 0) * after
+    np.testing.assert_array_equal(evaluate(g), want.conj())
+
+
 def test_unsorted_ids_are_refused_by_the_sorted_op():
     y = segments.segment_sum(constant([1.0, 2.0]), placeholder("int32", (2,)))
     ids = y.op.inputs[1]

@@ -175,6 +175,17 @@ def test_sums_by_segment():
     np.testing.assert_array_equal(pattern(y, x), [[1, 1, 0, 0], [0, 0, 1, 1]])
 
 
+@pytest.mark.parametrize("rest", [(), (2,)])
+def test_products_by_segment_curve_within_segments(rest):
+    x = dg.placeholder(F64, [6, *rest])
+    y = dg.unsorted_segment_prod(x, [1, 0, 1, 2, 0, 1], 3)
+    got = hessian_sparsity(dg.reduce_sum(y), x).toarray()
+    want = np.zeros((6, 6), int)
+    for i, j in ((0, 2), (0, 5), (2, 5), (1, 4)):
+        want[i, j] = want[j, i] = 1
+    np.testing.assert_array_equal(got, np.kron(want, np.eye(*rest * 2 or (1, 1))))
+
+
 def test_what_cuts_a_gradient_cuts_the_pattern():
     x = dg.placeholder(F64, [2])
     assert jacobian_sparsity(dg.stop_gradient(x) + dg.floor(x), x).nnz == 0

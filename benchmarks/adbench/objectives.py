@@ -291,14 +291,12 @@ def hand(problem: Hand, complicated: bool = False) -> Built:
     used, place = np.unique(corners, return_inverse=True)
     place = place.reshape(corners.shape)
     skin, rest = _skin(problem, used)
-    first, second = us[:, :1], us[:, 1:]
-
-    def seen(vertices: Any) -> Any:
-        """What the points see of (used, n) vertices."""
-        if not complicated:
-            return dg.gather(vertices, place)
-        a, b, c = (dg.gather(vertices, place[:, i]) for i in range(3))
-        return first * a + second * b + (1.0 - first - second) * c
+    if not complicated:
+        surface: Any = _Vertices(place)
+    elif len(place) < MANY * len(np.unique(problem.at)):
+        surface = _Corners(place, us)
+    else:
+        surface = _Triangles(place, us, problem.at)
 
     angles = dg.reshape(theta[6:], [1, FINGERS, 4])
     axis, shift = theta[None, :3], theta[3:6]
@@ -306,7 +304,8 @@ def hand(problem: Hand, complicated: bool = False) -> Built:
     flat = skin.transpose(1, 0, 2).reshape(len(used), -1)
     local = dg.matmul(dg.constant(flat), dg.reshape(bones, [-1, 3])) + rest
     turn = dg.reshape(_rotations(axis), [3, 3])
-    objective = problem.points - seen(dg.matmul(local, turn, transpose_b=True) + shift)
+    vertices = dg.matmul(local, turn, transpose_b=True) + shift
+    objective = problem.points - surface.seen(vertices)
 
     copies = angles + dg.zeros([4, 1, 1], dg.float64)
     along = np.zeros((4, FINGERS, 4))
@@ -326,14 +325,106 @@ def hand(problem: Hand, complicated: bool = False) -> Built:
     by_shift = dg.constant(np.tile(-np.eye(3), (len(used), 1, 1)))
     moves = dg.concat([by_axis, by_shift, by_angle], 2)
     moves = dg.reshape(moves, [len(used), -1])
-    jacobian = dg.reshape(seen(moves), [-1, len(problem.theta)])
-    feeds = {theta: problem.theta}
-    if complicated:
-        feeds[us] = problem.us
-        own = [dg.jvp(objective, us, _along(us, k))[0] for k in range(2)]
-        own = dg.reshape(dg.stack(own, 2), [-1, 2])
-        jacobian = dg.concat([own, jacobian], 1)
+    jacobian = surface.jacobian(vertices, moves)
+    feeds = {theta: problem.theta, **({us: problem.us} if complicated else {})}
     return Built(feeds, objective, [objective, jacobian])
+
+
+class _Vertices:
+    """Points that are vertices."""
+
+    def __init__(self, place: Any) -> None:
+        self.place = place  #: (p,), which of the used vertices
+
+    def seen(self, vertices: Any) -> Any:
+        """What the points see of (used, n) vertices, (p, n)."""
+        return dg.gather(vertices, self.place)
+
+    def jacobian(self, vertices: Any, moves: Any) -> Any:
+        """(3 p, 26) from how vertices move, (used, 3 * 26)."""
+        return dg.reshape(self.seen(moves), [3 * len(self.place), -1])
+
+
+class _Corners(_Vertices):
+    """Points at ``us`` between three corners each: sums of gathers."""
+
+    def __init__(self, place: Any, us: Any) -> None:
+        super().__init__(place)  #: (p, 3)
+        self.us = us
+
+    def seen(self, vertices: Any) -> Any:
+        """What the points see of (used, n) vertices, (p, n)."""
+        first, second = self.us[:, :1], self.us[:, 1:]
+        a, b, c = self._corners(vertices)
+        return first * a + second * b + (1.0 - first - second) * c
+
+    def _corners(self, vertices: Any) -> list[Any]:
+        return [dg.gather(vertices, self.place[:, i]) for i in range(3)]
+
+    def jacobian(self, vertices: Any, moves: Any) -> Any:
+        """(3 p, 28): along the two sides of the triangle, then as the corners move."""
+        a, b, c = self._corners(vertices)
+        own = dg.reshape(dg.stack([c - a, c - b], 2), [-1, 2])
+        return dg.concat([own, super().jacobian(vertices, moves)], 1)
+
+
+MANY = 8  # points to a triangle, from where on a product for each triangle pays
+
+
+class _Triangles(_Corners):
+    """The same where many points lie in one triangle.
+
+    Points are grouped by triangle.  For a group, mixing two sides and the third
+    corner is one matrix product, which reads them once.
+    """
+
+    def __init__(self, place: Any, us: Any, at: Any) -> None:
+        super().__init__(place, us)
+        p, order = len(at), np.argsort(at, kind="stable")
+        _, first, of, counts = np.unique(
+            at[order], return_index=True, return_inverse=True, return_counts=True
+        )
+        # A group takes its rows and about six more, for its corners and the call.
+        sizes = np.arange(1, counts.max() + 1)
+        groups = -(-counts // sizes[:, None])
+        best = np.argmin(groups.sum(1) * (sizes + 6))
+        size, groups = sizes[best], groups[best]
+        start = size * (np.cumsum(groups) - groups)
+        #: (p,), where each point is among all places of the groups.
+        self.slots = np.empty(p, np.int64)
+        self.slots[order] = start[of] + np.arange(p) - first[of]
+        #: (groups, 3), the corners of each group's triangle.
+        self.corners = place[order[np.repeat(first, groups)]]
+        points = np.zeros(size * groups.sum(), np.int64)  # to spare: any point
+        points[self.slots] = np.arange(p)
+        # The numbers of each point, and 1 for the third corner, by one gather.
+        numbers = np.stack([2 * points, 2 * points + 1, 0 * points + 2 * p], 1)
+        flat = dg.concat([dg.reshape(us, [-1]), dg.ones([1], dg.float64)], 0)
+        self.weights = dg.gather(flat, numbers.reshape(-1, size, 3))
+
+    def seen(self, vertices: Any) -> Any:
+        """What the points see of (used, n) vertices, (p, n)."""
+        return self._mixed(self._sides(vertices))
+
+    def _sides(self, vertices: Any) -> Any:
+        """From the third corner to the others, and that corner, (groups, 3, n)."""
+        corners = dg.gather(vertices, self.corners)
+        third = corners[:, 2:]
+        return dg.concat([corners[:, :2] - third, third], 1)
+
+    def _mixed(self, sides: Any) -> Any:
+        rows = dg.reshape(dg.matmul(self.weights, sides), [-1, sides.shape[2].value])
+        return dg.gather(rows, self.slots)
+
+    def jacobian(self, vertices: Any, moves: Any) -> Any:
+        """(3 p, 28): along the two sides of the triangle, then as the corners move."""
+        # The sides are the same wherever the point is: they go with the weight 1.
+        own = -dg.transpose(self._sides(vertices)[:, :2], [0, 2, 1])
+        own = dg.pad(dg.expand_dims(own, 1), [[0, 0], [2, 0], [0, 0], [0, 0]])
+        groups = len(self.corners)
+        both = [own, dg.reshape(self._sides(moves), [groups, 3, 3, -1])]
+        table = dg.reshape(dg.concat(both, 3), [groups, 3, -1])
+        return dg.reshape(self._mixed(table), [3 * len(self.place), -1])
 
 
 FINGERS, MOVING = 5, 3  # each finger has three bones that move and a tip

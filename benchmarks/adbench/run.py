@@ -37,7 +37,11 @@ import dagrad as dg
 
 
 class Case(NamedTuple):
-    """One instance; no target where the Jacobian is mostly the writing of it."""
+    """One instance; no target where the Jacobian is mostly the writing of it.
+
+    With 25,600 points that is 16 MB for an objective of 0.6 MB: filling so much memory
+    with zeros takes two to three times as long as a hand's simple objective.
+    """
 
     name: str
     kind: str  #: the function of ``objectives`` and of a peer

@@ -45,6 +45,18 @@ def _matmul(name, a, b, batch_a=(), batch_b=(), **more):
     )
 
 
+def _gram(a, b, batch=()):
+    """A matrix times itself: where one of the two is flipped, a rule of its own."""
+    return Record(
+        ("MatMul",),
+        lambda x: linalg.matmul(x, x, **_flags(a, b)),
+        (Arg((*batch, 3, 3 if (a == "n") == (b == "n") else 2)),),
+        lambda x: _letters(x, a) @ _letters(x, b),
+        name=f"{a}{b} itself{' batch' if batch else ''}",
+        **PRODUCT,
+    )
+
+
 def _einsum(equation, *shapes, **more):
     types = ("Einsum",) if len(shapes) > 1 else ("Sum",)
     if more.pop("none", False):
@@ -66,6 +78,9 @@ RECORDS = [
         for a in "nth"
         for b in "nth"
     ],
+    *[_gram(a, b) for a in "nth" for b in "nth"],
+    _gram("n", "h", (2, 1)),
+    _gram("t", "n", (4,)),
     _matmul("rows", "n", "n", (5, 2), ()),
     _matmul("rows, transposed", "n", "t", (5,), ()),
     _matmul("columns", "n", "n", (), (5,)),

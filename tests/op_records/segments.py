@@ -6,6 +6,8 @@ import numpy as np
 from oprecord import Arg, Record
 
 from dagrad.ops import counting, segments
+from dagrad.ops._build import create
+from dagrad.ops.segment_products import SEGMENT_CUMPROD
 
 NUMBERS = ("int32", "float32", "float64", "complex128")
 FLOATS = ("float16", "float32", "float64")
@@ -69,6 +71,27 @@ def _root(x, axis):
     return np.sum(x, axis) / np.sqrt(len(x))
 
 
+def _near_one(rng, shape, dtype):
+    return rng.choice([-1, 1], shape) * rng.uniform(0.8, 1.2, shape)
+
+
+def _edges(n, starts):
+    """Which of n rows begin a segment."""
+    edge = np.isin(np.arange(n), starts)
+    return Arg((n,), dtype="bool", sample=lambda rng, shape, dtype: edge)
+
+
+def _running(x, edge, reverse):
+    """The definition: each row is the product of those before it."""
+    if reverse:
+        return _running(x[::-1], edge[::-1], False)[::-1]
+    out = np.ones_like(x)
+    for i in range(1, len(x)):
+        if not edge[i]:
+            out[i] = out[i - 1] * x[i - 1]
+    return out
+
+
 X = Arg((6, 2))
 DISTINCT = Arg((6, 2), sample=_distinct)
 
@@ -90,7 +113,7 @@ RECORDS = [
         exact=False,
     ),
     Record(
-        ("SegmentProd", "SegmentOrder"),
+        ("SegmentProd", "SegmentOrder", "SegmentCumprod"),
         segments.segment_prod,
         (X, SORTED),
         _by_label(np.prod, _one, 4),
@@ -106,6 +129,26 @@ RECORDS = [
         order=3,
         exact=False,
     ),
+    *[
+        Record(
+            ("SegmentCumprod",),
+            lambda x, edge, r=reverse: create(
+                SEGMENT_CUMPROD, (x, edge), {"reverse": r}
+            ),
+            (Arg((n, *rest), sample=sample), _edges(n, starts)),
+            lambda x, edge, r=reverse: _running(x, edge, r),
+            name=f"{n} {rest} from {starts}, reverse {reverse}",
+            dtypes=("float16", "float32", "float64", "complex128"),
+            order=2 if n < 10 else 1,
+        )
+        for n, rest, starts, sample in (
+            (6, (), (0, 1, 3), None),
+            (6, (2,), (), None),
+            (7, (2,), (0, 4), _with_zeros),
+            (50, (), (0, 2, 5), _near_one),
+        )
+        for reverse in (False, True)
+    ],
     Record(
         ("SegmentMax",),
         segments.segment_max,

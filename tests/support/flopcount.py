@@ -20,8 +20,9 @@ TRANSCENDENTAL = 4
 _MOVES = {
     "BroadcastTo", "ConcatV2", "Delay", "ExpandDims", "Fill", "Identity",
     "MatrixBandPart", "MatrixDiag", "MatrixDiagPart", "MatrixSetDiag",
-    "MatrixTranspose", "Pack", "Pad", "Reshape", "Shape", "Split", "Spread", "Squeeze",
-    "StridedSlice", "StridedSliceGrad", "Transpose", "Unpack", "ZerosLike",
+    "MatrixTranspose", "Pack", "Pad", "Reshape", "SegmentGather", "SegmentOrder",
+    "SelectV2", "Shape", "Split", "Spread", "Squeeze", "StridedSlice",
+    "StridedSliceGrad", "Transpose", "Unpack", "ZerosLike",
 }  # fmt: skip
 
 # Flops per element of the result.
@@ -117,6 +118,7 @@ _RULES: dict[str, Any] = {
     "Conv2DBackpropInput": lambda ins, outs, attrs: _conv(ins[2], ins[1]),
     "Cumprod": _reduce,
     "LinearRecurrence": lambda ins, outs, attrs: 2 * math.prod(outs[0]),
+    "LogMatrixDeterminant": _cubes(2 / 3),
     "LogSumExp": _log_sum_exp,
     "LogSumExpWeights": _softmax,
     "MatMul": _matmul,
@@ -124,6 +126,7 @@ _RULES: dict[str, Any] = {
     # derivative of each step 19 and two.
     "MatrixExponential": _cubes(6 * 2 + 8 / 3),
     "MatrixExponentialMove": _cubes(19 * 2 + 2 * 8 / 3),
+    "MatrixInverse": _cubes(8 / 3),  # as NumPy does it: a solution for n right sides
     "MatrixTriangularSolve": _triangular_solve,
     "MaxPool": lambda ins, outs, attrs: _window(outs[0], attrs),
     "MaxPoolGrad": lambda ins, outs, attrs: _window(ins[1], attrs),
@@ -131,6 +134,8 @@ _RULES: dict[str, Any] = {
     "Mean": _reduce,
     "Prod": _reduce,
     "ScatterRows": lambda ins, outs, attrs: math.prod(ins[-1]),
+    "SegmentCumprod": _reduce,
+    "SegmentProd": _reduce,
     "Softmax": _softmax,
     "SoftmaxGrad": lambda ins, outs, attrs: 4 * math.prod(outs[0]),
     "SparseSoftmaxCrossEntropyWithLogits": lambda ins, outs, attrs: (
@@ -138,4 +143,6 @@ _RULES: dict[str, Any] = {
     ),
     "Sum": _reduce,
     "SumTo": _reduce,
+    "UnsortedSegmentProd": _reduce,
+    "UnsortedSegmentSum": _reduce,
 }
