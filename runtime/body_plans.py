@@ -17,6 +17,7 @@ from ..graphlib.subgraph import Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
 from .segment_plans import Loops, Scratch, scratch_of
+from .settings import Settings
 
 __all__ = [
     "BodyKey",
@@ -54,7 +55,7 @@ def donated_carries(attrs: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(i for i in range(attrs["carries"]) if i not in whole)
 
 
-def plan_body(key: BodyKey) -> Plan:
+def plan_body(key: BodyKey, settings: Settings) -> Plan:
     """The plan of one run of a body."""
     from .compiler import compile_plan
 
@@ -74,6 +75,7 @@ def plan_body(key: BodyKey) -> Plan:
         whole=True,
         donated=[(i, i) for i in key.donated],
         feed_values=values,
+        settings=settings,
     )
 
 

@@ -54,7 +54,9 @@ class Bodies:
                 found = self._found.get(key)
                 if found is None:
                     wanted = BodyKey(body, donated, tuple(shapes), values)
-                    plan = self._planned.get(wanted) or plan_body(wanted)
+                    plan = self._planned.get(wanted) or plan_body(
+                        wanted, self.state.settings
+                    )
                     found = body, Executable(plan, self.state)
                     # What one program runs in turn must not push itself out.
                     if len(self._found) >= _MAX_PLANS + len(self._planned):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -29,6 +29,7 @@ from .interpreter import interpret
 from .plan import Plan
 from .program import needed_operations
 from .report import RunMetadata, RunOptions, RunReport
+from .settings import Settings
 from .variables import State
 
 __all__ = ["InteractiveSession", "Session", "get_default_session"]
@@ -102,6 +103,7 @@ class _Runner:
             self.fetches.targets,
             self.feeds,
             shapes,
+            settings=self.session._state.settings,
         )
 
 
@@ -118,10 +120,19 @@ class Session:
         target: accepted for TF1 programs; runs are in this process.
         graph: the graph to run (default: the default graph).
         config: a :class:`ConfigProto`.
+        rewrites: the names of the passes that a program goes through before it is
+            planned (default: all).
+
+    Raises:
+        InvalidArgumentError: there is no such pass.
     """
 
     def __init__(
-        self, target: Any = "", graph: Graph | None = None, config: Any = None
+        self,
+        target: Any = "",
+        graph: Graph | None = None,
+        config: Any = None,
+        rewrites: Iterable[str] | None = None,
     ) -> None:
         if isinstance(target, Graph):
             target, graph = "", target
@@ -130,7 +141,7 @@ class Session:
         # Inside a body too: what runs is the graph around it.
         self._graph = get_default_graph().root if graph is None else graph
         self._config = config
-        self._state = State()
+        self._state = State(Settings.of(config, rewrites))
         self._runners: dict[Any, _Runner] = {}
         self._compile_lock = threading.RLock()
         self._closed = False
@@ -316,7 +327,7 @@ class Session:
         """Drop variables and plans; later runs raise SessionClosedError."""
         self._closed = True
         self._runners.clear()
-        self._state = State()
+        self._state = State(self._state.settings)
 
     def reset_random(self) -> None:
         """Start all random streams anew, as in a new session."""
@@ -380,9 +391,13 @@ class InteractiveSession(Session):
     """A session that is the default from its construction to :meth:`close`."""
 
     def __init__(
-        self, target: Any = "", graph: Graph | None = None, config: Any = None
+        self,
+        target: Any = "",
+        graph: Graph | None = None,
+        config: Any = None,
+        rewrites: Iterable[str] | None = None,
     ) -> None:
-        super().__init__(target, graph, config)
+        super().__init__(target, graph, config, rewrites)
         self._default = _Default(self)
         self._default.__enter__()
         # A given graph becomes the default graph too, as in TF1.

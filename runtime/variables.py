@@ -12,6 +12,7 @@ from ..graphlib.errors import FailedPreconditionError
 from ..graphlib.operation import Operation
 from .arenas import ArenaPool
 from .lending import Lender
+from .settings import Settings
 
 __all__ = ["Cell", "ReadWriteLock", "State"]
 
@@ -51,7 +52,8 @@ class State:
     pointers to variables' arrays must then fetch them anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.cells: dict[Operation, Cell] = {}
         self.epoch = 0
         self.lock = ReadWriteLock()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import dagrad as dg
 from dagrad.runtime.body_plans import BodyKey, donated_carries, plan_body
 from dagrad.runtime.plan import SAME
+from dagrad.runtime.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -419,7 +420,7 @@ def touched(op, count):
     and whether in memory that is there."""
     body = op._attrs["body"]
     key = BodyKey(body, donated_carries(op._attrs), tuple(t.dims for t in body.inputs))
-    plan = plan_body(key)
+    plan = plan_body(key, Settings())
     found = []
     for step in plan.steps:
         for slot in (plan.slots[s] for s in step.outputs):
