@@ -31,7 +31,7 @@ from ..graphlib.traversal import between
 from ._known import MOVING, Known, dims_of, moving_attrs, size_of
 from ._pattern import Pattern, stacked, unite
 
-__all__ = ["RULES", "Deps", "Rule", "TooManyEntries", "propagate"]
+__all__ = ["RULES", "Deps", "Rule", "TooManyEntries", "copied_from", "propagate"]
 
 #: The dependence of each input; None: it depends on nothing.
 Deps = Sequence[Pattern | None]
@@ -200,28 +200,68 @@ def _select(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
 
 
 def moved(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
-    """The op's own kernel, run on the numbers of the elements (0: none)."""
+    """The op's own kernel, run on the numbers of the elements."""
+    places = _origins(op, [p is not None for p in deps], known)
+    if places is None:
+        return whole(op, deps, known)
+    source = stacked([p for p in deps if p is not None])
+    return [source.take(at) for at in places]
+
+
+def _origins(op: Operation, live: Sequence[bool], known: Known) -> list[Any] | None:
+    """Where a moving op takes the elements of its outputs from.
+
+    Its own kernel runs on the numbers of the elements, 0 standing for none.
+
+    Args:
+        live: the inputs whose elements are counted, one input after the other.
+
+    Returns:
+        For each output the numbers of its elements' origins, -1 where an element
+        comes from no counted one; None where an index is not known.
+    """
     arrays: list[Any] = []
-    parts = []
     first = 1
-    for t, p in zip(op.inputs, deps):
-        if p is not None:
-            numbers = np.arange(first, first + p.shape[0], dtype=np.float64)
-            arrays.append(numbers.reshape(dims_of(t)))
-            parts.append(p)
-            first += p.shape[0]
+    for t, counted in zip(op.inputs, live):
+        if counted:
+            dims = dims_of(t)
+            numbers = np.arange(first, first + prod(dims), dtype=np.float64)
+            arrays.append(numbers.reshape(dims))
+            first += prod(dims)
         elif t.dtype.is_inexact:
             arrays.append(np.zeros(dims_of(t)))
         else:
             value = known.value(t)
             if value is None:
-                return whole(op, deps, known)
+                return None
             arrays.append(value)
     results = op.opdef.kernel(np, *arrays, **moving_attrs(op))  # type: ignore[operator, misc]
     if len(op.outputs) == 1 and not isinstance(results, (tuple, list)):
         results = (results,)
-    source = stacked(parts)
-    return [source.take(_numbers(r)) for r in results]
+    return [_numbers(r) for r in results]
+
+
+def copied_from(
+    op: Operation, live: Sequence[bool], known: Known
+) -> list[Any] | None:
+    """For each output of an op that only copies: which elements these are copies of.
+
+    Elements are numbered through the ``live`` inputs, one after the other, and -1
+    stands for what is a copy of none.  None where the op computes, has a derivative
+    of its own, copies what only a run knows, or has shapes that are not static.
+    """
+    tensors = (*op.inputs, *op.outputs)
+    if op.opdef.override is not None or not all(is_static(t.dims) for t in tensors):
+        return None
+    if op.type in _COPIES_ALL:
+        return [np.arange(size_of(op.outputs[0]))]
+    if op.type in MOVING or op.type == "GatherV2":
+        return _origins(op, live, known)
+    return None
+
+
+#: Ops whose output has the elements of its input in their order.
+_COPIES_ALL = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims"))
 
 
 def _numbers(array: Any) -> Any:

@@ -11,31 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.batching import vectorize
 from ..graphlib.dtypes import DType, promote
 from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
-from ..graphlib.forward import jvp
-from ..graphlib.gradients import _tensors, as_dense, gradients
+from ..graphlib.gradients import _tensors, as_dense
 from ..graphlib.tensor import Tensor
-from ._build import constant, scope
-from ._jacobian import seed_of
+from ._build import scope
+from ._compressed import compressed_pass, count, places, taken, way_of
 from ._known import dims_of, size_of
 from ._pattern import Pattern
-from .array import concat, reshape
-from .coloring import (
-    TwoWay,
-    as_pattern,
-    check_columns,
-    check_star,
-    column_coloring,
-    passes,
-    star_coloring,
-    star_places,
-    two_way_coloring,
-)
-from .core import add_n, cast
+from ._split_jacobian import Assembly, split_jacobian, whole_jacobian
+from .coloring import as_pattern, check_star, passes, star_coloring, star_places
 from .creation import zeros
-from .gather import gather
 from .scatter import scatter_nd
 from .sparsity import (
     gradient_of,
@@ -62,9 +48,18 @@ class SparseDerivative:
         shape: (m, n).
         colors: how many derivative passes compute it.
         mode: "forward", "reverse" or "both".
+        split: whether the passes are those by copies of x (see
+            :func:`sparse_jacobian`).
     """
 
-    def __init__(self, pattern: Pattern, values: Tensor, colors: int, mode: str):
+    def __init__(
+        self,
+        pattern: Pattern,
+        values: Tensor,
+        colors: int,
+        mode: str,
+        split: bool = False,
+    ) -> None:
         self.values = values
         self.rows = pattern.rows()
         self.cols = pattern.indices
@@ -72,14 +67,16 @@ class SparseDerivative:
         self.shape = pattern.shape
         self.colors = colors
         self.mode = mode
+        self.split = split
         self._pattern = pattern
         self._dense: Tensor | None = None
 
     def __repr__(self) -> str:
         m, n = self.shape
+        how = f"{self.mode}, split" if self.split else self.mode
         return (
             f"<dagrad.SparseDerivative {m} x {n}, {self.nnz} entries in {self.colors} "
-            f"passes ({self.mode}), dtype={self.dtype.name}>"
+            f"passes ({how}), dtype={self.dtype.name}>"
         )
 
     @property
@@ -198,27 +195,44 @@ def sparse_jacobian(
     ys, xs = _tensors(y), _tensors(x)
     dtype = _real(ys, xs)
     m, n = _sizes(ys), _sizes(xs)
-    if sparsity is None:
-        pattern = jacobian_pattern(ys, xs)
-    else:
-        pattern = _given(sparsity, m, n)
-    split = _split(pattern, mode, coloring)
-    forward, reverse = _count(split.columns), _count(split.rows)
+    given = None if sparsity is None else _given(sparsity, _sizes(ys), _sizes(xs))
     with scope(name, "sparse_jacobian", *ys, *xs):
-        parts = []
-        if forward:
-            parts.append(compressed_pass(ys, xs, split.columns, True, dtype))
-        if reverse:
-            parts.append(compressed_pass(ys, xs, split.rows, False, dtype))
-        rows, cols = pattern.rows(), pattern.indices
-        where = np.where(
-            split.by_row,
-            forward * m + split.rows[rows] * n + cols,
-            split.columns[cols] * m + rows,
-        )
-        values = _taken(parts, where, dtype)
+        assembly = _assembly(ys, xs, mode, given, coloring)
+        pattern, values = assembly.assembled(dtype)
+    forward, reverse = assembly.forward, assembly.reverse
     used = "both" if forward and reverse else "reverse" if reverse else "forward"
-    return SparseDerivative(pattern, values, forward + reverse, used)
+    return SparseDerivative(pattern, values, forward + reverse, used, assembly.split)
+
+
+#: From how many passes on a split is looked for, and how many times less than these
+#: it must promise to cost: its passes are estimated, its entries placed one by one.
+_MANY, _PAYS = 4, 2.0
+
+
+def _assembly(
+    ys: Sequence[Tensor],
+    xs: Sequence[Tensor],
+    mode: str,
+    given: Pattern | None,
+    coloring: Any,
+) -> Assembly:
+    """The passes that compute a Jacobian."""
+    if mode == "split":
+        if given is not None or coloring is not None:
+            raise InvalidArgumentError(
+                "mode='split' takes no pattern and no colouring: they are those of "
+                "the whole Jacobian"
+            )
+        split = split_jacobian(ys, xs)
+        if split is not None:
+            return split
+        mode = "auto"
+    pattern = jacobian_pattern(ys, xs) if given is None else given
+    way = way_of(pattern, mode, coloring)
+    whole = whole_jacobian(ys, xs, pattern, way)
+    if mode != "auto" or given is not None or passes(way) < _MANY:
+        return whole
+    return split_jacobian(ys, xs, whole.cost() / _PAYS) or whole
 
 
 def sparse_hessian(
@@ -283,76 +297,16 @@ def sparse_hessian(
         # Rows without entries would only add a colour.
         filled = np.diff(pattern.indptr) > 0
         colors = np.where(filled, colors, -1)
-        parts = []
+        parts: list[Tensor] = []
         if pattern.size:
             with_zeros = [
                 zeros(dims_of(x), x.dtype) if g is None else g
                 for g, x in zip(grads, xs)
             ]
-            parts.append(compressed_pass(with_zeros, xs, colors, True, dtype))
-        values = _taken(parts, color * n + place, dtype)
-    return SparseDerivative(pattern, values, _count(colors), "forward")
-
-
-def compressed_pass(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], colors: Any, forward: bool, dtype: DType
-) -> Tensor:
-    """J s (forward) or J^T s for the seed s of each colour: ones where it is.
-
-    Returns:
-        (colours, size of ys) or (colours, size of xs).
-
-    All colours go in one batched pass.
-    """
-    sources, results = (xs, ys) if forward else (ys, xs)
-    count = _count(colors)
-    ends = np.cumsum([size_of(t) for t in sources])
-    marks = np.split(colors == np.arange(count)[:, None], ends[:-1], axis=1)
-    seeds = [
-        constant(m.reshape(count, *dims_of(t)).astype(t.dtype.dtype))
-        for m, t in zip(marks, sources)
-    ]
-    if count == 1:  # no batch
-        one = [reshape(s, dims_of(t)) for s, t in zip(seeds, sources)]
-    else:
-        one = [seed_of(t) for t in sources]
-    derived = _push(ys, xs, one) if forward else _pull(ys, xs, one)
-    found = [d for d in derived if d is not None]
-    if count > 1:
-        found = vectorize(found, dict(zip(one, seeds)), "colors")
-    rows = iter(found)
-    flat = [
-        zeros([count, size_of(t)], dtype)
-        if d is None
-        else cast(reshape(next(rows), [count, size_of(t)]), dtype)
-        for d, t in zip(derived, results)
-    ]
-    return flat[0] if len(flat) == 1 else concat(flat, 1)
-
-
-def _push(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor]
-) -> list[Tensor | None]:
-    together: dict[Tensor, list[Tensor]] = {}
-    for x, s in zip(xs, seeds):
-        together.setdefault(x, []).append(s)
-    tangents = [s[0] if len(s) == 1 else add_n(s) for s in together.values()]
-    return jvp(list(ys), list(together), tangents)
-
-
-def _pull(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor]
-) -> list[Tensor | None]:
-    pulled = gradients(list(ys), list(xs), list(seeds), stop_gradients=list(xs))
-    return [None if g is None else as_dense(g) for g in pulled]
-
-
-def _taken(parts: Sequence[Tensor], where: Any, dtype: DType) -> Tensor:
-    """The entries at ``where`` of the compressed matrices, one after the other."""
-    if not parts or not len(where):
-        return zeros([0], dtype)
-    flat = concat([reshape(p, [-1]) for p in parts], 0)
-    return gather(flat, where, name="values")
+            parts = compressed_pass(with_zeros, xs, colors, True, dtype)
+        where = places(colors, color, place, [size_of(x) for x in xs])
+        values = taken(parts, where, dtype, "values")
+    return SparseDerivative(pattern, values, count(colors), "forward")
 
 
 def _real(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> DType:
@@ -399,49 +353,3 @@ def _given(sparsity: Any, m: int, n: int) -> Pattern:
             f"the sparsity pattern has shape {pattern.shape}, the derivative ({m}, {n})"
         )
     return pattern
-
-
-def _split(p: Pattern, mode: str, coloring: Any) -> TwoWay:
-    """The passes for a pattern."""
-    if mode not in ("auto", "forward", "reverse", "both"):
-        raise InvalidArgumentError(
-            f"mode must be 'auto', 'forward', 'reverse' or 'both', not {mode!r}"
-        )
-    if coloring is not None and mode not in ("forward", "reverse"):
-        raise InvalidArgumentError(
-            "a colouring is one of columns or of rows: give mode='forward' or "
-            "mode='reverse' with it"
-        )
-    by_column = by_row = None
-    if mode in ("auto", "forward"):
-        colors = column_coloring(p) if coloring is None else check_columns(p, coloring)
-        by_column = _one_way(p, colors, True)
-    if mode in ("auto", "reverse"):
-        flipped = p.transposed()
-        if coloring is None:
-            colors = column_coloring(flipped)
-        else:
-            colors = check_columns(flipped, coloring, "row")
-        by_row = _one_way(p, colors, False)
-    found = [s for s in (by_column, by_row) if s is not None]
-    best = min(found, key=passes, default=None)
-    if mode in ("auto", "both"):
-        two = two_way_coloring(p, None if best is None else passes(best))
-        best = best if two is None else two
-    assert best is not None
-    return best
-
-
-def _one_way(p: Pattern, colors: Any, forward: bool) -> TwoWay:
-    """All entries by passes of one kind; empty columns (rows) need none."""
-    m, n = p.shape
-    seen = np.zeros(n if forward else m, np.bool_)
-    seen[p.indices if forward else p.rows()] = True
-    colors = np.where(seen, colors, -1)
-    if forward:
-        return TwoWay(np.full(m, -1), colors, np.zeros(p.size, np.bool_))
-    return TwoWay(colors, np.full(n, -1), np.ones(p.size, np.bool_))
-
-
-def _count(colors: Any) -> int:
-    return int(colors.max(initial=-1)) + 1

@@ -1,0 +1,136 @@
+"""Where a program only copies elements of x, and where it begins to compute.
+
+Gathers with known indices, slices, transposes, joins and the like make copies of
+elements of x.  The *frontier* are the copies that something is computed from: what y
+depends on, it depends on through them.  Likewise what y itself only copies is
+followed back to the tensors that were computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graphlib.shapes import is_static
+from ..graphlib.tensor import Tensor
+from ..graphlib.traversal import between
+from ._known import Known, size_of
+from ._sparsity_rules import copied_from
+
+__all__ = ["Results", "frontier", "results_of", "work"]
+
+
+def frontier(
+    ys: Sequence[Tensor], xs: Sequence[Tensor], known: Known
+) -> dict[Tensor, Any]:
+    """The copies of elements of ``xs`` that ``ys`` are computed from.
+
+    Returns:
+        For each tensor of the frontier the numbers of the elements, counted through
+        all xs, that its elements are copies of (-1: of none).  Any path from an x to
+        a y goes through the frontier.  Empty where an x is given twice, or a path
+        leads into a body.
+    """
+    sources: dict[Tensor, Any] = {}
+    offset = 0
+    for x in xs:
+        sources[x] = np.arange(offset, offset + size_of(x))
+        offset += size_of(x)
+    if len(sources) < len(xs):
+        return {}
+    computed: set[Tensor] = set()
+    found: dict[Tensor, Any] = {}
+    for op in between(ys, xs, set()):
+        if not op.inputs:
+            return {}
+        live = [t in sources or t in computed for t in op.inputs]
+        places = None
+        if not any(t in computed for t in op.inputs):
+            places = copied_from(op, live, known)
+        if places is not None:
+            joined = np.concatenate([sources[t] for t in op.inputs if t in sources])
+            for t, at in zip(op.outputs, places):
+                if t.dtype.is_inexact:
+                    sources.setdefault(t, _chosen(joined, at))
+            continue
+        found.update((t, sources[t]) for t in op.inputs if t in sources)
+        computed.update(t for t in op.outputs if t not in sources)
+    found.update((y, sources[y]) for y in ys if y in sources)
+    return found
+
+
+def _chosen(numbers: Any, at: Any) -> Any:
+    """``numbers[at]``, and -1 where ``at`` is."""
+    if not len(numbers):
+        return at
+    return np.where(at < 0, -1, numbers[at])
+
+
+class Results(NamedTuple):
+    """A tensor that was computed, and the rows of y that are copies of its elements."""
+
+    tensor: Tensor
+    rows: Any  #: the elements of y, counted through all ys
+    elements: Any  #: the elements of ``tensor`` that these are
+
+
+#: More computed tensors than this are not told apart.
+_MOST = 16
+
+
+def results_of(
+    ys: Sequence[Tensor], held: Iterable[Tensor], known: Known
+) -> list[Results]:
+    """What ``ys`` are copies of.
+
+    Elements of ys that do not depend on the ``held`` tensors are left out.
+    """
+    stops = set(held)
+    path = between(ys, stops, stops)
+    reached = {t for op in path for t in op.outputs if t.dtype.is_inexact} | stops
+    pending: dict[Tensor, list[tuple[Any, Any]]] = {}
+    offset = 0
+    for y in ys:
+        own = np.arange(size_of(y))
+        if y in reached:
+            pending.setdefault(y, []).append((offset + own, own))
+        offset += len(own)
+    plain = {t: list(pieces) for t, pieces in pending.items()}
+    for op in reversed(path):
+        wanted = [t for t in op.outputs if t in pending and t not in stops]
+        if not wanted:
+            continue
+        live = [t in reached for t in op.inputs]
+        places = copied_from(op, live, known)
+        if places is None:
+            continue
+        inputs = [t for t in op.inputs if t in reached]
+        starts = np.cumsum([0, *(size_of(t) for t in inputs)])
+        for t, at in zip(op.outputs, places):
+            if t not in wanted:
+                continue
+            rows, elements = _joined(pending.pop(t))
+            origin = at[elements]
+            for x, first, last in zip(inputs, starts, starts[1:]):
+                mine = (first <= origin) & (origin < last)
+                if mine.any():
+                    piece = rows[mine], origin[mine] - first
+                    pending.setdefault(x, []).append(piece)
+    if len(pending) > _MOST:
+        pending = plain
+    return [Results(t, *_joined(pieces)) for t, pieces in pending.items()]
+
+
+def _joined(pieces: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    rows, elements = zip(*pieces)
+    return np.concatenate(rows), np.concatenate(elements)
+
+
+def work(ys: Iterable[Tensor], xs: Iterable[Tensor]) -> tuple[int, int]:
+    """How many elements are computed between the xs, held, and the ys; how many ops."""
+    stops = set(xs)
+    path = between(ys, stops, stops)
+    tensors = [t for op in path for t in op.outputs if is_static(t.dims)]
+    return sum(size_of(t) for t in tensors), len(path)
