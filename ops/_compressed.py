@@ -22,7 +22,14 @@ from ._jacobian import seed_of
 from ._known import dims_of, size_of
 from ._pattern import Pattern
 from .array import concat, reshape
-from .coloring import TwoWay, check_columns, column_coloring, passes, two_way_coloring
+from .coloring import (
+    TwoWay,
+    check_columns,
+    column_coloring,
+    passes,
+    two_way_coloring,
+    widest,
+)
 from .core import add_n, cast
 from .creation import zeros
 from .gather import gather
@@ -53,19 +60,23 @@ def way_of(p: Pattern, mode: str = "auto", coloring: Any = None) -> TwoWay:
             "a colouring is one of columns or of rows: give mode='forward' or "
             "mode='reverse' with it"
         )
-    by_column = by_row = None
-    if mode in ("auto", "forward"):
-        colors = column_coloring(p) if coloring is None else check_columns(p, coloring)
-        by_column = _one_way(p, colors, True)
-    if mode in ("auto", "reverse"):
-        flipped = p.transposed()
+    flipped = p.transposed()
+    # The most entries of a row (column) are the fewest colours of columns (rows).
+    least = {True: widest(p), False: widest(flipped)}
+    best: TwoWay | None = None
+    for forward in sorted((True, False), key=lambda f: least[f]):
+        if mode not in ("auto", "forward" if forward else "reverse"):
+            continue
+        if best is not None and least[forward] >= passes(best) + forward:
+            continue  # fewer are wanted in reverse, as many will do forward
+        matrix, what = (p, "column") if forward else (flipped, "row")
         if coloring is None:
-            colors = column_coloring(flipped)
+            colors = column_coloring(matrix)
         else:
-            colors = check_columns(flipped, coloring, "row")
-        by_row = _one_way(p, colors, False)
-    found = [s for s in (by_column, by_row) if s is not None]
-    best = min(found, key=passes, default=None)
+            colors = check_columns(matrix, coloring, what)
+        way = _one_way(p, colors, forward)
+        if best is None or passes(way) < passes(best) + forward:
+            best = way
     if mode in ("auto", "both"):
         two = two_way_coloring(p, None if best is None else passes(best))
         best = best if two is None else two

@@ -69,6 +69,10 @@ class SparseDerivative:
         self.mode = mode
         self.split = split
         self._pattern = pattern
+        # SciPy would make these of wider ones at each run.
+        narrow = max(*self.shape, pattern.size) <= np.iinfo(np.int32).max
+        index = np.int32 if narrow else np.int64
+        self._index = self.cols.astype(index), self.indptr.astype(index)
         self._dense: Tensor | None = None
 
     def __repr__(self) -> str:
@@ -118,7 +122,7 @@ class SparseDerivative:
                 f"{self!r} takes {self.nnz} values, not an array of shape "
                 f"{values.shape}"
             )
-        parts = (values, self.cols.copy(), self.indptr.copy())
+        parts = (values, *(a.copy() for a in self._index))
         return sparse.csr_matrix(parts, shape=self.shape)
 
     def dense(self) -> Tensor:
