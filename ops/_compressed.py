@@ -155,18 +155,19 @@ def compressed_pass(
     number = count(colors)
     ends = np.cumsum([size_of(t) for t in sources])
     marks = np.split(colors == np.arange(number)[:, None], ends[:-1], axis=1)
-    seeds = [
-        constant(m.reshape(number, *dims_of(t)).astype(t.dtype.dtype))
-        for m, t in zip(marks, sources)
-    ]
-    if number == 1:  # no batch
-        one = [reshape(s, dims_of(t)) for s, t in zip(seeds, sources)]
-    else:
-        one = [seed_of(t) for t in sources]
+    seeds: list[Tensor | None] = []
+    for m, t in zip(marks, sources):
+        dims = dims_of(t) if number == 1 else (number, *dims_of(t))
+        # None are ones, of which no array is made.
+        plain = number == 1 and m.size and m.all()
+        mark = m.reshape(dims).astype(t.dtype.dtype)
+        seeds.append(None if plain else constant(mark))
+    one = seeds if number == 1 else [seed_of(t) for t in sources]
     derived = _push(ys, xs, one) if forward else _pull(ys, xs, one)
     found = [d for d in derived if d is not None]
     if number > 1:
-        found = vectorize(found, dict(zip(one, seeds)), "colors")
+        substitution = {o: s for o, s in zip(one, seeds) if o is not None and s is not None}
+        found = vectorize(found, substitution, "colors")
     rows = iter(found)
     return [
         zeros([number * size_of(t)], dtype)
@@ -177,9 +178,9 @@ def compressed_pass(
 
 
 def _push(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor]
+    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    together: dict[Tensor, list[Tensor]] = {}
+    together: dict[Tensor, list[Any]] = {}
     for x, s in zip(xs, seeds):
         together.setdefault(x, []).append(s)
     tangents = [s[0] if len(s) == 1 else add_n(s) for s in together.values()]
@@ -187,7 +188,7 @@ def _push(
 
 
 def _pull(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor]
+    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     pulled = gradients(list(ys), list(xs), list(seeds), stop_gradients=list(xs))
     return [None if g is None else as_dense(g) for g in pulled]

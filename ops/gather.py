@@ -48,7 +48,14 @@ _BLOCK = 1 << 13
 
 def check_range(index: Any, n: int, what: str) -> None:
     """Raises InvalidArgumentError where an index is outside ``[0, n)``."""
-    if index.size and not (index.min() >= 0 and index.max() < n):
+    if not index.size:
+        return
+    if index.dtype.kind == "i" and n <= 1 << (8 * index.itemsize - 1):
+        # Read as unsigned a negative index is larger than any n: one look at each.
+        inside = index.view(f"u{index.itemsize}").max() < n
+    else:
+        inside = index.min() >= 0 and index.max() < n
+    if not inside:
         bad = np.argwhere((index < 0) | (index >= n))[0]
         at = tuple(int(i) for i in bad)
         where = f"indices{list(at)} = {index[at]}" if at else f"index {index}"
