@@ -38,6 +38,7 @@ from .views import expand_dims, no_flops, reshape
 __all__ = [
     "batch_gather",
     "gather",
+    "lent",
     "scatter_rows",
 ]
 
@@ -60,6 +61,18 @@ def check_range(index: Any, n: int, what: str) -> None:
         at = tuple(int(i) for i in bad)
         where = f"indices{list(at)} = {index[at]}" if at else f"index {index}"
         raise InvalidArgumentError(f"{what}: {where} is not in [0, {n})")
+
+
+def lent(index: Any) -> Any:
+    """An index for ``take``, which copies what it may not write, as constants are."""
+    if index.flags.writeable:
+        return index
+    view = index.view()
+    try:
+        view.flags.writeable = True
+    except ValueError:  # the array belongs to somebody who keeps it so
+        return index
+    return view
 
 
 def added_bytes(m: int, q: int) -> int:
@@ -142,7 +155,7 @@ def _gather_kernel(
         if n == 0:
             dims = params.shape[:axis] + indices.shape + params.shape[axis + 1 :]
             return zeroed(xp, dims, params.dtype, out)
-        return xp.take(params, indices, axis, out, "clip")
+        return xp.take(params, lent(indices), axis, out, "clip")
     lead, middle = params.shape[:batch], params.shape[batch:axis]
     rest = params.shape[axis + 1 :]
     if indices.shape[:batch] != lead:
