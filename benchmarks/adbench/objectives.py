@@ -179,7 +179,8 @@ def bundle_by_colours(problem: Bundle) -> Built:
 
 def _gathered(table: Any, which: Any) -> list[Any]:
     """Columns of the rows ``which`` of a table."""
-    return dg.unstack(dg.gather(dg.transpose(table), dg.constant(which), axis=1))
+    rows = dg.gather(dg.transpose(table), dg.constant(which), axis=1)
+    return [rows[i] for i in range(table.shape[1].value)]
 
 
 def _turned(d: Any, axis: Any) -> list[Any]:
