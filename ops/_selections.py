@@ -8,16 +8,17 @@ followed back to the tensors that were computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import between
 from ._known import Known, size_of
-from ._sparsity_rules import copied_from
+from ._sparsity_rules import SUMS, copied_from, summed_from
 
 __all__ = ["Results", "frontier", "results_of", "work"]
 
@@ -69,11 +70,11 @@ def _chosen(numbers: Any, at: Any) -> Any:
 
 
 class Results(NamedTuple):
-    """A tensor that was computed, and the rows of y that are copies of its elements."""
+    """A tensor that was computed, and the rows of y that are sums of its elements."""
 
     tensor: Tensor
-    rows: Any  #: the elements of y, counted through all ys
-    elements: Any  #: the elements of ``tensor`` that these are
+    rows: Any  #: elements of y, counted through all ys
+    elements: Any  #: for each an element of ``tensor`` that is a term of it
 
 
 #: More computed tensors than this are not told apart.
@@ -81,9 +82,9 @@ _MOST = 16
 
 
 def results_of(
-    ys: Sequence[Tensor], held: Iterable[Tensor], known: Known
+    ys: Sequence[Tensor], held: Iterable[Tensor], known: Known, sums: bool
 ) -> list[Results]:
-    """What ``ys`` are copies of.
+    """What ``ys`` are copies of, or (with ``sums``) sums by known indices.
 
     Elements of ys that do not depend on the ``held`` tensors are left out.
     """
@@ -98,29 +99,60 @@ def results_of(
             pending.setdefault(y, []).append((offset + own, own))
         offset += len(own)
     plain = {t: list(pieces) for t, pieces in pending.items()}
+    assembled: set[Operation] = set()
     for op in reversed(path):
         wanted = [t for t in op.outputs if t in pending and t not in stops]
         if not wanted:
             continue
         live = [t in reached for t in op.inputs]
-        places = copied_from(op, live, known)
-        if places is None:
+        if copied_from(op, live, known) is None and not (
+            sums and (op.type in SUMS or _of_sums(op, reached, assembled))
+        ):
+            continue
+        terms = summed_from(op, live, known)
+        if terms is None:
             continue
         inputs = [t for t in op.inputs if t in reached]
         starts = np.cumsum([0, *(size_of(t) for t in inputs)])
-        for t, at in zip(op.outputs, places):
+        for t, summed in zip(op.outputs, terms):
             if t not in wanted:
                 continue
             rows, elements = _joined(pending.pop(t))
-            origin = at[elements]
+            picked = summed.take(elements)
+            rows = np.repeat(rows, np.diff(picked.indptr))
             for x, first, last in zip(inputs, starts, starts[1:]):
-                mine = (first <= origin) & (origin < last)
+                mine = (first <= picked.indices) & (picked.indices < last)
                 if mine.any():
-                    piece = rows[mine], origin[mine] - first
+                    piece = rows[mine], picked.indices[mine] - first
                     pending.setdefault(x, []).append(piece)
     if len(pending) > _MOST:
         pending = plain
     return [Results(t, *_joined(pieces)) for t, pieces in pending.items()]
+
+
+#: Sums that are followed back only where all their terms are sums by indices: else a
+#: pass for each term would take the place of one.
+_ADDS = ("Add", "AddN")
+
+
+def _of_sums(
+    op: Operation, reached: Container[Tensor], assembled: set[Operation]
+) -> bool:
+    """Whether ``op`` adds sums by indices, and what does not depend on x.
+
+    If so, so do the additions below it: they are noted in ``assembled``.
+    """
+    if op.type not in _ADDS or op in assembled:
+        return op in assembled
+    adds = [op]
+    for add in adds:
+        for t in add.inputs:
+            if t in reached and t.op.type not in SUMS:
+                if t.op.type not in _ADDS:
+                    return False
+                adds.append(t.op)
+    assembled.update(adds)
+    return True
 
 
 def _joined(pieces: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:

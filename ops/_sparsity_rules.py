@@ -29,9 +29,18 @@ from ..graphlib.shapes import is_static
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import between
 from ._known import MOVING, Known, dims_of, moving_attrs, size_of
-from ._pattern import Pattern, stacked, unite
+from ._pattern import Pattern, empty, identity, stacked, unite
 
-__all__ = ["RULES", "Deps", "Rule", "TooManyEntries", "copied_from", "propagate"]
+__all__ = [
+    "RULES",
+    "SUMS",
+    "Deps",
+    "Rule",
+    "TooManyEntries",
+    "copied_from",
+    "propagate",
+    "summed_from",
+]
 
 #: The dependence of each input; None: it depends on nothing.
 Deps = Sequence[Pattern | None]
@@ -246,15 +255,22 @@ def copied_from(
 ) -> list[Any] | None:
     """For each output of an op that only copies: which elements these are copies of.
 
-    Elements are numbered through the ``live`` inputs, one after the other, and -1
-    stands for what is a copy of none.  None where the op computes, has a derivative
-    of its own, copies what only a run knows, or has shapes that are not static.
+    Elements are numbered through the ``live`` inputs, those that depend on x, one
+    after the other, and -1 stands for what is a copy of none.  A sum with what does
+    not depend on x has the derivatives of a copy and counts as one.  None where the
+    op computes, has a derivative of its own, copies what only a run knows, or has
+    shapes that are not static.
     """
     tensors = (*op.inputs, *op.outputs)
     if op.opdef.override is not None or not all(is_static(t.dims) for t in tensors):
         return None
     if op.type in _COPIES_ALL:
         return [np.arange(size_of(op.outputs[0]))]
+    if op.type == "Add" or (op.type == "Sub" and live[0]):
+        one = [t for t, counted in zip(op.inputs, live) if counted]
+        if len(one) > 1:
+            return None
+        return [spread_to(dims_of(one[0]), dims_of(op.outputs[0]))]
     if op.type in MOVING or op.type == "GatherV2":
         return _origins(op, live, known)
     return None
@@ -262,6 +278,45 @@ def copied_from(
 
 #: Ops whose output has the elements of its input in their order.
 _COPIES_ALL = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims"))
+
+
+#: Ops that add elements to where indices say.
+SUMS = frozenset(
+    ("AddRows", "GatherGrad", "ScatterNd", "ScatterRows", "SegmentSum",
+     "UnsortedSegmentSum")
+)  # fmt: skip
+
+
+def summed_from(
+    op: Operation, live: Sequence[bool], known: Known
+) -> list[Pattern] | None:
+    """For each output of an op that only copies and sums: the elements it sums.
+
+    The pattern of a matrix of zeros and ones, whose columns are the elements of the
+    ``live`` inputs, one after the other.  None as for :func:`copied_from`.
+    """
+    tensors = (*op.inputs, *op.outputs)
+    if op.opdef.override is not None or not all(is_static(t.dims) for t in tensors):
+        return None
+    total = sum(size_of(t) for t, counted in zip(op.inputs, live) if counted)
+    places = copied_from(op, live, known)
+    if places is not None:
+        every = identity(total, total)
+        return [every.take(at) for at in places]
+    if op.type not in SUMS and op.type not in ("Add", "AddN"):
+        return None
+    if any(t.dtype.is_integer and known.value(t) is None for t in op.inputs):
+        return None
+    deps: list[Pattern | None] = []
+    first = 0
+    for t, counted in zip(op.inputs, live):
+        deps.append(identity(size_of(t), total, first) if counted else None)
+        first += size_of(t) if counted else 0
+    (found,) = RULES.get(op.type, elementwise)(op, deps, known)
+    # An operand that is broadcast is a term of several sums: left to the op itself.
+    if found is None or np.bincount(found.indices).max(initial=0) > 1:
+        return None
+    return [found]
 
 
 def _numbers(array: Any) -> Any:

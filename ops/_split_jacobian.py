@@ -37,7 +37,7 @@ from .sparsity import jacobian_pattern
 __all__ = ["Assembly", "split_jacobian", "whole_jacobian"]
 
 #: What a pass costs, in elements for each element that the function computes.
-_FORWARD, _REVERSE = 1.0, 2.0
+_FORWARD, _REVERSE = 1.0, 1.0
 
 #: How many times as many nodes several passes may take as one.
 _MORE = 4
@@ -152,25 +152,46 @@ def split_jacobian(
     """
     known = Known(xs)
     cut = frontier(ys, xs, known)
-    results = results_of(ys, cut, known)
-    if not results or set(cut) == set(xs):
+    copied = results_of(ys, cut, known, sums=False)
+    if not copied or set(cut) == set(xs):
         return None
+    tries = [copied]
+    summed = results_of(ys, cut, known, sums=True)
+    if summed and {r.tensor for r in summed} != {r.tensor for r in copied}:
+        tries.append(summed)
+    shape = sum(size_of(y) for y in ys), sum(size_of(x) for x in xs)
+    best = None
+    for results in tries:
+        blocks = _blocks(results, cut, limit)
+        if blocks is not None:
+            split = Assembly(blocks, shape, True)
+            if split.cost() <= limit:
+                best, limit = split, split.cost()
+    return best
+
+
+def _blocks(
+    results: Sequence[Results], cut: Mapping[Tensor, Any], limit: float
+) -> list[tuple[Block, TwoWay]] | None:
+    """Results one after the other, or all together where that is less work.
+
+    None where it is plain without colouring that the passes cost more than ``limit``.
+    """
     apart = [_block([r], cut) for r in results]
     if sum(b.least_cost() for b in apart) > limit:
         return None
     blocks = [(b, way_of(b.pattern)) for b in apart]
-    if len(results) > 1:
-        joint = _block(results, cut)
-        cost = sum(b.cost(way) for b, way in blocks)
-        nodes = sum(work(b.ys, b.xs)[1] for b in apart)
-        too_many = nodes > _MORE * work(joint.ys, joint.xs)[1]
-        if too_many or joint.least_cost() < cost:
-            way = way_of(joint.pattern)
-            if too_many or joint.cost(way) <= cost:
-                blocks = [(joint, way)]
-    shape = sum(size_of(y) for y in ys), sum(size_of(x) for x in xs)
-    split = Assembly(blocks, shape, True)
-    return split if split.cost() <= limit else None
+    if len(results) == 1:
+        return blocks
+    joint = _block(results, cut)
+    cost = sum(b.cost(way) for b, way in blocks)
+    nodes = sum(work(b.ys, b.xs)[1] for b in apart)
+    too_many = nodes > _MORE * work(joint.ys, joint.xs)[1]
+    if too_many or joint.least_cost() < cost:
+        way = way_of(joint.pattern)
+        if too_many or joint.cost(way) <= cost:
+            return [(joint, way)]
+    return blocks
 
 
 def _block(results: Sequence[Results], cut: Mapping[Tensor, Any]) -> Block:

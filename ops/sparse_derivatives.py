@@ -210,7 +210,7 @@ def sparse_jacobian(
 
 #: From how many passes on a split is looked for, and how many times less than these
 #: it must promise to cost: its passes are estimated, its entries placed one by one.
-_MANY, _PAYS = 4, 2.0
+_MANY, _PAYS = 5, 2.0
 
 
 def _assembly(
