@@ -162,12 +162,11 @@ def compressed_pass(
         plain = number == 1 and m.size and m.all()
         mark = m.reshape(dims).astype(t.dtype.dtype)
         seeds.append(None if plain else constant(mark))
-    one = seeds if number == 1 else [seed_of(t) for t in sources]
+    one = [seed_of(t) for t in sources] if number > 1 else seeds
     derived = _push(ys, xs, one) if forward else _pull(ys, xs, one)
     found = [d for d in derived if d is not None]
     if number > 1:
-        substitution = {o: s for o, s in zip(one, seeds) if o is not None and s is not None}
-        found = vectorize(found, substitution, "colors")
+        found = vectorize(found, dict(zip(one, seeds)), "colors")  # type: ignore[arg-type]
     rows = iter(found)
     return [
         zeros([number * size_of(t)], dtype)

@@ -29,7 +29,7 @@ from ..graphlib.shapes import is_static
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import between
 from ._known import MOVING, Known, dims_of, moving_attrs, size_of
-from ._pattern import Pattern, empty, identity, stacked, unite
+from ._pattern import Pattern, identity, stacked, unite
 
 __all__ = [
     "RULES",
@@ -250,9 +250,7 @@ def _origins(op: Operation, live: Sequence[bool], known: Known) -> list[Any] | N
     return [_numbers(r) for r in results]
 
 
-def copied_from(
-    op: Operation, live: Sequence[bool], known: Known
-) -> list[Any] | None:
+def copied_from(op: Operation, live: Sequence[bool], known: Known) -> list[Any] | None:
     """For each output of an op that only copies: which elements these are copies of.
 
     Elements are numbered through the ``live`` inputs, those that depend on x, one

@@ -1,7 +1,7 @@
 """Sparse Jacobians and Hessians: one derivative pass a colour, not one a column.
 
-``sparsity`` finds where entries can be, ``coloring`` which columns (or rows)
-share a pass, and here the passes are built and the entries taken out of them.
+``sparsity`` finds where entries can be, ``coloring`` which columns (or rows) share a
+pass, ``_compressed`` builds the passes, and ``_split_jacobian`` says of what.
 """
 
 from __future__ import annotations
@@ -158,8 +158,9 @@ def sparse_jacobian(
             in C order, one tensor after the other).
         x: a tensor, a variable or a list of them: the columns, likewise.
         mode: "forward", "reverse", "both" (dense rows in reverse, the others
-            forward, or dense columns forward and the others in reverse), or
-            "auto": what takes the fewest passes.
+            forward, or dense columns forward and the others in reverse), "split"
+            (see below), or "auto": what takes the fewest passes, or "split" where
+            that takes five or more and the split seems to cost less than half.
         sparsity: the pattern, an (m, n) SciPy matrix or array, if it is known
             better than :func:`jacobian_sparsity` finds it; an entry outside of it
             that is not zero makes wrong values.
@@ -177,6 +178,14 @@ def sparse_jacobian(
 
     Several xs are independent of each other, as in :func:`jvp`.
 
+    Split: where y = A h(g) and g = S x, S being copies (gathers with known indices,
+    slices, transposes, joins) and A copies and sums by known indices, dy/dx =
+    A (dh/dg) S.  The passes are those of dh/dg, in which an element of x that many
+    rows see has a column for each copy; A and S only place its entries, adding those
+    that meet.  A model's camera of many observations, a node of many edges or finite
+    elements so takes passes for what one observation or element sees.  Where nothing
+    copies, or an x is given twice, "split" is the "auto" of the whole.
+
     Example:
         >>> import dagrad as tf
         >>> x = tf.placeholder(tf.float64, [5])
@@ -189,7 +198,8 @@ def sparse_jacobian(
 
     Cost: the pattern takes a few vectorized passes for each op between x and y,
     the colouring about a microsecond per entry; both happen once, when the
-    graph is built.
+    graph is built, and twice or three times where a split is looked for.  At a run
+    a split costs its passes, and one move for each entry of dh/dg.
 
     Reference:
         Curtis, Powell & Reid, On the estimation of sparse Jacobian matrices,
@@ -199,7 +209,7 @@ def sparse_jacobian(
     ys, xs = _tensors(y), _tensors(x)
     dtype = _real(ys, xs)
     m, n = _sizes(ys), _sizes(xs)
-    given = None if sparsity is None else _given(sparsity, _sizes(ys), _sizes(xs))
+    given = None if sparsity is None else _given(sparsity, m, n)
     with scope(name, "sparse_jacobian", *ys, *xs):
         assembly = _assembly(ys, xs, mode, given, coloring)
         pattern, values = assembly.assembled(dtype)

@@ -138,16 +138,15 @@ def test_sums_by_indices_are_followed_back():
     """Assembly: a row sums what each of its elements gives, element by element."""
     x = dg.placeholder(F64, [5])
     ends = np.array([[0, 1], [0, 2], [0, 3], [4, 0], [2, 3]])
-    a, b = (dg.gather(x + [0.1, 0.2, 0.3, 0.4, 0.5], ends[:, k]) for k in range(2))
+    start = dg.constant([0.1, 0.2, 0.3, 0.4, 0.5], F64)
+    a, b = (dg.gather(x + start, ends[:, k]) for k in range(2))
     flow = dg.sin(a - b) * a
     feeds = {x: [1.5, -0.5, 2.0, 0.25, 1.0]}
     load = dg.constant([1.0, 2.0, 3.0, 4.0, 5.0], F64)
     out, back = (
         dg.unsorted_segment_sum(t, ends[:, k], 5) for k, t in enumerate([flow, -flow])
     )
-    both = dg.unsorted_segment_sum(
-        dg.concat([flow, -flow], 0), ends.T.reshape(-1), 5
-    )
+    both = dg.unsorted_segment_sum(dg.concat([flow, -flow], 0), ends.T.reshape(-1), 5)
     scattered = dg.scatter_nd(ends[:, :1], flow, [5])
     (pulled,) = dg.gradients(dg.reduce_sum(flow), x)
     for y in (out, out + back - load, load + both, scattered, pulled):

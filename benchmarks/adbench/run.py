@@ -7,8 +7,8 @@ or Jacobian in one run, and their ratio with its target.  Random instances of th
 published sizes; float64, one thread; the least processor time of many runs, which
 the machine's other users disturb least.  Exits with 1 where a target is missed.
 ``colours`` is bundle adjustment's Jacobian by ``sparse_jacobian``, which finds the
-structure by itself and gives a SciPy matrix.  With a peer its times, in turn with dagrad's, and how many times
-dagrad's they are.
+structure by itself and gives a SciPy matrix.  With a peer its times, in turn with
+dagrad's, and how many times dagrad's they are.
 
 Reference:
     Srajer, Kukelova & Fitzgibbon, A benchmark of selected algorithmic
