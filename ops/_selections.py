@@ -20,7 +20,7 @@ from ..graphlib.traversal import between
 from ._known import Known, size_of
 from ._sparsity_rules import SUMS, copied_from, summed_from
 
-__all__ = ["Results", "frontier", "results_of", "work"]
+__all__ = ["Results", "frontier", "results_of", "tables", "work"]
 
 
 def frontier(
@@ -60,6 +60,33 @@ def frontier(
         computed.update(t for t in op.outputs if t not in sources)
     found.update((y, sources[y]) for y in ys if y in sources)
     return found
+
+
+#: How many times as many elements a copy has as what it copies, to make that a table.
+_GROWTH = 4
+
+
+def tables(ys: Sequence[Tensor], xs: Sequence[Tensor], known: Known) -> list[Tensor]:
+    """Tensors that are computed from ``xs`` once and of which ``ys`` see many copies.
+
+    Such are the rotations of cameras, computed for each camera and gathered for each
+    of its observations.
+    """
+    # What each tensor that depends on xs is copies of, itself where it is computed.
+    bases: dict[Tensor, frozenset[Tensor]] = {x: frozenset() for x in xs}
+    found: dict[Tensor, None] = {}
+    for op in between(ys, xs, set()):
+        live = [t in bases for t in op.inputs]
+        if copied_from(op, live, known) is None:
+            bases.update((t, frozenset((t,))) for t in op.outputs if t not in bases)
+            continue
+        inputs = [t for t in op.inputs if t in bases]
+        below = frozenset().union(*(bases[t] for t in inputs))
+        bases.update((t, below) for t in op.outputs if t not in bases)
+        grown = sum(size_of(t) for t in op.outputs)
+        if below and grown >= _GROWTH * sum(size_of(t) for t in inputs):
+            found.update(dict.fromkeys(below))
+    return list(found)
 
 
 def _chosen(numbers: Any, at: Any) -> Any:

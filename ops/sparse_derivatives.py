@@ -16,17 +16,16 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.gradients import _tensors, as_dense
 from ..graphlib.tensor import Tensor
 from ._build import scope
-from ._compressed import compressed_pass, count, places, taken, way_of
+from ._compressed import compressed_pass, count, places, taken
 from ._known import dims_of, size_of
 from ._pattern import Pattern
-from ._split_jacobian import Assembly, split_jacobian, whole_jacobian
-from .coloring import as_pattern, check_star, passes, star_coloring, star_places
+from ._split_jacobian import jacobian_of
+from .coloring import as_pattern, check_star, star_coloring, star_places
 from .creation import zeros
 from .scatter import scatter_nd
 from .sparsity import (
     gradient_of,
     hessian_pattern,
-    jacobian_pattern,
     scipy_sparse,
     to_scipy,
 )
@@ -211,42 +210,11 @@ def sparse_jacobian(
     m, n = _sizes(ys), _sizes(xs)
     given = None if sparsity is None else _given(sparsity, m, n)
     with scope(name, "sparse_jacobian", *ys, *xs):
-        assembly = _assembly(ys, xs, mode, given, coloring)
+        assembly = jacobian_of(ys, xs, mode, given, coloring)
         pattern, values = assembly.assembled(dtype)
     forward, reverse = assembly.forward, assembly.reverse
     used = "both" if forward and reverse else "reverse" if reverse else "forward"
     return SparseDerivative(pattern, values, forward + reverse, used, assembly.split)
-
-
-#: From how many passes on a split is looked for, and how many times less than these
-#: it must promise to cost: its passes are estimated, its entries placed one by one.
-_MANY, _PAYS = 5, 2.0
-
-
-def _assembly(
-    ys: Sequence[Tensor],
-    xs: Sequence[Tensor],
-    mode: str,
-    given: Pattern | None,
-    coloring: Any,
-) -> Assembly:
-    """The passes that compute a Jacobian."""
-    if mode == "split":
-        if given is not None or coloring is not None:
-            raise InvalidArgumentError(
-                "mode='split' takes no pattern and no colouring: they are those of "
-                "the whole Jacobian"
-            )
-        split = split_jacobian(ys, xs)
-        if split is not None:
-            return split
-        mode = "auto"
-    pattern = jacobian_pattern(ys, xs) if given is None else given
-    way = way_of(pattern, mode, coloring)
-    whole = whole_jacobian(ys, xs, pattern, way)
-    if mode != "auto" or given is not None or passes(way) < _MANY:
-        return whole
-    return split_jacobian(ys, xs, whole.cost() / _PAYS) or whole
 
 
 def sparse_hessian(
