@@ -43,7 +43,10 @@ def frontier(
         return {}
     computed: set[Tensor] = set()
     found: dict[Tensor, Any] = {}
-    for op in between(ys, xs, set()):
+    path = between(ys, xs, set())
+    last = {t: op for op in path for t in op.inputs}
+    keep = {*xs, *ys}
+    for op in path:
         if not op.inputs:
             return {}
         live = [t in sources or t in computed for t in op.inputs]
@@ -55,12 +58,19 @@ def frontier(
             for t, at in zip(op.outputs, places):
                 if t.dtype.is_inexact:
                     sources.setdefault(t, _chosen(joined, at))
-            continue
-        found.update((t, sources[t]) for t in op.inputs if t in sources)
-        computed.update(t for t in op.outputs if t not in sources)
+        else:
+            found.update((t, sources[t]) for t in op.inputs if t in sources)
+            computed.update(t for t in op.outputs if t not in sources)
+        for t in op.inputs:
+            # Numbers of many elements: forget them after the last use.
+            if last[t] is op and t not in keep:
+                sources.pop(t, None)
     found.update((y, sources[y]) for y in ys if y in sources)
     return found
 
+
+#: More computed tensors than this are not told apart.
+_MOST = 16
 
 #: How many times as many elements a copy has as what it copies, to make that a table.
 _GROWTH = 4
@@ -82,6 +92,8 @@ def tables(ys: Sequence[Tensor], xs: Sequence[Tensor], known: Known) -> list[Ten
             continue
         inputs = [t for t in op.inputs if t in bases]
         below = frozenset().union(*(bases[t] for t in inputs))
+        if len(below) > _MOST:  # joined of many: itself a table, if it is one
+            below = frozenset(op.outputs[:1])
         bases.update((t, below) for t in op.outputs if t not in bases)
         grown = sum(size_of(t) for t in op.outputs)
         if below and grown >= _GROWTH * sum(size_of(t) for t in inputs):
@@ -102,10 +114,6 @@ class Results(NamedTuple):
     tensor: Tensor
     rows: Any  #: elements of y, counted through all ys
     elements: Any  #: for each an element of ``tensor`` that is a term of it
-
-
-#: More computed tensors than this are not told apart.
-_MOST = 16
 
 
 def results_of(

@@ -12,9 +12,13 @@ column of its own in dy/dg.  Multiplication by S costs no arithmetic: an entry o
 dy/dg is the entry of dy/dx in the column that its copy came from, and only where a
 row has several copies of one element their entries are summed.
 
-Likewise for rows: where y is joined from tensors h that were computed, dh/dg is
-computed for one h after the other where that is less work, as where the errors of
-all observations along two axes are stacked.
+Likewise for rows: where y = A h is joined from tensors h that were computed, or sums
+their elements by known indices, dh/dg is computed for one h after the other where
+that is less work, as where the errors of all observations along two axes are stacked.
+
+*Tables* t(x), computed once and copied often, such as the rotations of cameras, count
+among the inputs: then dy/dx = dy/dx with t held + (dy/dt) (dt/dx), a product of two
+sparse matrices whose terms are known when the graph is built.
 """
 
 from __future__ import annotations
@@ -166,7 +170,8 @@ class Assembly(NamedTuple):
         key = found.rows * n + found.cols
         order = np.argsort(key, kind="stable")
         key = key[order]
-        pattern = from_pairs(*np.divmod(key, max(n, 1)), self.shape)
+        rows, cols = found.rows[order], found.cols[order]
+        pattern = from_pairs(rows, cols, self.shape)
         values = taken(parts, found.where[order], dtype, "values")
         if pattern.size < len(key):
             values = segment_sum(values, _numbered(key), name="values")
@@ -211,7 +216,7 @@ class Assembly(NamedTuple):
 
 
 class Expanded(NamedTuple):
-    """Entries of some rows of a matrix: of which of these, which column, which entry."""
+    """Entries of chosen rows of a matrix: of which of these, the column, the entry."""
 
     term: Any
     cols: Any
@@ -294,7 +299,7 @@ def split_jacobian(
     for more in (made, []) if made else ([],):
         inner = jacobian_of(more, xs) if more else None
         for results, cut in _cuts(ys, [*xs, *more], known):
-            blocks = _blocks(results, cut, limit)
+            blocks = _blocks(results, cut, known, limit)
             if blocks is not None:
                 split = Assembly(blocks, shape, True, inner)
                 cost = split.cost()
@@ -318,14 +323,14 @@ def _cuts(
 
 
 def _blocks(
-    results: Sequence[Results], cut: Mapping[Tensor, Any], limit: float
+    results: Sequence[Results], cut: Mapping[Tensor, Any], known: Known, limit: float
 ) -> list[tuple[Block, TwoWay]] | None:
     """Results one after the other, or all together where that is less work.
 
     None where it is plain without colouring that the passes cost more than ``limit``.
     """
     tensors = [r.tensor for r in results]
-    found = jacobian_pattern(tensors, list(cut))
+    found = jacobian_pattern(tensors, list(cut), known)
     ends = np.cumsum([size_of(t) for t in tensors])
     apart = [
         _block([r], cut, found.part(end - size_of(r.tensor), end))

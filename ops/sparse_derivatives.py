@@ -182,8 +182,10 @@ def sparse_jacobian(
     A (dh/dg) S.  The passes are those of dh/dg, in which an element of x that many
     rows see has a column for each copy; A and S only place its entries, adding those
     that meet.  A model's camera of many observations, a node of many edges or finite
-    elements so takes passes for what one observation or element sees.  Where nothing
-    copies, or an x is given twice, "split" is the "auto" of the whole.
+    elements so takes passes for what one observation or element sees.  What is
+    computed from x once and copied four times or more, t(x), has its own Jacobian
+    multiplied: dy/dt dt/dx.  Where nothing copies, or an x is given twice, "split"
+    is the "auto" of the whole.
 
     Example:
         >>> import dagrad as tf
@@ -198,7 +200,8 @@ def sparse_jacobian(
     Cost: the pattern takes a few vectorized passes for each op between x and y,
     the colouring about a microsecond per entry; both happen once, when the
     graph is built, and twice or three times where a split is looked for.  At a run
-    a split costs its passes, and one move for each entry of dh/dg.
+    a split costs its passes, one move for each entry of dh/dg, and about four for
+    each term of dy/dt dt/dx.
 
     Reference:
         Curtis, Powell & Reid, On the estimation of sparse Jacobian matrices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dagrad as dg
+from dagrad.ops import _selections
 
 F64 = dg.float64
 
@@ -179,6 +181,58 @@ def test_a_long_sum_of_sums_is_quick():
     assert j.nnz == 6
 
 
+def spread(n, m=None, seed=0):
+    """Indices of ``m`` copies of ``n`` rows, enough to call these a table."""
+    return np.random.default_rng(seed).integers(0, n, 5 * n if m is None else m)
+
+
+def test_a_table_is_computed_once():
+    """Nodes' pressures, seen by edges: the nodes' own Jacobian is a diagonal."""
+    x = dg.placeholder(F64, [6])
+    pressure = dg.exp(x) * x
+    a, b = (dg.gather(pressure, spread(6, seed=k)) for k in range(2))
+    hub = dg.gather(x, np.zeros(30, np.int64))
+    feeds = {x: np.random.default_rng(5).normal(size=6)}
+    j = check([dg.sin(a - b) * hub], [x], feeds, 2)
+    assert j.mode == "both"  # the edges in reverse, the nodes forward
+
+
+def test_tables_with_wide_rows():
+    """Each copy sees several elements of x, as many as others, or not as many."""
+    x = dg.placeholder(F64, [3, 2])
+    turned = dg.stack([x[:, 0] * x[:, 1], dg.sin(x[:, 0]) * x[:, 1]], 1)
+    running = dg.cumsum(dg.exp(0.1 * x), 0)
+    feeds = {x: np.random.default_rng(6).normal(size=(3, 2))}
+    for table in (turned, running):
+        rows = dg.gather(table, spread(3, 20))
+        y = rows[:, 0] * dg.square(rows[:, 1])
+        check([y], [x], feeds)
+        ids = spread(4, 20, 1)
+        check([dg.unsorted_segment_sum(y, ids, 4), table], [x], feeds)
+
+
+def test_tables_of_tables_and_of_several_xs():
+    x, c = dg.placeholder(F64, [2]), dg.placeholder(F64, [])
+    first = dg.sin(x) * c
+    second = dg.gather(first, spread(2, 10)) ** 2
+    third = dg.concat([dg.gather(second, spread(10)), dg.gather(x, [1])], 0)
+    y = third * dg.concat([third[1:], [c]], 0) + dg.reduce_sum(first)
+    feeds = {x: [1.5, -0.5], c: 0.7}
+    check([y, second], [x, c], feeds)
+    held = [c, x, first]  # an x of other ones is held, as ever
+    split, plain = (dg.sparse_jacobian(y, held, m) for m in ("split", "forward"))
+    a, b = run([split.dense(), plain.dense()], feeds)
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_an_x_that_a_table_does_not_depend_on():
+    """The product has rows without a term."""
+    x, b = dg.placeholder(F64, [2]), dg.placeholder(F64, [3])
+    table = dg.concat([dg.zeros([1], F64), dg.stop_gradient(x[:1]), x[1:] ** 2], 0)
+    y = dg.gather(dg.sin(table), spread(3)) * dg.gather(b, spread(3, seed=1))
+    check([y], [b, x], {x: [1.5, -0.5], b: [1.0, 2.0, 3.0]})
+
+
 def test_an_empty_gather_and_an_integer_y():
     x = dg.placeholder(F64, [3])
     none = dg.gather(x, np.zeros(0, np.int64))
@@ -323,6 +377,8 @@ class Gathers:
 
     def __call__(self, xs):
         self.rng = np.random.default_rng(self.seed)
+        if self.rng.random() < 0.5:
+            xs = [*xs, self.table(xs)]
         copies = [self.copies(xs) for _ in range(self.rng.integers(1, 4))]
         m = int(self.rng.integers(0, 7))
         if any(c.shape.as_list() == [0] for c in copies):
@@ -334,6 +390,11 @@ class Gathers:
         for p in parts[1:] + parts[:1]:
             y = [y * p, dg.sin(y) + p, y - p * p][self.rng.integers(3)]
         return self.results(y, parts, m)
+
+    def table(self, xs):
+        """Something computed from an x."""
+        x = dg.reshape(xs[self.rng.integers(len(xs))], [-1])
+        return dg.sin([x * x, dg.cumsum(x), x[::-1] * x][self.rng.integers(3)])
 
     def index(self, n, m):
         return self.rng.integers(0, n, m) if n else np.zeros(0, np.int64)
@@ -388,10 +449,18 @@ def complex_step(program, xs, feeds, rows):
     return np.hstack(columns)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 10**6), st.sampled_from([[(4,)], [(3, 2), (2,)], [(1,), ()]]))
-def test_random_programs(seed, shapes):
-    with dg.Graph().as_default():
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([[(4,)], [(3, 2), (2,)], [(1,), ()]]),
+    st.sampled_from([4, 1, 0]),
+)
+def test_random_programs(seed, shapes, growth):
+    """``growth``: where copies of what is computed count as copies of a table."""
+    with (
+        dg.Graph().as_default(),
+        unittest.mock.patch.object(_selections, "_GROWTH", growth),
+    ):
         xs = [dg.placeholder(F64, s) for s in shapes]
         rng = np.random.default_rng(seed)
         feeds = {x: np.asarray(rng.uniform(0.5, 1.5, x.shape.as_list())) for x in xs}
