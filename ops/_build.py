@@ -244,6 +244,8 @@ def constant(
             array = _fill(array, as_dims(shape), verify_shape)
         if array is value or array.base is not None or not array.flags.owndata:
             array = array.copy()
+    # A view, so that a kernel can look at it as NumPy wants it (see ``gather.lent``).
+    array = array.view()
     array.setflags(write=False)
     graph = graph or get_default_graph()
     return graph.create_op(CONST, (), {"value": array}, name).outputs[0]

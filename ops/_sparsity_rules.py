@@ -29,9 +29,18 @@ from ..graphlib.shapes import is_static
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import between
 from ._known import MOVING, Known, dims_of, moving_attrs, size_of
-from ._pattern import Pattern, stacked, unite
+from ._pattern import Pattern, identity, stacked, unite
 
-__all__ = ["RULES", "Deps", "Rule", "TooManyEntries", "propagate"]
+__all__ = [
+    "RULES",
+    "SUMS",
+    "Deps",
+    "Rule",
+    "TooManyEntries",
+    "copied_from",
+    "propagate",
+    "summed_from",
+]
 
 #: The dependence of each input; None: it depends on nothing.
 Deps = Sequence[Pattern | None]
@@ -200,28 +209,112 @@ def _select(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
 
 
 def moved(op: Operation, deps: Deps, known: Known) -> list[Pattern | None]:
-    """The op's own kernel, run on the numbers of the elements (0: none)."""
+    """The op's own kernel, run on the numbers of the elements."""
+    places = _origins(op, [p is not None for p in deps], known)
+    if places is None:
+        return whole(op, deps, known)
+    source = stacked([p for p in deps if p is not None])
+    return [source.take(at) for at in places]
+
+
+def _origins(op: Operation, live: Sequence[bool], known: Known) -> list[Any] | None:
+    """Where a moving op takes the elements of its outputs from.
+
+    Its own kernel runs on the numbers of the elements, 0 standing for none.
+
+    Args:
+        live: the inputs whose elements are counted, one input after the other.
+
+    Returns:
+        For each output the numbers of its elements' origins, -1 where an element
+        comes from no counted one; None where an index is not known.
+    """
     arrays: list[Any] = []
-    parts = []
     first = 1
-    for t, p in zip(op.inputs, deps):
-        if p is not None:
-            numbers = np.arange(first, first + p.shape[0], dtype=np.float64)
-            arrays.append(numbers.reshape(dims_of(t)))
-            parts.append(p)
-            first += p.shape[0]
+    for t, counted in zip(op.inputs, live):
+        if counted:
+            dims = dims_of(t)
+            numbers = np.arange(first, first + prod(dims), dtype=np.float64)
+            arrays.append(numbers.reshape(dims))
+            first += prod(dims)
         elif t.dtype.is_inexact:
             arrays.append(np.zeros(dims_of(t)))
         else:
             value = known.value(t)
             if value is None:
-                return whole(op, deps, known)
+                return None
             arrays.append(value)
     results = op.opdef.kernel(np, *arrays, **moving_attrs(op))  # type: ignore[operator, misc]
     if len(op.outputs) == 1 and not isinstance(results, (tuple, list)):
         results = (results,)
-    source = stacked(parts)
-    return [source.take(_numbers(r)) for r in results]
+    return [_numbers(r) for r in results]
+
+
+def copied_from(op: Operation, live: Sequence[bool], known: Known) -> list[Any] | None:
+    """For each output of an op that only copies: which elements these are copies of.
+
+    Elements are numbered through the ``live`` inputs, those that depend on x, one
+    after the other, and -1 stands for what is a copy of none.  A sum with what does
+    not depend on x has the derivatives of a copy and counts as one.  None where the
+    op computes, has a derivative of its own, copies what only a run knows, or has
+    shapes that are not static.
+    """
+    tensors = (*op.inputs, *op.outputs)
+    if op.opdef.override is not None or not all(is_static(t.dims) for t in tensors):
+        return None
+    if op.type in _COPIES_ALL:
+        return [np.arange(size_of(op.outputs[0]))]
+    if op.type == "Add" or (op.type == "Sub" and live[0]):
+        one = [t for t, counted in zip(op.inputs, live) if counted]
+        if len(one) > 1:
+            return None
+        return [spread_to(dims_of(one[0]), dims_of(op.outputs[0]))]
+    if op.type in MOVING or op.type == "GatherV2":
+        return _origins(op, live, known)
+    return None
+
+
+#: Ops whose output has the elements of its input in their order.
+_COPIES_ALL = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims"))
+
+
+#: Ops that add elements to where indices say.
+SUMS = frozenset(
+    ("AddRows", "GatherGrad", "ScatterNd", "ScatterRows", "SegmentSum",
+     "UnsortedSegmentSum")
+)  # fmt: skip
+
+
+def summed_from(
+    op: Operation, live: Sequence[bool], known: Known
+) -> list[Pattern] | None:
+    """For each output of an op that only copies and sums: the elements it sums.
+
+    The pattern of a matrix of zeros and ones, whose columns are the elements of the
+    ``live`` inputs, one after the other.  None as for :func:`copied_from`.
+    """
+    tensors = (*op.inputs, *op.outputs)
+    if op.opdef.override is not None or not all(is_static(t.dims) for t in tensors):
+        return None
+    total = sum(size_of(t) for t, counted in zip(op.inputs, live) if counted)
+    places = copied_from(op, live, known)
+    if places is not None:
+        every = identity(total, total)
+        return [every.take(at) for at in places]
+    if op.type not in SUMS and op.type not in ("Add", "AddN"):
+        return None
+    if any(t.dtype.is_integer and known.value(t) is None for t in op.inputs):
+        return None
+    deps: list[Pattern | None] = []
+    first = 0
+    for t, counted in zip(op.inputs, live):
+        deps.append(identity(size_of(t), total, first) if counted else None)
+        first += size_of(t) if counted else 0
+    (found,) = RULES.get(op.type, elementwise)(op, deps, known)
+    # An operand that is broadcast is a term of several sums: left to the op itself.
+    if found is None or np.bincount(found.indices).max(initial=0) > 1:
+        return None
+    return [found]
 
 
 def _numbers(array: Any) -> Any:

@@ -31,6 +31,7 @@ __all__ = [
     "star_coloring",
     "star_places",
     "two_way_coloring",
+    "widest",
 ]
 
 
@@ -120,8 +121,10 @@ def column_coloring(sparsity: Any) -> Any:
         [0, 1, 0]
     """
     p = as_pattern(sparsity)
+    least = widest(p)
+    if least <= 1:
+        return np.zeros(p.shape[1], np.int64)
     columns = p.transposed()
-    least = _widest(p)
     lists = _lists(columns)
     best = None
     tries = _tries(p)
@@ -224,6 +227,8 @@ def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
     Returns:
         The cheapest :class:`TwoWay`; None where no cut needs fewer than ``below``.
     """
+    if below is not None and below <= 2:  # one in each direction is the least
+        return None
     p = as_pattern(sparsity)
     best: TwoWay | None = None
     limit = sum(p.shape) + 1 if below is None else below
@@ -235,7 +240,7 @@ def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
             dense = lengths > cut
             by_dense = np.repeat(dense, lengths)
             few, many = _part(q, by_dense), _part(q, ~by_dense)
-            if _widest(few.transposed()) + _widest(many) >= limit:
+            if widest(few.transposed()) + widest(many) >= limit:
                 continue
             seen = np.bincount(many.indices, minlength=q.shape[1]) > 0
             alone = np.where(dense, row_coloring(few), -1)
@@ -255,7 +260,7 @@ def two_way_coloring(sparsity: Any, below: int | None = None) -> TwoWay | None:
     return best
 
 
-def _widest(p: Pattern) -> int:
+def widest(p: Pattern) -> int:
     """The most entries in a row."""
     return int(np.diff(p.indptr).max(initial=0))
 

@@ -38,6 +38,7 @@ from .views import expand_dims, no_flops, reshape
 __all__ = [
     "batch_gather",
     "gather",
+    "lent",
     "scatter_rows",
 ]
 
@@ -48,11 +49,33 @@ _BLOCK = 1 << 13
 
 def check_range(index: Any, n: int, what: str) -> None:
     """Raises InvalidArgumentError where an index is outside ``[0, n)``."""
-    if index.size and not (index.min() >= 0 and index.max() < n):
+    if not _inside(index, n):
         bad = np.argwhere((index < 0) | (index >= n))[0]
         at = tuple(int(i) for i in bad)
         where = f"indices{list(at)} = {index[at]}" if at else f"index {index}"
         raise InvalidArgumentError(f"{what}: {where} is not in [0, {n})")
+
+
+def _inside(index: Any, n: int) -> bool:
+    """Whether all indices are in ``[0, n)``."""
+    if not index.size:
+        return True
+    if index.dtype.kind == "i" and n <= 1 << (8 * index.itemsize - 1):
+        # Read as unsigned a negative index is larger than any n: one look at each.
+        return bool(index.view(f"u{index.itemsize}").max() < n)
+    return bool(index.min() >= 0 and index.max() < n)
+
+
+def lent(index: Any) -> Any:
+    """An index for ``take``, which copies what it may not write, as constants are."""
+    if index.flags.writeable:
+        return index
+    view = index.view()
+    try:
+        view.flags.writeable = True
+    except ValueError:  # the array belongs to somebody who keeps it so
+        return index
+    return view
 
 
 def added_bytes(m: int, q: int) -> int:
@@ -135,7 +158,7 @@ def _gather_kernel(
         if n == 0:
             dims = params.shape[:axis] + indices.shape + params.shape[axis + 1 :]
             return zeroed(xp, dims, params.dtype, out)
-        return xp.take(params, indices, axis, out, "clip")
+        return xp.take(params, lent(indices), axis, out, "clip")
     lead, middle = params.shape[:batch], params.shape[batch:axis]
     rest = params.shape[axis + 1 :]
     if indices.shape[:batch] != lead:
@@ -155,18 +178,29 @@ def _gather_kernel(
 
 
 def _bind_gather(attrs: Any, inputs: Sequence[Any], outputs: Any) -> Any:
-    """One row: a loop reads one in each iteration."""
-    if inputs[1].dims != () or attrs["axis"] or inputs[0].dtype.kind < 0:
+    """Constant indices, which are looked at once, or one row, as a loop reads."""
+    params, indices = inputs
+    if indices.dims == () and not attrs["axis"] and params.dtype.kind >= 0:
+        return _read_row
+    if not isinstance(indices.value, np.ndarray) or attrs["batch_dims"]:
         return None
+    axis, _ = _gather_axes(params.dims, indices.dims, attrs["axis"], 0)
+    index = lent(indices.value)
+    if not params.dims[axis] or not _inside(index, params.dims[axis]):
+        return None  # the kernel says what is wrong
 
-    def row(params: Any, index: Any, out: Any) -> Any:
-        i = int(index)
-        if not 0 <= i < len(params):
-            check_range(index, len(params), "gather")
-        out[...] = params[i]
-        return out
+    def take(params: Any, _: Any, out: Any) -> Any:
+        return np.take(params, index, axis, out, "clip")
 
-    return row
+    return take
+
+
+def _read_row(params: Any, index: Any, out: Any) -> Any:
+    i = int(index)
+    if not 0 <= i < len(params):
+        check_range(index, len(params), "gather")
+    out[...] = params[i]
+    return out
 
 
 def _count(t: Tensor) -> Any:

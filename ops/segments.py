@@ -24,6 +24,7 @@ from ._static import as_vector, merged, sizes
 from .array import reshape
 from .core import cast
 from .elementwise import div_no_nan, truncatediv
+from .gather import lent
 from .joining import concat
 from .logical import equal
 from .powers import sqrt
@@ -130,7 +131,7 @@ def _gather_kernel(xp: Any, rows: Any, ids: Any, out: Any = None) -> Any:
     if out is not None and not out.flags.c_contiguous:
         out[...] = rows.take(ids, 0, mode="clip")
     else:
-        out = rows.take(ids, 0, out, "clip")
+        out = rows.take(lent(ids), 0, out, "clip")
     outside = (ids < 0) | (ids >= rows.shape[0])
     if outside.any():
         out[outside] = 0

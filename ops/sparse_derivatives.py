@@ -1,7 +1,7 @@
 """Sparse Jacobians and Hessians: one derivative pass a colour, not one a column.
 
-``sparsity`` finds where entries can be, ``coloring`` which columns (or rows)
-share a pass, and here the passes are built and the entries taken out of them.
+``sparsity`` finds where entries can be, ``coloring`` which columns (or rows) share a
+pass, ``_compressed`` builds the passes, and ``_split_jacobian`` says of what.
 """
 
 from __future__ import annotations
@@ -11,36 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.batching import vectorize
 from ..graphlib.dtypes import DType, promote
 from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
-from ..graphlib.forward import jvp
-from ..graphlib.gradients import _tensors, as_dense, gradients
+from ..graphlib.gradients import _tensors, as_dense
 from ..graphlib.tensor import Tensor
-from ._build import constant, scope
-from ._jacobian import seed_of
+from ._build import scope
+from ._compressed import compressed_pass, count, places, taken
 from ._known import dims_of, size_of
 from ._pattern import Pattern
-from .array import concat, reshape
-from .coloring import (
-    TwoWay,
-    as_pattern,
-    check_columns,
-    check_star,
-    column_coloring,
-    passes,
-    star_coloring,
-    star_places,
-    two_way_coloring,
-)
-from .core import add_n, cast
+from ._split_jacobian import jacobian_of
+from .coloring import as_pattern, check_star, star_coloring, star_places
 from .creation import zeros
-from .gather import gather
 from .scatter import scatter_nd
 from .sparsity import (
     gradient_of,
     hessian_pattern,
-    jacobian_pattern,
     scipy_sparse,
     to_scipy,
 )
@@ -62,9 +47,18 @@ class SparseDerivative:
         shape: (m, n).
         colors: how many derivative passes compute it.
         mode: "forward", "reverse" or "both".
+        split: whether the passes are those by copies of x (see
+            :func:`sparse_jacobian`).
     """
 
-    def __init__(self, pattern: Pattern, values: Tensor, colors: int, mode: str):
+    def __init__(
+        self,
+        pattern: Pattern,
+        values: Tensor,
+        colors: int,
+        mode: str,
+        split: bool = False,
+    ) -> None:
         self.values = values
         self.rows = pattern.rows()
         self.cols = pattern.indices
@@ -72,14 +66,20 @@ class SparseDerivative:
         self.shape = pattern.shape
         self.colors = colors
         self.mode = mode
+        self.split = split
         self._pattern = pattern
+        # SciPy would make these of wider ones at each run.
+        narrow = max(*self.shape, pattern.size) <= np.iinfo(np.int32).max
+        index = np.int32 if narrow else np.int64
+        self._index = self.cols.astype(index), self.indptr.astype(index)
         self._dense: Tensor | None = None
 
     def __repr__(self) -> str:
         m, n = self.shape
+        how = f"{self.mode}, split" if self.split else self.mode
         return (
             f"<dagrad.SparseDerivative {m} x {n}, {self.nnz} entries in {self.colors} "
-            f"passes ({self.mode}), dtype={self.dtype.name}>"
+            f"passes ({how}), dtype={self.dtype.name}>"
         )
 
     @property
@@ -121,7 +121,7 @@ class SparseDerivative:
                 f"{self!r} takes {self.nnz} values, not an array of shape "
                 f"{values.shape}"
             )
-        parts = (values, self.cols.copy(), self.indptr.copy())
+        parts = (values, *(a.copy() for a in self._index))
         return sparse.csr_matrix(parts, shape=self.shape)
 
     def dense(self) -> Tensor:
@@ -157,8 +157,9 @@ def sparse_jacobian(
             in C order, one tensor after the other).
         x: a tensor, a variable or a list of them: the columns, likewise.
         mode: "forward", "reverse", "both" (dense rows in reverse, the others
-            forward, or dense columns forward and the others in reverse), or
-            "auto": what takes the fewest passes.
+            forward, or dense columns forward and the others in reverse), "split"
+            (see below), or "auto": what takes the fewest passes, or "split" where
+            that takes five or more and the split seems to cost less than half.
         sparsity: the pattern, an (m, n) SciPy matrix or array, if it is known
             better than :func:`jacobian_sparsity` finds it; an entry outside of it
             that is not zero makes wrong values.
@@ -176,6 +177,16 @@ def sparse_jacobian(
 
     Several xs are independent of each other, as in :func:`jvp`.
 
+    Split: where y = A h(g) and g = S x, S being copies (gathers with known indices,
+    slices, transposes, joins) and A copies and sums by known indices, dy/dx =
+    A (dh/dg) S.  The passes are those of dh/dg, in which an element of x that many
+    rows see has a column for each copy; A and S only place its entries, adding those
+    that meet.  A model's camera of many observations, a node of many edges or finite
+    elements so takes passes for what one observation or element sees.  What is
+    computed from x once and copied four times or more, t(x), has its own Jacobian
+    multiplied: dy/dt dt/dx.  Where nothing copies, or an x is given twice, "split"
+    is the "auto" of the whole.
+
     Example:
         >>> import dagrad as tf
         >>> x = tf.placeholder(tf.float64, [5])
@@ -188,7 +199,9 @@ def sparse_jacobian(
 
     Cost: the pattern takes a few vectorized passes for each op between x and y,
     the colouring about a microsecond per entry; both happen once, when the
-    graph is built.
+    graph is built, and twice or three times where a split is looked for.  At a run
+    a split costs its passes, one move for each entry of dh/dg, and about four for
+    each term of dy/dt dt/dx.
 
     Reference:
         Curtis, Powell & Reid, On the estimation of sparse Jacobian matrices,
@@ -198,27 +211,13 @@ def sparse_jacobian(
     ys, xs = _tensors(y), _tensors(x)
     dtype = _real(ys, xs)
     m, n = _sizes(ys), _sizes(xs)
-    if sparsity is None:
-        pattern = jacobian_pattern(ys, xs)
-    else:
-        pattern = _given(sparsity, m, n)
-    split = _split(pattern, mode, coloring)
-    forward, reverse = _count(split.columns), _count(split.rows)
+    given = None if sparsity is None else _given(sparsity, m, n)
     with scope(name, "sparse_jacobian", *ys, *xs):
-        parts = []
-        if forward:
-            parts.append(compressed_pass(ys, xs, split.columns, True, dtype))
-        if reverse:
-            parts.append(compressed_pass(ys, xs, split.rows, False, dtype))
-        rows, cols = pattern.rows(), pattern.indices
-        where = np.where(
-            split.by_row,
-            forward * m + split.rows[rows] * n + cols,
-            split.columns[cols] * m + rows,
-        )
-        values = _taken(parts, where, dtype)
+        assembly = jacobian_of(ys, xs, mode, given, coloring)
+        pattern, values = assembly.assembled(dtype)
+    forward, reverse = assembly.forward, assembly.reverse
     used = "both" if forward and reverse else "reverse" if reverse else "forward"
-    return SparseDerivative(pattern, values, forward + reverse, used)
+    return SparseDerivative(pattern, values, forward + reverse, used, assembly.split)
 
 
 def sparse_hessian(
@@ -283,76 +282,16 @@ def sparse_hessian(
         # Rows without entries would only add a colour.
         filled = np.diff(pattern.indptr) > 0
         colors = np.where(filled, colors, -1)
-        parts = []
+        parts: list[Tensor] = []
         if pattern.size:
             with_zeros = [
                 zeros(dims_of(x), x.dtype) if g is None else g
                 for g, x in zip(grads, xs)
             ]
-            parts.append(compressed_pass(with_zeros, xs, colors, True, dtype))
-        values = _taken(parts, color * n + place, dtype)
-    return SparseDerivative(pattern, values, _count(colors), "forward")
-
-
-def compressed_pass(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], colors: Any, forward: bool, dtype: DType
-) -> Tensor:
-    """J s (forward) or J^T s for the seed s of each colour: ones where it is.
-
-    Returns:
-        (colours, size of ys) or (colours, size of xs).
-
-    All colours go in one batched pass.
-    """
-    sources, results = (xs, ys) if forward else (ys, xs)
-    count = _count(colors)
-    ends = np.cumsum([size_of(t) for t in sources])
-    marks = np.split(colors == np.arange(count)[:, None], ends[:-1], axis=1)
-    seeds = [
-        constant(m.reshape(count, *dims_of(t)).astype(t.dtype.dtype))
-        for m, t in zip(marks, sources)
-    ]
-    if count == 1:  # no batch
-        one = [reshape(s, dims_of(t)) for s, t in zip(seeds, sources)]
-    else:
-        one = [seed_of(t) for t in sources]
-    derived = _push(ys, xs, one) if forward else _pull(ys, xs, one)
-    found = [d for d in derived if d is not None]
-    if count > 1:
-        found = vectorize(found, dict(zip(one, seeds)), "colors")
-    rows = iter(found)
-    flat = [
-        zeros([count, size_of(t)], dtype)
-        if d is None
-        else cast(reshape(next(rows), [count, size_of(t)]), dtype)
-        for d, t in zip(derived, results)
-    ]
-    return flat[0] if len(flat) == 1 else concat(flat, 1)
-
-
-def _push(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor]
-) -> list[Tensor | None]:
-    together: dict[Tensor, list[Tensor]] = {}
-    for x, s in zip(xs, seeds):
-        together.setdefault(x, []).append(s)
-    tangents = [s[0] if len(s) == 1 else add_n(s) for s in together.values()]
-    return jvp(list(ys), list(together), tangents)
-
-
-def _pull(
-    ys: Sequence[Tensor], xs: Sequence[Tensor], seeds: Sequence[Tensor]
-) -> list[Tensor | None]:
-    pulled = gradients(list(ys), list(xs), list(seeds), stop_gradients=list(xs))
-    return [None if g is None else as_dense(g) for g in pulled]
-
-
-def _taken(parts: Sequence[Tensor], where: Any, dtype: DType) -> Tensor:
-    """The entries at ``where`` of the compressed matrices, one after the other."""
-    if not parts or not len(where):
-        return zeros([0], dtype)
-    flat = concat([reshape(p, [-1]) for p in parts], 0)
-    return gather(flat, where, name="values")
+            parts = compressed_pass(with_zeros, xs, colors, True, dtype)
+        where = places(colors, color, place, [size_of(x) for x in xs])
+        values = taken(parts, where, dtype, "values")
+    return SparseDerivative(pattern, values, count(colors), "forward")
 
 
 def _real(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> DType:
@@ -399,49 +338,3 @@ def _given(sparsity: Any, m: int, n: int) -> Pattern:
             f"the sparsity pattern has shape {pattern.shape}, the derivative ({m}, {n})"
         )
     return pattern
-
-
-def _split(p: Pattern, mode: str, coloring: Any) -> TwoWay:
-    """The passes for a pattern."""
-    if mode not in ("auto", "forward", "reverse", "both"):
-        raise InvalidArgumentError(
-            f"mode must be 'auto', 'forward', 'reverse' or 'both', not {mode!r}"
-        )
-    if coloring is not None and mode not in ("forward", "reverse"):
-        raise InvalidArgumentError(
-            "a colouring is one of columns or of rows: give mode='forward' or "
-            "mode='reverse' with it"
-        )
-    by_column = by_row = None
-    if mode in ("auto", "forward"):
-        colors = column_coloring(p) if coloring is None else check_columns(p, coloring)
-        by_column = _one_way(p, colors, True)
-    if mode in ("auto", "reverse"):
-        flipped = p.transposed()
-        if coloring is None:
-            colors = column_coloring(flipped)
-        else:
-            colors = check_columns(flipped, coloring, "row")
-        by_row = _one_way(p, colors, False)
-    found = [s for s in (by_column, by_row) if s is not None]
-    best = min(found, key=passes, default=None)
-    if mode in ("auto", "both"):
-        two = two_way_coloring(p, None if best is None else passes(best))
-        best = best if two is None else two
-    assert best is not None
-    return best
-
-
-def _one_way(p: Pattern, colors: Any, forward: bool) -> TwoWay:
-    """All entries by passes of one kind; empty columns (rows) need none."""
-    m, n = p.shape
-    seen = np.zeros(n if forward else m, np.bool_)
-    seen[p.indices if forward else p.rows()] = True
-    colors = np.where(seen, colors, -1)
-    if forward:
-        return TwoWay(np.full(m, -1), colors, np.zeros(p.size, np.bool_))
-    return TwoWay(colors, np.full(n, -1), np.ones(p.size, np.bool_))
-
-
-def _count(colors: Any) -> int:
-    return int(colors.max(initial=-1)) + 1

@@ -144,8 +144,14 @@ def hessian_pattern(grads: Sequence[Tensor | None], xs: Sequence[Tensor]) -> Pat
     return unite([half, half.transposed()])
 
 
-def jacobian_pattern(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> Pattern:
-    """The pattern of dy/dx, rows over all ys, columns over all xs."""
+def jacobian_pattern(
+    ys: Sequence[Tensor], xs: Sequence[Tensor], known: Known | None = None
+) -> Pattern:
+    """The pattern of dy/dx, rows over all ys, columns over all xs.
+
+    ``known``: what is known of the tensors, if it is more than where the xs may have
+    any value.
+    """
     n = sum(size_of(x) for x in xs)
     sizes = [size_of(y) for y in ys]
     found: dict[Tensor, Pattern] = {}
@@ -154,7 +160,7 @@ def jacobian_pattern(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> Pattern:
         own = identity(size_of(x), n, offset)
         found[x] = unite([found[x], own]) if x in found else own
         offset += size_of(x)
-    rows = propagate(ys, found, Known(xs))
+    rows = propagate(ys, found, known or Known(xs))
     filled = [empty(m, n) if p is None else p for m, p in zip(sizes, rows)]
     return stacked(filled) if filled else empty(0, n)
 

@@ -81,16 +81,42 @@ def test_bundle_adjustment(adbench):
     assert difference(matrix.toarray(), jacobian) < 1e-8
 
 
-def test_bundle_adjustment_by_colours(adbench):
-    problems, objectives = adbench
-    problem = problems.small_bundle()
-    _, (_, matrix) = computed(objectives.bundle_by_colours(problem))
-    _, jacobian, _ = frozen("bundle")
+def by_kind(problem: Any) -> tuple[Any, Any]:
+    """The frozen errors and Jacobian: first errors, second errors, weights' errors."""
+    errors, jacobian, of_weights = frozen("bundle")
     n = len(problem.weights)
     order = np.concatenate(
         [np.arange(2 * n).reshape(n, 2).T.reshape(-1), 2 * n + np.arange(n)]
     )
-    assert difference(matrix.toarray(), jacobian[order]) < 1e-8
+    return [errors.T, of_weights], jacobian[order]
+
+
+def test_bundle_adjustment_by_colours(adbench):
+    """From gathers on; and the program of the blocks, with tables of rotations."""
+    problems, objectives = adbench
+    problem = problems.small_bundle()
+    errors, jacobian = by_kind(problem)
+    _, (value, matrix) = computed(objectives.bundle_by_colours(problem))
+    for v, w in zip(value, errors, strict=True):
+        assert difference(v, w) < 1e-10
+    assert difference(matrix.toarray(), jacobian) < 1e-8
+    built = objectives.bundle(problem)
+    again = dg.sparse_jacobian(built.objective, list(built.feeds), "split")
+    assert again.split
+    matrix = dg.Session().run(again, built.feeds)
+    assert difference(matrix.toarray(), jacobian) < 1e-8
+
+
+def test_bundle_adjustment_takes_a_pass_for_each_kind_of_row(adbench):
+    problems, objectives = adbench
+    problem = problems.bundle(6, 40, 300)
+    built = objectives.bundle_by_colours(problem)
+    j = built.both[1]
+    assert (j.split, j.colors, j.nnz) == (True, 3, 29 * 300)
+    built = objectives.bundle(problem)
+    j = dg.sparse_jacobian(built.objective, list(built.feeds))
+    # Three more along the axes of the rotations.
+    assert (j.split, j.colors, j.nnz) == (True, 6, 29 * 300)
 
 
 def test_lstm(adbench):

@@ -354,6 +354,34 @@ def test_few_of_many_agree_with_a_full_sort(odd: Any) -> None:
     assert np.array_equal(few, all_[:, :9])
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
+def test_gather_looks_at_constant_and_at_fed_indices(dtype: str) -> None:
+    """200 rows: read as unsigned, -100 of int8 would be inside."""
+    x = placeholder("float64", [200])
+    for bad in ([199, 0], [200]) if dtype != "int8" else ([100, 127], [-100]):
+        index = np.array(bad, dtype)
+        fed = placeholder(dtype, index.shape)
+        for at in (constant(index), fed):
+            y = g.gather(x, at) + 0.0
+            feeds = {x: np.arange(200.0), fed: index}
+            if len(bad) == 2:
+                assert evaluate(y, feeds).tolist() == bad
+            else:
+                with pytest.raises(InvalidArgumentError, match="is not in"):
+                    evaluate(y, feeds)
+
+
+def test_constant_indices_are_read_only_and_are_not_copied() -> None:
+    index = constant(np.array([2, 0, 1])).value
+    assert not index.flags.writeable
+    lent = g.lent(index)
+    assert lent.flags.writeable
+    assert np.shares_memory(lent, index)
+    kept = np.array([2, 0])
+    kept.setflags(write=False)
+    assert g.lent(kept) is kept
+
+
 def test_strings_gather_and_join() -> None:
     x = constant(["a", "b", "c"])
     assert evaluate(g.gather(x, [2, 0])).tolist() == [b"c", b"a"]

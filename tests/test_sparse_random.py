@@ -115,7 +115,7 @@ def test_random_programs(data):
         y, xs, feeds = program.tensors[-1], program.xs, program.feeds
         want = np.hstack([dense_jacobian(y, x, feeds) for x in xs])
         assert not want[~jacobian_sparsity(y, xs).toarray()].any()
-        for mode in ("forward", "reverse", "both"):
+        for mode in ("forward", "reverse", "both", "split"):
             got = run(sparse_jacobian(y, xs, mode), feeds).toarray()
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 

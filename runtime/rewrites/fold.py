@@ -69,6 +69,7 @@ def _compute(node: Node) -> list[Any] | None:
     for r, v in zip(results, node.outputs):
         array = np.asarray(r, dtype=v.dtype.dtype)
         if array.flags.writeable:
+            array = array.view()  # as ``constant`` does
             array.setflags(write=False)
         out.append(array)
     return out
