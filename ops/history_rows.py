@@ -126,14 +126,18 @@ ROWS_GRAD: OpDef = OpDef(
 )
 
 
+_TO_THE_END = (((0, None, None),), ((1, None, None),))
+
+
 def only_last(g: Tensor) -> Tensor | None:
     """The last row of ``g``, the cotangent of a history, where by the way it was made
     all others are zero: the program reads nothing but ``scan(...)[-1]``.
 
+    ``scan`` returns its history from row 1 on, without an initializer from row 0 on.
     Without this the backward loop would read as many rows of zeros as the history has.
     """
     cut = g.op
-    if cut.type != "StridedSliceGrad" or cut.attrs["spec"] != ((1, None, None),):
+    if cut.type != "StridedSliceGrad" or cut.attrs["spec"] not in _TO_THE_END:
         return None
     scatter = cut.inputs[0].op
     if scatter.type != "ScatterRows":
