@@ -8,11 +8,7 @@ from work import growth
 
 import dagrad as tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def test_the_gradient_of_a_long_body():

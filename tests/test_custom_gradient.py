@@ -19,11 +19,7 @@ from dagrad.ops.custom import (
     prevent_gradient,
 )
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def tripled(x):

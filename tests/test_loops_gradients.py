@@ -11,11 +11,7 @@ from control_programs import PROGRAMS, Plain, derivatives
 
 import dagrad as tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 X = np.array([0.7, -0.4, 1.1])

@@ -18,10 +18,7 @@ from dagrad.ops.sparsity import hessian_sparsity, jacobian_pattern, jacobian_spa
 F64 = dg.float64
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def pattern(y, x):

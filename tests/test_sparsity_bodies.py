@@ -11,10 +11,7 @@ import dagrad as dg
 F64 = dg.float64
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def pattern(y, x):
