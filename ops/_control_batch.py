@@ -77,8 +77,9 @@ def loop(op: RowOp, *batched: Tensor | None) -> Any:
         new = {t: graph.add_input(t.dtype, _batch_dims(n, t), "rows") for t in order}
         outputs = [*p.carried, *p.made]
         wide = dict(zip(outputs, vectorize_some(outputs, new)))
+        many = rows_of(*new.values())
         carried = [
-            _whole(wide[out], n) if c in moving else out
+            _whole(wide[out], many) if c in moving else out
             for (c, _), out in zip(p.carries, p.carried)
         ]
     again = [] if p.again is None else [p.again]
@@ -158,15 +159,24 @@ def branches(op: RowOp, *batched: Tensor | None) -> Any:
     pairs = zip(op.attrs["branches"], op.attrs["wires"])
     for (body, wires), (new, wide) in zip(pairs, sides):
         graph = body.graph
-        with appended(graph, op.op):
-            made = tuple(
-                None if t is None else _bare(wide[t]) if s else _whole(wide[t], n)
-                for t, s in zip(body.outputs, shared)
-            )
         inputs = [new.get(t, t) for t in body.inputs]
         mine: list[Any] = [
             op.inputs[i] if batched[i] is None else batched[i] for i in wires
         ]
+        with appended(graph, op.op):
+            # A body stands where it was built, which may be outside of ``n``'s: it
+            # counts rows of its own, or is told.
+            many = n
+            if new:
+                many = rows_of(*new.values())
+            elif isinstance(n, Tensor) and not all(shared):
+                many = graph.add_input(n.dtype, n.dims, "count")
+                inputs.append(many)
+                mine.append(n)
+            made = tuple(
+                None if t is None else _bare(wide[t]) if s else _whole(wide[t], many)
+                for t, s in zip(body.outputs, shared)
+            )
         for t in captures_of([t for t in made if t is not None], inputs):
             inputs.append(t)
             mine.append(source_in(graph, t))

@@ -74,13 +74,12 @@ def _rule(op: Operation, g: Tensor) -> Any:
     return [create(ROWS_GRAD, (g, op.inputs[0]), dict(op.attrs))]
 
 
-def _of_each(op: Any, x: Tensor) -> Tensor:
+def _batch_rows(op: Any, x: Tensor) -> Any:
     """``x[:, key]``."""
-    return (
-        create(ROWS, (moved(x, 0, 1),), dict(op.attrs))
-        if _drops(op)
-        else moved(create(ROWS, (moved(x, 0, 1),), dict(op.attrs)), 1, 0)
-    )
+    if x.dims is None:
+        return NotImplemented
+    y = create(ROWS, (moved(x, 0, 1),), dict(op.attrs))
+    return [y if _drops(op) else moved(y, 1, 0)]
 
 
 def _drops(op: Any) -> bool:
@@ -90,8 +89,10 @@ def _drops(op: Any) -> bool:
 def _batch_grad(op: Any, g: Tensor | None, x: Tensor | None) -> Any:
     if g is None:
         return NotImplemented
-    n = rows_of(g)
-    like = moved(repeated(op.inputs[1], n) if x is None else x, 0, 1)
+    like = repeated(op.inputs[1], rows_of(g)) if x is None else x
+    if g.dims is None or like.dims is None:
+        return NotImplemented
+    like = moved(like, 0, 1)
     along = g if _drops(op) else moved(g, 0, 1)
     return [moved(create(ROWS_GRAD, (along, like), dict(op.attrs)), 1, 0)]
 
@@ -107,7 +108,7 @@ ROWS: OpDef = OpDef(
     alias=0,
     bind=_bind,
     flops=lambda i, o, a: 0,
-    batch=lambda op, x: [_of_each(op, x)],
+    batch=_batch_rows,
     doc="x[key]: a row or a slice of what a loop keeps",
 )
 

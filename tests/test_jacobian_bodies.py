@@ -1,0 +1,49 @@
+"""Dense Jacobians through loops and branches, of shapes that a run tells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dense import run
+
+import dagrad as dg
+from dagrad.ops.derivatives import jacobian, vectorized_map
+
+pytestmark = pytest.mark.usefixtures("graph")
+
+MODES = ("forward", "reverse")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["static", "dynamic"])
+@pytest.mark.parametrize("mode", MODES)
+def test_jacobian_of_rows_that_branch_apart(mode: str, known: bool) -> None:
+    """The bodies of the branches count rows that the loop around them made."""
+    a = np.array([0.3, 0.9, 0.6])
+    x = dg.placeholder(dg.float64, [3 if known else None])
+    y = vectorized_map(
+        lambda e: dg.cond(e > 0.5, lambda: dg.sin(e), lambda: e * x[1]), x
+    )
+    want = [[a[1], a[0], 0], [0, np.cos(a[1]), 0], [0, 0, np.cos(a[2])]]
+    np.testing.assert_allclose(run(jacobian(y, x, mode), {x: a}), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["static", "dynamic"])
+@pytest.mark.parametrize("mode", MODES)
+def test_jacobian_through_a_branch_without_rows(mode: str, known: bool) -> None:
+    """Where one branch gives rows, the other repeats its result as often."""
+    x = dg.placeholder(dg.float64, [2 if known else None])
+    c = dg.placeholder(dg.float64, [])
+    y = vectorized_map(lambda e: dg.cond(c > 0.0, lambda: e * e, lambda: c), x)
+    j = jacobian(y, x, mode)
+    feeds = {x: [1.0, 2.0]}
+    np.testing.assert_array_equal(run(j, {**feeds, c: 1.0}), [[2, 0], [0, 4]])
+    np.testing.assert_array_equal(run(y, {**feeds, c: -1.0}), [-1, -1])
+    np.testing.assert_array_equal(run(j, {**feeds, c: -1.0}), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_jacobian_of_a_scan_of_unknown_rank(mode: str) -> None:
+    x = dg.placeholder(dg.float64, None)
+    y = dg.scan(lambda s, row: s * row, x, x[0])
+    want = [[2 * 2, 0], [2 * 2 * 3, 2**2]]
+    np.testing.assert_allclose(run(jacobian(y, x, mode), {x: [2.0, 3.0]}), want)
