@@ -99,6 +99,9 @@ def while_loop(
     Gradient: a loop backward over what the backward body reads of each iteration,
         which is kept; forward mode carries tangents along. Both to any order.
 
+    Cost: the work of the iterations that run, in the memory of one, beside what is
+    kept for a gradient.
+
     Example:
         >>> import dagrad as tf
         >>> step = lambda i, s: (i + 1, s + i)
