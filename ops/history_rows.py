@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.ragged import Ragged, map_rows, stack_rows
@@ -30,6 +31,8 @@ def _infer(inputs: Sequence[Any], attrs: Any) -> Any:
     x, key = inputs[0], attrs["key"]
     if x.dims is None:
         return ((x.dtype, None),)
+    if not x.dims:
+        raise ShapeError("a scalar has no rows")
     if not isinstance(key, tuple):
         return ((x.dtype, x.dims[1:]),)
     n = x.dims[0]

@@ -47,3 +47,19 @@ def test_jacobian_of_a_scan_of_unknown_rank(mode: str) -> None:
     y = dg.scan(lambda s, row: s * row, x, x[0])
     want = [[2 * 2, 0], [2 * 2 * 3, 2**2]]
     np.testing.assert_allclose(run(jacobian(y, x, mode), {x: [2.0, 3.0]}), want)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_jacobian_of_a_loop_in_a_branch_of_unknown_rank(mode: str) -> None:
+    """Where the other branch is taken, what the loop would keep is a scalar."""
+
+    def step(i, s):
+        return i + 1, s * s
+
+    def fourth(e):
+        return dg.while_loop(lambda i, s: i < 2, step, [0, e])[1]
+
+    x = dg.placeholder(dg.float64, None)
+    y = dg.map_fn(lambda e: dg.cond(e > 2.0, lambda: fourth(e), lambda: e), x)
+    got = run(jacobian(y, x, mode), {x: [1.0, 3.0]})
+    np.testing.assert_allclose(got, np.diag([1.0, 4 * 3.0**3]))
