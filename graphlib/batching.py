@@ -205,7 +205,7 @@ class _Walk:
         controls = [self.again.get(c, c) for c in op.control_inputs]
         with self.graph.control_dependencies(controls):
             if any(t in self.uneven for t in op.inputs):
-                results = _loop(RowOp(op, inputs), batched)
+                results = _read_uneven(RowOp(op, inputs), batched)
             elif any(b is not None for b in batched):
                 results = _apply(RowOp(op, inputs), batched)
             else:
@@ -255,6 +255,15 @@ def _apply(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:
     if isinstance(result, (Tensor, Shared)):
         return [result]
     return list(result)
+
+
+def _read_uneven(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:
+    """An operation whose inputs may be uneven: row by row, unless it passes them on."""
+    identity = op.opdef.identity
+    if identity is None or not identity(op.op.inputs, op.outputs, op.attrs):
+        return _loop(op, batched)
+    results = _apply(op, batched)
+    return [Uneven(r) if isinstance(r, Tensor) else r for r in results]
 
 
 def _loop(

@@ -124,3 +124,21 @@ def test_rows_that_end_in_different_shapes_are_an_error() -> None:
     np.testing.assert_array_equal(run(y, {x: [2.0, 2.0]}), np.full((2, 2), 2.0))
     total = vectorized_map(lambda e: dg.reduce_sum(grown(e)), x)
     np.testing.assert_array_equal(run(total, {x: [1.0, 2.0]}), [4.0, 4.0])
+
+
+def test_custom_gradients_of_rows_of_unknown_shapes() -> None:
+    """Values and gradients inside; around them the rules for one row do not serve."""
+
+    @dg.custom_gradient
+    def tripled(e):
+        y = dg.cond(e > 0.5, lambda: dg.sin(e), lambda: e * e)
+        return y, lambda dy: 3.0 * dy * e
+
+    x = dg.placeholder(dg.float64, None)
+    a = np.array([0.3, 0.9])
+    y = vectorized_map(tripled, x)
+    np.testing.assert_allclose(run(y, {x: a}), [a[0] ** 2, np.sin(a[1])])
+    slopes = vectorized_map(lambda e: dg.gradients(tripled(e), e)[0], x)
+    np.testing.assert_allclose(run(slopes, {x: a}), 3.0 * a)
+    with pytest.raises(LookupError, match="differentiate first, then vectorise"):
+        dg.gradients(y, x)
