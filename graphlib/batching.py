@@ -16,18 +16,29 @@ from .graph import Graph, get_default_graph
 from .opdef import OpDef
 from .operation import Operation
 from .operators import TABLE
-from .shapes import Dims, compatible, text
+from .shapes import Dims, compatible, is_static, text
 from .source import caller
 from .stacks import home
 from .tensor import Tensor
 
-__all__ = ["RowOp", "Shared", "vectorize"]
+__all__ = ["RowOp", "Shared", "Uneven", "vectorize"]
 
 
 class Shared:
     """A result of a batch rule that is the same for every row: no batch axis.
 
     The shape of a row is one: what is computed from it alone stays unbatched.
+    """
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+class Uneven:
+    """A batched result whose rows may differ in shape, as what loops keep for their
+    gradients may (see graphlib/ragged): whatever reads it runs row by row.
     """
 
     __slots__ = ("tensor",)
@@ -84,19 +95,26 @@ def vectorize(
     the rows.
     """
     return [
-        TABLE["repeat_rows"](y.tensor, next(iter(substitution.values())))
-        if isinstance(y, Shared)
-        else y
+        _whole(y, next(iter(substitution.values())))
         for y in vectorize_some(ys, substitution, name)
     ]
+
+
+def _whole(y: Tensor | Shared | Uneven, like: Tensor) -> Tensor:
+    if isinstance(y, Tensor):
+        return y
+    if isinstance(y, Uneven):
+        return TABLE["even"](y.tensor)  # type: ignore[no-any-return]
+    return TABLE["repeat_rows"](y.tensor, like)  # type: ignore[no-any-return]
 
 
 def vectorize_some(
     ys: Sequence[Tensor],
     substitution: Mapping[Tensor, Tensor],
     name: str | None = "vectorize",
-) -> list[Tensor | Shared]:
-    """:func:`vectorize`, with a Shared for what is the same in every row."""
+) -> list[Tensor | Shared | Uneven]:
+    """:func:`vectorize`, with a Shared for what is the same in every row and an Uneven
+    for rows that may differ in shape."""
     if not substitution:
         raise ShapeError("vectorize: there is no batched tensor")
     graph = home(next(iter(substitution)).graph)
@@ -168,6 +186,7 @@ class _Walk:
         self.graph = graph
         self.batched: dict[Tensor, Tensor] = dict(substitution)
         self.shared: dict[Tensor, Tensor] = {}
+        self.uneven: set[Tensor] = set()
         self.again: dict[Operation, Operation] = {}
         self.first = next(iter(substitution.values()))
 
@@ -185,7 +204,9 @@ class _Walk:
         batched = [self.batched.get(t) for t in op.inputs]
         controls = [self.again.get(c, c) for c in op.control_inputs]
         with self.graph.control_dependencies(controls):
-            if any(b is not None for b in batched):
+            if any(t in self.uneven for t in op.inputs):
+                results = _read_uneven(RowOp(op, inputs), batched)
+            elif any(b is not None for b in batched):
                 results = _apply(RowOp(op, inputs), batched)
             else:
                 made = self.graph.create_op(op.opdef, inputs, dict(op.attrs))
@@ -195,6 +216,9 @@ class _Walk:
                 self.shared[old] = new.tensor
                 self.again[op] = new.tensor.op
             elif new is not None and old not in self.batched:
+                if isinstance(new, Uneven):
+                    self.uneven.add(old)
+                    new = new.tensor
                 self._note(op, old, new)
 
     def _note(self, op: Operation, old: Tensor, new: Tensor) -> None:
@@ -214,10 +238,12 @@ class _Walk:
         self.batched[old] = new
         self.again[op] = new.op
 
-    def result(self, y: Tensor) -> Tensor | Shared:
+    def result(self, y: Tensor) -> Tensor | Shared | Uneven:
         """What a y became."""
         batched = self.batched.get(y)
-        return Shared(self.shared.get(y, y)) if batched is None else batched
+        if batched is None:
+            return Shared(self.shared.get(y, y))
+        return Uneven(batched) if y in self.uneven else batched
 
 
 def _apply(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:
@@ -225,14 +251,26 @@ def _apply(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:
     rule = op.opdef.batch
     result = NotImplemented if rule is None else rule(op, *batched)
     if result is NotImplemented:
-        result = _loop(op, batched)
+        result = _loop(op, batched, uneven=op.opdef.control is not None)
     if isinstance(result, (Tensor, Shared)):
         return [result]
     return list(result)
 
 
-def _loop(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Tensor]:
-    """One operation, run once for each row."""
+def _read_uneven(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:
+    """An operation whose inputs may be uneven: row by row, unless it passes them on."""
+    identity = op.opdef.identity
+    if identity is None or not identity(op.op.inputs, op.outputs, op.attrs):
+        return _loop(op, batched)
+    results = _apply(op, batched)
+    return [Uneven(r) if isinstance(r, Tensor) else r for r in results]
+
+
+def _loop(
+    op: RowOp, batched: Sequence[Tensor | None], uneven: bool = True
+) -> Sequence[Any]:
+    """One operation, run once for each row, with ``uneven`` results where their shape
+    is not known."""
     map_rows = TABLE.get("map_rows")
     if map_rows is None:
         which = [i for i, b in enumerate(batched) if b is not None]
@@ -250,4 +288,7 @@ def _loop(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Tensor]:
         made = get_default_graph().create_op(op.opdef, inputs, dict(op.attrs))
         return list(made.outputs)
 
-    return list(map_rows(build, [b for b in batched if b is not None]))
+    made = map_rows(build, [b for b in batched if b is not None], uneven)
+    if not uneven:
+        return list(made)
+    return [t if is_static(y.dims) else Uneven(t) for t, y in zip(made, op.outputs)]

@@ -142,6 +142,9 @@ def gradients(
             x is not connected.
         ShapeError, DTypeError: a grad_y does not fit its y.
 
+    Cost: with ys together a small multiple of the work of ys, however many xs there
+    are; what the backward nodes read is kept until they have run.
+
     Reference:
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """

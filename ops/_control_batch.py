@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..graphlib.batching import RowOp, Shared, vectorize_some
+from ..graphlib.batching import RowOp, Shared, Uneven, vectorize_some
 from ..graphlib.subgraph import Body, captures_of, source_in
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
-from ._batch import moved, repeated, rows_of
+from ._batch import repeated, rows_of
 from ._bodies import appended
 from ._loop import Parts
 
@@ -36,19 +36,18 @@ def _batch_dims(n: Any, t: Tensor) -> Any:
     return None if t.dims is None else (lead, *t.dims)
 
 
-def _bare(t: Tensor | Shared) -> Tensor:
-    return t.tensor if isinstance(t, Shared) else t
+def _bare(t: Tensor | Shared | Uneven) -> Tensor:
+    return t if isinstance(t, Tensor) else t.tensor
 
 
-def _whole(t: Tensor | Shared, n: Any) -> Tensor:
+def _whole(t: Tensor | Shared | Uneven, n: Any) -> Tensor:
     """A batch, where ``t`` is the same for all ``n`` rows too."""
-    if not isinstance(t, Shared):
-        return t
-    return repeated(t.tensor, n)
+    return repeated(t.tensor, n) if isinstance(t, Shared) else _bare(t)
 
 
 def loop(op: RowOp, *batched: Tensor | None) -> Any:
     """The loop whose carries, rows and results have a batch axis."""
+    from .history_rows import swapped
     from .loops import loop as make_loop
 
     p = Parts(op.op)
@@ -77,8 +76,11 @@ def loop(op: RowOp, *batched: Tensor | None) -> Any:
         new = {t: graph.add_input(t.dtype, _batch_dims(n, t), "rows") for t in order}
         outputs = [*p.carried, *p.made]
         wide = dict(zip(outputs, vectorize_some(outputs, new)))
+        if any(isinstance(y, Uneven) for y in wide.values()):
+            return NotImplemented
+        many = rows_of(*new.values())
         carried = [
-            _whole(wide[out], n) if c in moving else out
+            _whole(wide[out], many) if c in moving else out
             for (c, _), out in zip(p.carries, p.carried)
         ]
     again = [] if p.again is None else [p.again]
@@ -91,7 +93,7 @@ def loop(op: RowOp, *batched: Tensor | None) -> Any:
         b = given[t]
         if b is None:
             return repeated(current[t], n) if t in moving else current[t]
-        return moved(b, 0, 1) if is_row else b
+        return swapped(b) if is_row else b
 
     made = make_loop(
         body,
@@ -116,7 +118,7 @@ def loop(op: RowOp, *batched: Tensor | None) -> Any:
     def result(t: Tensor, batch: bool, stacked: bool) -> Tensor | Shared:
         if not batch:
             return Shared(t)
-        return moved(t, 1, 0) if stacked else t
+        return swapped(t) if stacked else t
 
     is_moving = [c in moving for c, _ in p.carries]
     return [
@@ -147,7 +149,7 @@ def branches(op: RowOp, *batched: Tensor | None) -> Any:
             new = {
                 t: graph.add_input(t.dtype, _batch_dims(n, t), "rows") for t in moving
             }
-            wide: dict[Tensor, Tensor | Shared] = {t: Shared(t) for t in outputs}
+            wide: dict[Tensor, Any] = {t: Shared(t) for t in outputs}
             if new:
                 wide = dict(zip(outputs, vectorize_some(outputs, new)))
         sides.append((new, wide))
@@ -160,15 +162,24 @@ def branches(op: RowOp, *batched: Tensor | None) -> Any:
     pairs = zip(op.attrs["branches"], op.attrs["wires"])
     for (body, wires), (new, wide) in zip(pairs, sides):
         graph = body.graph
-        with appended(graph, op.op):
-            made = tuple(
-                None if t is None else _bare(wide[t]) if s else _whole(wide[t], n)
-                for t, s in zip(body.outputs, shared)
-            )
         inputs = [new.get(t, t) for t in body.inputs]
         mine: list[Any] = [
             op.inputs[i] if batched[i] is None else batched[i] for i in wires
         ]
+        with appended(graph, op.op):
+            # A body stands where it was built, which may be outside of ``n``'s: it
+            # counts rows of its own, or is told.
+            many = n
+            if new:
+                many = rows_of(*new.values())
+            elif isinstance(n, Tensor) and not all(shared):
+                many = graph.add_input(n.dtype, n.dims, "count")
+                inputs.append(many)
+                mine.append(n)
+            made = tuple(
+                None if t is None else _bare(wide[t]) if s else _whole(wide[t], many)
+                for t, s in zip(body.outputs, shared)
+            )
         for t in captures_of([t for t in made if t is not None], inputs):
             inputs.append(t)
             mine.append(source_in(graph, t))
@@ -176,7 +187,14 @@ def branches(op: RowOp, *batched: Tensor | None) -> Any:
         given.append(mine)
     index = op.inputs[0] if case else None
     results = branch(plain(op.opdef), index, bodies, given).outputs
-    return [Shared(t) if s else t for t, s in zip(results, shared)]
+    uneven = [
+        any(t is not None and isinstance(wide[t], Uneven) for t, (_, wide) in pairs_of)
+        for pairs_of in (list(zip(c, sides)) for c in columns)
+    ]
+    return [
+        Shared(t) if s else Uneven(t) if u else t
+        for t, s, u in zip(results, shared, uneven)
+    ]
 
 
 def prevented(op: RowOp, *batched: Tensor | None) -> Any:

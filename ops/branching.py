@@ -180,6 +180,8 @@ def cond(
 
     Gradient: that of the branch that ran; zero where only the other one reads an x.
 
+    Cost: that of the branch that runs, beside what both read from around them.
+
     Example:
         >>> import dagrad as tf
         >>> x = tf.placeholder(tf.float32, [])

@@ -365,9 +365,9 @@ def _pack(like: Any, flat: list[Any]) -> Any:
 
 
 def _refuse(op: Operation, *_: Any) -> Any:
-    raise GradientError(
-        op.explain(f"a gradient was asked for through it: {op._attrs['message']}"), op
-    )
+    message = op._attrs["message"]
+    told = f": {message}" if message else ""
+    raise GradientError(op.explain(f"a gradient was asked for through it{told}"), op)
 
 
 PREVENT_GRADIENT = OpDef(

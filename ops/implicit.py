@@ -455,6 +455,8 @@ def custom_root(
     Where f(x) is not quite 0 the result is treated as if it were: a first derivative
     then has an error of the order of that of x.
 
+    Cost: that of ``solve``; for each derivative one linear solve.
+
     Example:
         >>> import dagrad as tf
         >>> a = tf.constant(2.0, tf.float64)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
+from ..graphlib.gradients import IndexedSlices
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
 from . import _batch
-from ._build import create, create_many, scope
+from ._build import constant, create, create_many, scope
 from ._static import (
     alike,
     integers,
@@ -23,7 +24,7 @@ from ._static import (
     normal_axis,
     try_ints,
 )
-from .views import no_flops
+from .views import expand_dims, no_flops
 
 __all__ = ["concat", "split", "stack", "unstack"]
 
@@ -283,9 +284,13 @@ def _unstack_kernel(xp: Any, x: Any, *, axis: int, num: int, out: Any = None) ->
     return _pieces_kernel([(*lead, i, ...) for i in range(num)], x, out)
 
 
-def _cotangents(op: Operation, gs: Sequence[Tensor | None]) -> list[Tensor]:
-    """Cotangents of all outputs, zeros for those that nothing reads."""
-    return _present(gs, op.outputs)
+def _unstack_rule(op: Operation, *gs: Tensor | None) -> list[Any]:
+    """The cotangents, stacked; of one row alone that row, as for ``x[i]``."""
+    axis, read = op.attrs["axis"], [i for i, g in enumerate(gs) if g is not None]
+    if axis == 0 and len(read) == 1:
+        row = expand_dims(gs[read[0]], 0)
+        return [IndexedSlices(row, constant(np.array(read, np.int32)), op.inputs[0])]
+    return [create(STACK, _present(gs, op.outputs), {"axis": axis})]
 
 
 UNSTACK: OpDef = OpDef(
@@ -294,9 +299,7 @@ UNSTACK: OpDef = OpDef(
     kernel=_unstack_kernel,
     inputs=("value",),
     linear=True,
-    vjp=lambda op, *gs: [
-        create(STACK, _cotangents(op, gs), {"axis": op.attrs["axis"]})
-    ],
+    vjp=_unstack_rule,
     jvp=lambda op, t: create_many(UNSTACK, (t,), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
@@ -427,7 +430,7 @@ def _split_kernel(
 
 
 def _split_rule(op: Operation, *gs: Tensor | None) -> Any:
-    joined = create(CONCAT, _cotangents(op, gs), {"axis": op.attrs["axis"]})
+    joined = create(CONCAT, _present(gs, op.outputs), {"axis": op.attrs["axis"]})
     joined.set_shape(op.inputs[0].dims)
     return [joined] + [None] * (len(op.inputs) - 1)
 

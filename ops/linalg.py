@@ -79,12 +79,12 @@ def _product(xp: Any, a: Any, b: Any, out: Any = None) -> Any:
         if a.ndim == 2:
             # np.dot costs 0.3 us less than np.matmul and has no slow loop for k=1.
             return xp.dot(a, b, out)
-        if a.flags.c_contiguous and (out is None or out.flags.c_contiguous):
+        together = a.flags.c_contiguous and (out is None or out.flags.c_contiguous)
+        if together and a.size and b.size:
             # One large product in place of one for each matrix of the batch.
-            rows = a.reshape(-1, a.shape[-1]) if a.size else None
-            if rows is not None:
-                flat = None if out is None else out.reshape(-1, b.shape[-1])
-                return xp.dot(rows, b, flat).reshape(*a.shape[:-1], b.shape[-1])
+            rows = a.reshape(-1, a.shape[-1])
+            flat = None if out is None else out.reshape(-1, b.shape[-1])
+            return xp.dot(rows, b, flat).reshape(*a.shape[:-1], b.shape[-1])
     return xp.matmul(a, b) if out is None else xp.matmul(a, b, out)
 
 

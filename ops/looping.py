@@ -99,6 +99,9 @@ def while_loop(
     Gradient: a loop backward over what the backward body reads of each iteration,
         which is kept; forward mode carries tangents along. Both to any order.
 
+    Cost: the work of the iterations that run, in the memory of one, beside what is
+    kept for a gradient.
+
     Example:
         >>> import dagrad as tf
         >>> step = lambda i, s: (i + 1, s + i)
@@ -399,6 +402,18 @@ def map_fn(
 
     See also: ``vectorized_map``, which needs no loop where the ops allow it.
     """
+    return _mapped(fn, elems, dtype, back_prop, name)
+
+
+def _mapped(
+    fn: Callable[..., Any],
+    elems: Any,
+    dtype: Any = None,
+    back_prop: bool = True,
+    name: str | None = None,
+    strict: int | None = None,
+) -> Any:
+    """:func:`map_fn`; ``strict`` as for ``loop``."""
     outer = _home_of(flatten(elems))
     with outer.as_default(), outer.name_scope(name or "map") as scope:
         who = f'map_fn "{scope[:-1]}"'
@@ -416,7 +431,7 @@ def map_fn(
 
         traced = trace(outer, scope, who, Carries((), who), _rows_of(arrays), build)
         with outer.control_dependencies(traced.controls):
-            op = loop(traced.body, (), arrays, traced.rest)
+            op = loop(traced.body, (), arrays, traced.rest, strict=strict)
         give = _given_on(back_prop)
         return pack(structure[0], [give(t) for t in Parts(op).stacks])
 
@@ -444,10 +459,16 @@ def _as_dtypes(result: Any, dtype: Any, who: str) -> list[Tensor]:
     return made
 
 
-def map_rows(build: Callable[..., Any], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """``build(*rows)`` (a tensor or several) for each row of ``tensors``, stacked."""
-    result = map_fn(lambda rows: list(flatten(build(*rows))), list(tensors))
-    return list(result)
+def map_rows(
+    build: Callable[..., Any], tensors: Sequence[Tensor], uneven: bool = False
+) -> list[Tensor]:
+    """``build(*rows)`` (a tensor or several) for each row of ``tensors``, stacked.
+
+    Rows of different shapes are an error, unless ``uneven`` (see graphlib/ragged).
+    """
+    strict = 0 if uneven else None
+    fn = lambda rows: list(flatten(build(*rows)))  # noqa: E731
+    return list(_mapped(fn, list(tensors), strict=strict))
 
 
 OPERATORS = {"map_rows": map_rows}

@@ -158,6 +158,18 @@ def _most(max_iterations: Any, b: Any) -> Any:
 # -- linear systems -------------------------------------------------------------------
 
 
+def _start(
+    matvec: Callable[..., Any], b: Any, x0: Any, tolerance: float | None
+) -> tuple[Any, Any, Tensor]:
+    """The first x, b - A x, and the ‖b - A x‖² at which to stop."""
+    limit = tolerance if tolerance is not None else default_tolerance(flatten(b))
+    bound = dot(b, b) * limit**2
+    if x0 is None:
+        return zeros(b), b, bound
+    x = tensors_of(x0)
+    return x, difference(b, matvec(x)), bound
+
+
 def conjugate_gradient(
     matvec: Callable[..., Any],
     b: Any,
@@ -194,12 +206,9 @@ def conjugate_gradient(
     """
     check_functions(matvec=matvec)
     b = tensors_of(b)
-    limit = tolerance if tolerance is not None else default_tolerance(flatten(b))
     precondition = preconditioner or (lambda r: r)
     with _scoped(b, name, "conjugate_gradient"):
-        bound = dot(b, b) * limit**2
-        x = zeros(b) if x0 is None else tensors_of(x0)
-        r = b if x0 is None else difference(b, matvec(x))
+        x, r, bound = _start(matvec, b, x0, tolerance)
         z = precondition(r)
 
         def step(x: Any, r: Any, p: Any, rz: Any, _: Any) -> Any:
@@ -241,12 +250,10 @@ def bicgstab(
     """
     check_functions(matvec=matvec)
     b = tensors_of(b)
-    limit = tolerance if tolerance is not None else default_tolerance(flatten(b))
     precondition = preconditioner or (lambda r: r)
     with _scoped(b, name, "bicgstab"):
-        bound = dot(b, b) * limit**2
-        x = zeros(b) if x0 is None else tensors_of(x0)
-        shadow = r = b if x0 is None else difference(b, matvec(x))
+        x, r, bound = _start(matvec, b, x0, tolerance)
+        shadow = r
 
         def step(x: Any, r: Any, p: Any, rho: Any, rr: Any, on: Any) -> Any:
             p_hat = precondition(p)

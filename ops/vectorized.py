@@ -36,7 +36,9 @@ def vectorized_map(fn: Callable[..., Any], elems: Any) -> Any:
     Raises:
         ShapeError: a scalar, or first axes of different sizes.
         GradientError: ``fn`` assigns to a variable, or does another thing that can
-            only happen once.
+            only happen once (a ``py_func`` may, unless it is ``stateful=False``).
+
+    Cost: as many operations as one row takes, in the memory of all rows.
 
     >>> import dagrad as dg
     >>> def outer(row):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from dagrad.graphlib.graph import Graph
 
 # Property tests draw the same examples on every run, and a slow shared machine is
 # no failure.
@@ -21,6 +23,13 @@ settings.load_profile("dagrad")
 def repository() -> Path:
     """The root of the source tree."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    """A graph of its own, the default one during the test."""
+    with Graph().as_default() as g:
+        yield g
 
 
 @pytest.fixture

@@ -51,10 +51,7 @@ def frozen(name: str) -> list[Any]:
     return [FROZEN[k] for k in sorted(FROZEN) if k.rpartition("_")[0] == name]
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def test_mixture_of_gaussians(adbench):

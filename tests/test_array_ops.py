@@ -3,7 +3,6 @@ before a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,7 @@ from dagrad.ops import sorting as o
 from dagrad.ops._build import constant
 from dagrad.ops.core import placeholder, shape
 
-
-@pytest.fixture(autouse=True)
-def graph() -> Iterator[Graph]:
-    with Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def unknown(*dims: int | None, dtype: str = "float32") -> Any:

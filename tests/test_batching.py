@@ -79,7 +79,7 @@ _MODE = {False: "static", True: "dynamic"}
 def _unrolled(looped: set[str]) -> Any:
     """A loop over the rows, written out, that notes what needs it."""
 
-    def map_rows(fn: Any, tensors: list[Tensor]) -> list[Tensor]:
+    def map_rows(fn: Any, tensors: list[Tensor], uneven: bool) -> list[Tensor]:
         rows = [fn(*(t[i] for t in tensors)) for i in range(ROWS)]
         looped.add(rows[0][0].op.type)
         return [TABLE["stack"](list(parts)) for parts in zip(*rows)]

@@ -8,11 +8,7 @@ from both_executors import value
 
 import dagrad as tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 # -- nests -------------------------------------------------------------------

@@ -8,11 +8,7 @@ import pytest
 import dagrad as dg
 from dagrad.testing import central_difference, check_grads
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def normal(*shape, dtype=np.float64, seed=0):

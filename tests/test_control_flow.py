@@ -10,11 +10,7 @@ from both_executors import value
 
 import dagrad as tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 # -- while_loop: values --------------------------------------------------

@@ -15,10 +15,7 @@ import dagrad as tf
 X = np.array([0.7, -0.4, 1.1])
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def traced(session, fetches, feeds):

@@ -19,11 +19,7 @@ from dagrad.ops.custom import (
     prevent_gradient,
 )
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def tripled(x):
@@ -474,3 +470,5 @@ def test_prevent_gradient(mode):
         mode(y * 3.0, x)
     assert "test_custom_gradient.py" in str(error.value)
     assert dg.gradients(y, dg.constant(1.0)) == [None]
+    with pytest.raises(LookupError, match=r"asked for through it\n"):
+        mode(prevent_gradient(x), x)

@@ -36,10 +36,7 @@ INPUTS = {k: np.array(v) for k, v in _JAX["inputs"].items()}
 MODES = ("forward", "reverse")
 
 
-@pytest.fixture(autouse=True)
-def graph() -> Any:
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def draw(*shape: int, seed: int = 0) -> Any:

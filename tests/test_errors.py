@@ -12,10 +12,7 @@ import dagrad as dg
 HERE = __file__.rpartition("/")[2]
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.fixture

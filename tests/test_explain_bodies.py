@@ -9,11 +9,7 @@ import dagrad as dg
 from dagrad.graphlib.explain import explain_gradient
 from dagrad.ops.custom import prevent_gradient
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.fixture

@@ -10,11 +10,7 @@ from dagrad.graphlib.explain import explain_gradient
 from dagrad.ops.custom import custom_gradient, prevent_gradient
 from dagrad.ops.pyfunc import py_func
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.fixture

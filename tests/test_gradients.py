@@ -7,11 +7,7 @@ import pytest
 
 import dagrad as dg
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def value(fetches, feeds=None):

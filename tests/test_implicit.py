@@ -22,10 +22,7 @@ from dagrad.testing import check_grads
 F64 = dg.float64
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def scalar(x):

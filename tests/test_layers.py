@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,7 @@ from fresh_session import value
 
 import dagrad as tf
 
-
-@pytest.fixture(autouse=True)
-def own_graph() -> Iterator[tf.Graph]:
-    """Each test builds in a graph of its own."""
-    with tf.Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 RNG = np.random.default_rng(0)

@@ -16,10 +16,7 @@ SHAPE = (1000, 100)
 BYTES = 800_000
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,12 @@ from evaluate import evaluate
 import dagrad as dg
 from dagrad.graphlib.errors import GradientError, InvalidArgumentError, ShapeError
 from dagrad.graphlib.gradients import gradients
-from dagrad.graphlib.graph import Graph
 from dagrad.ops import decompositions, einsum, linalg, matrix, spectral
 from dagrad.ops._build import constant
 from dagrad.ops.core import placeholder
 from dagrad.ops.reduction import reduce_sum
 
-
-@pytest.fixture(autouse=True)
-def _graph():
-    with Graph().as_default():
-        yield
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def _random(*shape):

@@ -16,10 +16,7 @@ F64 = dg.float64
 KINDS = pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def c(x):

@@ -24,10 +24,7 @@ KINDS = pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
 PAIRS = pytest.mark.parametrize("method", ["dopri5", "tsit5"])
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def c(x):

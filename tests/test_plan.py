@@ -12,11 +12,7 @@ import pytest
 import dagrad as dg
 from dagrad.runtime.plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def mlp(batch=256, widths=(100, 200, 150, 1)):

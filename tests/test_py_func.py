@@ -11,11 +11,7 @@ import dagrad as dg
 from dagrad.graphlib.overrides import RegisterGradient
 from dagrad.ops.pyfunc import numpy_function, py_func
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def run(fetches, feeds=None):

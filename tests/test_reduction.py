@@ -9,7 +9,6 @@ from scipy.special import softmax
 
 from dagrad.graphlib.errors import InvalidArgumentError, ShapeError
 from dagrad.graphlib.gradients import gradients
-from dagrad.graphlib.graph import Graph
 from dagrad.ops import extremes, reduction, scan, segments, statistics
 from dagrad.ops._build import constant
 from dagrad.ops.core import placeholder
@@ -17,10 +16,7 @@ from dagrad.ops.core import placeholder
 EMPTY = np.zeros((0, 3), np.float32)
 
 
-@pytest.fixture(autouse=True)
-def _graph():
-    with Graph().as_default():
-        yield
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 import dagrad as tf
 
-
-@pytest.fixture(autouse=True)
-def own_graph() -> Iterator[None]:
-    """Each test builds in a graph of its own."""
-    with tf.Graph().as_default():
-        yield
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def test_updates_give_the_whole_value() -> None:

@@ -20,11 +20,7 @@ WEIGHTS = np.array(FROZEN["x"], np.float32)
 IDS: list[list[int]] = FROZEN["ids"]
 
 
-@pytest.fixture(autouse=True)
-def own_graph() -> Any:
-    """Each test builds in a graph of its own."""
-    with tf.Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def initialized() -> tf.Session:

@@ -30,10 +30,7 @@ KNOWN = json.loads((Path(__file__).parent / "fixtures" / "taylor.json").read_tex
 PATH = [0.5, -0.5, 1.8, *[None] * 7]
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def value(fetches, feeds=None):

@@ -15,10 +15,7 @@ from dagrad.graphlib.taylor import derivatives, jet, taylor_coefficients
 f64 = dg.float64
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def value(fetches, feeds=None):

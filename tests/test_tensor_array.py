@@ -17,11 +17,7 @@ from dagrad.runtime.body_plans import BodyKey, donated_carries, plan_body
 from dagrad.runtime.plan import SAME
 from dagrad.runtime.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def derivatives(y, x, order):

@@ -8,11 +8,7 @@ from array_programs import array, repeat, value
 
 import dagrad as dg
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 X = np.array([0.3, -0.8, 1.1])

@@ -15,10 +15,7 @@ from dagrad.runtime.variables import ReadWriteLock
 THREADS = 8
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def together(work, count=THREADS):

@@ -18,11 +18,7 @@ CASES: dict[str, Any] = json.loads(str(FROZEN["cases"]))
 DECAYS: dict[str, Any] = json.loads(str(FROZEN["decays"]))
 
 
-@pytest.fixture(autouse=True)
-def own_graph() -> Any:
-    """Each test builds in a graph of its own."""
-    with tf.Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def initialized() -> tf.Session:
@@ -178,10 +174,10 @@ def test_learning_rate_may_decay_with_the_global_step() -> None:
     assert tf.train.global_step(session, count) == 4
 
 
-def test_one_learning_rate_node_serves_all_variables(own_graph: tf.Graph) -> None:
+def test_one_learning_rate_node_serves_all_variables(graph: tf.Graph) -> None:
     variables = [tf.Variable(1.0) for _ in range(5)]
     tf.train.GradientDescentOptimizer(0.1).minimize(tf.add_n(variables))
-    names = [op.name for op in own_graph.get_operations() if "learning_rate" in op.name]
+    names = [op.name for op in graph.get_operations() if "learning_rate" in op.name]
     assert names == ["GradientDescent/learning_rate"]
 
 
@@ -197,7 +193,7 @@ def test_variables_of_two_dtypes() -> None:
 # -- what surrounds an update --------------------------------------------------
 
 
-def test_global_step_is_counted_after_the_updates(own_graph: tf.Graph) -> None:
+def test_global_step_is_counted_after_the_updates(graph: tf.Graph) -> None:
     w, count = tf.Variable(1.0), tf.train.create_global_step()
     step = tf.train.AdamOptimizer().minimize(w, global_step=count)
     assert step.name == "Adam"

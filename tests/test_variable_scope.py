@@ -26,11 +26,7 @@ from dagrad.ops.variable_scope import (
 )
 from dagrad.runtime.session import Session
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def value(variable):

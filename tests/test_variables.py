@@ -7,7 +7,7 @@ import pytest
 
 from dagrad.graphlib import errors
 from dagrad.graphlib.gradients import IndexedSlices, gradients
-from dagrad.graphlib.graph import Graph, get_default_graph
+from dagrad.graphlib.graph import get_default_graph
 from dagrad.graphlib.keys import GraphKeys
 from dagrad.ops import initialization as init
 from dagrad.ops import scatter_state as scatter
@@ -18,11 +18,7 @@ from dagrad.ops.random import random_normal
 from dagrad.ops.state import Variable, assign, assign_add, is_variable_initialized
 from dagrad.runtime.session import Session
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def started(*fetches, feeds=None):

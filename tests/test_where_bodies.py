@@ -13,10 +13,7 @@ from dagrad.graphlib.errors import GradientWarning
 POINTS = np.array([0.0, 0.25, 4.0])
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def derivatives(build, dims):

@@ -14,10 +14,7 @@ POINTS = np.array([-1.0, 0.0, 0.25, 2.0])
 ROWS = np.array([[3.0, 4.0], [0.0, 0.0]])
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    with dg.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def run(fetches, feeds=None):

@@ -9,12 +9,13 @@ from oprecord import Arg, Record
 
 from dagrad.graphlib.gradients import gradients
 from dagrad.ops import branching, looping
+from dagrad.ops._build import create
 from dagrad.ops.assignment import assign_add
 from dagrad.ops.core import identity, shape
 from dagrad.ops.creation import of_shape, zeros
 from dagrad.ops.elementwise import multiply
 from dagrad.ops.gather import add_to_rows
-from dagrad.ops.history_rows import row, rows
+from dagrad.ops.history_rows import EVEN, SWAP, row, rows
 from dagrad.ops.random import random_uniform
 from dagrad.ops.reduction import reduce_sum
 from dagrad.ops.state import Variable
@@ -203,6 +204,20 @@ RECORDS = [
         lambda x: x[-1],
         dtypes=FLOATS,
         name="one",
+    ),
+    Record(
+        ("SwapRows",),
+        lambda x: create(SWAP, (x,), {"axis": 1}),
+        (Arg((2, 3, 4)),),
+        lambda x: x.swapaxes(1, 2),
+        dtypes=FLOATS,
+    ),
+    Record(
+        ("Even",),
+        lambda x: create(EVEN, (x,)),
+        (Arg((4, 3)),),
+        lambda x: x,
+        dtypes=FLOATS,
     ),
     Record(
         ("OfShape",),
