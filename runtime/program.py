@@ -181,7 +181,7 @@ class Program:
         reads must still run.
         """
         dropped = len(self.nodes) - len(kept)
-        if dropped:
+        if dropped or subst:
             alive = set(kept)
             for node in kept:
                 if node.after:

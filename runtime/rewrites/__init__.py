@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from ..program import Program
+from .algebra import simplify
 from .bodies import merge_bodies
 from .common import merge_common
 from .dead import remove_dead
@@ -24,6 +25,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "bodies": merge_bodies,
+    "algebra": simplify,
     "dead": remove_dead,
     "sums": split_sums,
     "dense": plan_copies,
