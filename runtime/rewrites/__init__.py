@@ -15,6 +15,7 @@ from .dead import remove_dead
 from .dense import plan_copies
 from .fold import fold_constants
 from .identity import remove_identities
+from .stable import stabilize
 from .sums import split_sums
 
 __all__ = ["PASSES", "rewrite"]
@@ -25,6 +26,8 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "bodies": merge_bodies,
+    # Before algebra, which may hide what a derivative rule has written.
+    "stable": stabilize,
     "algebra": simplify,
     "dead": remove_dead,
     "sums": split_sums,

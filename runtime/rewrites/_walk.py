@@ -20,6 +20,7 @@ from ...graphlib.dtypes import as_dtype
 from ...graphlib.errors import DagradError
 from ...graphlib.opdef import lookup
 from ..program import CONST, NODE, VARIABLE, Node, Program, Value, constant_value
+from .fold import computed
 
 __all__ = ["Budget", "Rule", "Walk", "constant", "is_real", "rewrite_with"]
 
@@ -168,7 +169,8 @@ class Walk:
         inputs: Sequence[Value],
         attrs: Mapping[str, Any] | None = None,
     ) -> Value:
-        """The output of a new node before ``node``, on behalf of its operation."""
+        """The output of a new node before ``node``, on behalf of its operation; a
+        constant where all inputs are."""
         opdef, attrs = lookup(type), attrs or {}
         new = Node(node.op, opdef, attrs, list(inputs), [])
         tensor = node.outputs[0].tensor if node.outputs else None
@@ -177,6 +179,9 @@ class Walk:
             Value(NODE, dtype, dims, tensor, new, i)
             for i, (dtype, dims) in enumerate(specs)
         )
+        known = computed(new)
+        if known is not None:
+            return constant_value(known[0], new.outputs[0])
         self.kept.append(new)
         return new.outputs[0]
 

@@ -208,8 +208,8 @@ def _even(w: Walk, node: Node) -> str | None:
     if node.opdef.type == "Abs" and positive(x) and w.bypass(node, x):
         return "|x| -> x"
     inner = w.made_by(x, "Neg", "Abs")
-    if inner is None:
-        return None
+    if inner is None or (inner.opdef.type == "Neg" and x.dtype.dtype.kind == "u"):
+        return None  # -1 is 255 without a sign
     return "|-x| -> |x|" if w.turn(node, node.opdef.type, inner.inputs) else None
 
 
