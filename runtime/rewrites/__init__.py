@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from ..program import Program
 from .algebra import simplify
 from .bodies import merge_bodies
+from .broadcasts import sink_broadcasts
 from .common import merge_common
 from .dead import remove_dead
 from .dense import plan_copies
@@ -17,6 +18,7 @@ from .fold import fold_constants
 from .identity import remove_identities
 from .stable import stabilize
 from .sums import split_sums
+from .views import merge_views
 
 __all__ = ["PASSES", "rewrite"]
 
@@ -29,6 +31,8 @@ PASSES: dict[str, Callable[[Program], int]] = {
     # Before algebra, which may hide what a derivative rule has written.
     "stable": stabilize,
     "algebra": simplify,
+    "views": merge_views,
+    "broadcasts": sink_broadcasts,
     "dead": remove_dead,
     "sums": split_sums,
     "dense": plan_copies,

@@ -86,14 +86,16 @@ def _plain(v: Value) -> bool:
 
 
 def _add(w: Walk, node: Node) -> str | None:
-    for x, y in (node.inputs, node.inputs[::-1]):
+    a, b = node.inputs
+    for x, y in ((a, b), (b, a)):
         if _plain(y):
             continue
-        n = w.number(y, x)
-        if n is not None and n == 0:
-            same = _is_zero(n, negative=True) or _never_minus_zero(x)
+        if w.number(y, x) == 0:
+            same = _is_zero(w.number(y, x), negative=True) or _never_minus_zero(x)
             if same and w.bypass(node, x):
                 return "x + 0 -> x"
+        if y.node is None:
+            continue
         minus = w.made_by(y, "Neg")
         if minus is not None and w.turn(node, "Sub", [x, minus.inputs[0]]):
             return "x + -y -> x - y"
@@ -131,18 +133,16 @@ def _twice(w: Walk, node: Node, type: str, what: str) -> str | None:
 
 
 def _mul(w: Walk, node: Node) -> str | None:
-    x, y = node.inputs
-    if not is_real(x):
+    a, b = node.inputs
+    if not is_real(a):
         return None
-    if x is y:
-        return "x x -> x²" if w.turn(node, "Square", [x]) else None
-    plain = True
-    for x, y in (node.inputs, node.inputs[::-1]):
+    if a is b:
+        return "x x -> x²" if w.turn(node, "Square", [a]) else None
+    for x, y in ((a, b), (b, a)):
         if _plain(y):
             continue
-        plain = False
         n = w.number(y, x)
-        if n is None:
+        if n is None or not -1 <= n <= 1:
             continue
         if n == 1 and w.bypass(node, x):
             return "x * 1 -> x"
@@ -150,11 +150,14 @@ def _mul(w: Walk, node: Node) -> str | None:
             return "x * -1 -> -x"
         if n == 0 and x.dtype.is_integer:
             return _zeros(w, node)
-    return None if plain else _without_signs(w, node, "-x * -y -> x y")
+    return _without_signs(w, node, "-x * -y -> x y")
 
 
 def _without_signs(w: Walk, node: Node, what: str) -> str | None:
-    x, y = (w.made_by(v, "Neg") for v in node.inputs)
+    a, b = node.inputs
+    if a.node is None or b.node is None or a.node.opdef.type != "Neg":
+        return None
+    x, y = w.made_by(a, "Neg"), w.made_by(b, "Neg")
     if x is None or y is None:
         return None
     inputs = [x.inputs[0], y.inputs[0]]
