@@ -201,6 +201,10 @@ class Layout:
             and rest_known
             and self.kind[owner] in (ARENA, CONST, VARIABLE)
             and (self.kind[i] != CALL)
+            # A folded broadcast repeats its memory: no buffer to view.
+            and (
+                self.kind[owner] != CONST or self.values[owner].value.flags.c_contiguous
+            )
             and not (
                 self.kind[owner] == VARIABLE
                 and self.values[owner] in self.accesses.assigned
@@ -443,6 +447,7 @@ class Layout:
             writes=bool(accesses.writes),
             bodies=dict(bodies),
             seconds=seconds,
+            changes=self.program.notes.all(),
         )
 
     def _plan_bodies(self) -> dict[Node, list[tuple[BodyKey, Plan]]]:

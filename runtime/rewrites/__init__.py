@@ -5,16 +5,20 @@ A pass takes a Program and changes it; results do not change, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..program import Program
+from .algebra import simplify
 from .bodies import merge_bodies
+from .broadcasts import sink_broadcasts
 from .common import merge_common
 from .dead import remove_dead
 from .dense import plan_copies
 from .fold import fold_constants
 from .identity import remove_identities
+from .stable import stabilize
 from .sums import split_sums
+from .views import merge_views
 
 __all__ = ["PASSES", "rewrite"]
 
@@ -24,13 +28,36 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "bodies": merge_bodies,
+    # Before algebra, which may hide what a derivative rule has written.
+    "stable": stabilize,
+    "algebra": simplify,
+    "views": merge_views,
+    "broadcasts": sink_broadcasts,
     "dead": remove_dead,
     "sums": split_sums,
     "dense": plan_copies,
 }
 
 
-def rewrite(program: Program, passes: tuple[str, ...] = tuple(PASSES)) -> None:
-    """Run ``passes`` over ``program``, noting in its log what each one did."""
-    for name in passes:
-        program.log.append((name, PASSES[name](program)))
+def rewrite(program: Program, passes: Collection[str] = tuple(PASSES)) -> None:
+    """Run ``passes`` over ``program``, noting what each one did.
+
+    What a program needs to be right is done whatever is chosen: a loop, branch or
+    call with an effect that is there twice, bare and with what its derivative
+    needs, runs once.
+    """
+    for name, run in PASSES.items():
+        before = program.nodes
+        program.notes.begin(name)
+        if name in passes:
+            count = run(program)
+        elif name == "bodies":
+            count = merge_bodies(program, effects_only=True)
+            if not count:
+                continue
+        else:
+            continue
+        program.log.append((name, count))
+        if count and program.nodes is not before and not program.notes.of(name):
+            left = set(program.nodes)
+            program.notes.removed(n.op for n in before if n not in left)

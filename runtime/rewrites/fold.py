@@ -19,7 +19,7 @@ def fold_constants(program: Program) -> int:
     kept: list[Node] = []
     for node in program.nodes:
         node.redirect(subst)
-        results = _compute(node)
+        results = computed(node)
         if results is None:
             kept.append(node)
             continue
@@ -28,7 +28,7 @@ def fold_constants(program: Program) -> int:
     return program.keep(kept, subst)
 
 
-def _compute(node: Node) -> list[Any] | None:
+def computed(node: Node) -> list[Any] | None:
     """The outputs of ``node`` if they are known before the run, else None."""
     opdef = node.opdef
     if opdef.effect is not None or node.after or not node.outputs:
