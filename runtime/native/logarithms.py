@@ -183,5 +183,16 @@ def log10(x: Scalar) -> Scalar:
 
 
 def softplus(x: Scalar) -> Scalar:
-    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
-    return select(x < 0.0, 0.0, x) + log1p(exp_below(-abs(x)))
+    """log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|.
+
+    t is between 0 and 1, so that log(1 + t) is ln 2 + log(1 + (t - 1) / 2) above
+    √2 - 1 and nothing else is to choose.
+    """
+    t = exp_below(-abs(x))
+    upper = t > 0.41421356
+    f = select(upper, fma(t, 0.5, -0.5), t)
+    high, low = _format_of(x).ln2
+    half, rest = _half_square(f)
+    y = f - (half - (select(upper, x.constant(low), 0.0) + rest))
+    y = y + select(upper, x.constant(high), 0.0)
+    return y + select(x < 0.0, 0.0, x)
