@@ -12,6 +12,7 @@ overflow and subnormal results come from the last product by a power of two.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .scalar import Scalar, fma, horner, select
@@ -35,7 +36,9 @@ class _Format:
     flat: float  # below this e^x - 1 rounds to -1, and above minus this tanh to 1
     linear: float  # below this sinh x rounds to x
     wide: float  # above this sinh and cosh overflow
+    small: float  # a power of two: (e^-lowest) times it is finite
     exp: tuple[float, ...]  # (e^r - 1 - r) / r²
+    expm1: tuple[float, ...]  # the same, to more bits
     exp2: tuple[float, ...]  # (2^r - 1) / r, |r| ≤ 1/2
 
 
@@ -52,7 +55,15 @@ _SINGLE = _Format(
     flat=-18.5,
     linear=2.0**-12,
     wide=89.6,
+    small=2.0**-32,
     exp=(
+        0.4999999403953552,
+        0.1666651964187622,
+        0.04166839271783829,
+        0.008368780836462975,
+        0.0013814519625157118,
+    ),
+    expm1=(
         0.5,
         0.1666666567325592,
         0.04166646674275398,
@@ -83,7 +94,20 @@ _DOUBLE = _Format(
     flat=-40.0,
     linear=2.0**-26,
     wide=710.6,
+    small=2.0**-64,
     exp=(
+        0.5,
+        0.1666666666666192,
+        0.0416666666666196,
+        0.008333333336547191,
+        0.0013888888920702046,
+        0.00019841262644372556,
+        2.4801516062755424e-05,
+        2.7563870289770715e-06,
+        2.7622355999068906e-07,
+        2.297652467110303e-08,
+    ),
+    expm1=(
         0.5,
         0.16666666666666677,
         0.04166666666666665,
@@ -127,64 +151,70 @@ def clamp(x: Scalar, lowest: float | None, highest: float | None) -> Scalar:
     return x
 
 
-def reduce(x: Scalar, low: Scalar | None = None) -> tuple[Scalar, Scalar]:
-    """An integer whose last bits are k, and r = x (+ low) - k ln 2."""
+def reduce(x: Scalar, offset: int, low: Scalar | None = None) -> tuple[Scalar, Scalar]:
+    """An integer whose last bits are k + offset, and r = x (+ low) - k ln 2."""
     form = format_of(x)
-    shifted = fma(x, 1.4426950408889634, form.magic)
-    k = shifted - form.magic
+    magic = form.magic + offset
+    shifted = fma(x, 1.4426950408889634, magic)
+    k = shifted - magic
     r = fma(k, -form.ln2_high, x)
     r = fma(k, -form.ln2_low, r if low is None else r + low)
     return shifted.bits(), r
 
 
-def power_of_two(k: Scalar, extra: int = 0) -> Scalar:
-    """2^(k + extra) as a normal float, from an integer whose last bits are k."""
-    form = _SINGLE if k.single else _DOUBLE
-    one = (form.bias + extra) << form.mantissa
-    return ((k << form.mantissa) + one).as_float()
+def power_of_two(moved: Scalar) -> Scalar:
+    """2^k as a normal float, from an integer whose last bits are k + bias."""
+    return (moved << (23 if moved.single else 52)).as_float()
 
 
-def scale(y: Scalar, k: Scalar) -> Scalar:
-    """y 2^k in two steps, that k may lead to subnormals and to infinity."""
-    form = format_of(y)
-    one = form.bias << form.mantissa
-    half = (k >> 1) << form.mantissa
-    rest = (k << form.mantissa) - half
-    return y * (half + one).as_float() * (rest + one).as_float()
+def scale(y: Scalar, moved: Scalar) -> Scalar:
+    """y 2^k from an integer whose last bits are k + 2 bias; in two steps.
+
+    So k may lead to subnormals and to infinity.
+    """
+    half = moved >> 1
+    return y * power_of_two(half) * power_of_two(moved - half)
+
+
+def exp_of(r: Scalar) -> Scalar:
+    """e^r, |r| ≤ ln 2 / 2."""
+    return fma(r * r, horner(r, format_of(r).exp), r) + 1.0
 
 
 def _expm1_of(r: Scalar) -> Scalar:
     """e^r - 1, |r| ≤ ln 2 / 2."""
-    return fma(r * r, horner(r, format_of(r).exp), r)
+    return fma(r * r, horner(r, format_of(r).expm1), r)
 
 
 def exp(x: Scalar) -> Scalar:
     """e^x."""
     form = format_of(x)
-    k, r = reduce(clamp(x, form.lowest, form.highest))
-    return scale(_expm1_of(r) + 1.0, k)
+    moved, r = reduce(clamp(x, form.lowest, form.highest), 2 * form.bias)
+    return scale(exp_of(r), moved)
 
 
 def exp_below(x: Scalar) -> Scalar:
     """e^x for x ≤ 0."""
-    k, r = reduce(clamp(x, format_of(x).lowest, None))
-    return scale(_expm1_of(r) + 1.0, k)
+    form = format_of(x)
+    moved, r = reduce(clamp(x, form.lowest, None), 2 * form.bias)
+    return scale(exp_of(r), moved)
 
 
 def exp2(x: Scalar) -> Scalar:
     """2^x, the fraction of x taken exactly."""
     form = format_of(x)
+    magic = form.magic + 2 * form.bias
     x = clamp(x, form.lowest2, form.highest2)
-    shifted = x + form.magic
-    r = x - (shifted - form.magic)
+    shifted = x + magic
+    r = x - (shifted - magic)
     return scale(fma(r, horner(r, form.exp2), 1.0), shifted.bits())
 
 
 def expm1(x: Scalar) -> Scalar:
     """e^x - 1 = 2 (2^(k-1) (e^r - 1) + (2^(k-1) - 1/2)); -0 stays."""
     form = format_of(x)
-    k, r = reduce(clamp(x, form.flat, form.highest))
-    half = power_of_two(k, -1)
+    moved, r = reduce(clamp(x, form.flat, form.highest), form.bias - 1)
+    half = power_of_two(moved)
     y = fma(half, _expm1_of(r), half - 0.5)
     return select(x.equals(0.0), x, y + y)
 
@@ -194,34 +224,43 @@ def sinh(x: Scalar) -> Scalar:
 
     Where x³ is beyond the last place, x itself: halves of subnormals lose bits.
     """
-    k, r = reduce(clamp(abs(x), None, format_of(x).wide))
-    quarter = power_of_two(k, -2)
+    form = format_of(x)
+    moved, r = reduce(clamp(abs(x), None, form.wide), form.bias - 2)
+    quarter = power_of_two(moved)
     t = fma(quarter, _expm1_of(r), quarter - 0.25)
     y = t + t / fma(t, 4.0, 1.0)
-    y = (y + y).with_sign(x.sign_bit())
-    return select(abs(x) < format_of(x).linear, x, y)
+    return select(abs(x) < form.linear, x, (y + y).with_sign(x.sign_bit()))
 
 
 def cosh(x: Scalar) -> Scalar:
     """(e^|x| + e^-|x|) / 2; a quarter of e^|x| is kept from overflow."""
-    k, r = reduce(clamp(abs(x), None, format_of(x).wide))
-    quarter = power_of_two(k, -2)
-    e = fma(quarter, _expm1_of(r), quarter)
+    form = format_of(x)
+    moved, r = reduce(clamp(abs(x), None, form.wide), form.bias - 2)
+    e = power_of_two(moved) * exp_of(r)
     return fma(e, 2.0, 0.125 / e)
 
 
 def tanh(x: Scalar) -> Scalar:
-    """With e = e^(2|x|): (e - 1) / (e + 1), from 1/2 on 1 - 2 / (e + 1); odd."""
+    """(e - 1) / (e + 1), e = e^(2|x|); odd.
+
+    From 1/2 on e - 1 is found as (e + 1) - 2, which is exact: the rounding of the sum
+    nearly cancels in the ratio.
+    """
+    form = format_of(x)
     a = abs(x)
-    k, r = reduce(clamp(a + a, None, -format_of(x).flat))
-    power = power_of_two(k)
-    t = _expm1_of(r)
-    near = a < 0.5
-    ratio = select(near, fma(power, t, power - 1.0), -2.0) / fma(power, t, power + 1.0)
-    return select(near, ratio, ratio + 1.0).with_sign(x.sign_bit())
+    moved, r = reduce(clamp(a + a, None, -form.flat), form.bias)
+    power, t = power_of_two(moved), _expm1_of(r)
+    above = fma(power, t, power + 1.0)
+    below = select(a < 0.5, fma(power, t, power - 1.0), above - 2.0)
+    return (below / above).with_sign(x.sign_bit())
 
 
 def sigmoid(x: Scalar) -> Scalar:
-    """1 / (1 + e^-x): with e = e^-|x|, the ratio of (x < 0 ? e : 1) and 1 + e."""
-    e = exp_below(-abs(x))
-    return select(x < 0.0, e, 1.0) / (e + 1.0)
+    """1 / (1 + e^-x) = s / (s + s e^-x); s keeps e^-x finite where it is needed.
+
+    So the quotient runs into subnormals on its own.
+    """
+    form = format_of(x)
+    held = clamp(x, form.lowest, -2.0 * form.flat)
+    moved, r = reduce(-held, form.bias + int(math.log2(form.small)))
+    return form.small / fma(power_of_two(moved), exp_of(r), form.small)

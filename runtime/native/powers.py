@@ -165,8 +165,9 @@ def _double(a: Scalar, y: Scalar) -> Scalar:
     # Far out only the side counts.
     small = select(abs(large) > 1100.0, 0.0, small)
     large = _held(large, 1100.0)
-    shifted = (large + small) + _MAGIC
-    large = large - (shifted - _MAGIC)
+    magic = _MAGIC + 2 * 1023
+    shifted = (large + small) + magic
+    large = large - (shifted - magic)
     head = _head(large + small)
     tail = small - (head - large)
     # 2^(head + tail) = e^(z + w).
@@ -174,5 +175,5 @@ def _double(a: Scalar, y: Scalar) -> Scalar:
     second = fma(tail, _LN2[0], head * _LN2[2])
     z = first + second
     w = second - (z - first)
-    e = fma(z * z, horner(z, format_of(z).exp), fma(w, z, w)) + z
+    e = fma(z * z, horner(z, format_of(z).expm1), fma(w, z, w)) + z
     return scale(e + 1.0, shifted.bits())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .exponentials import format_of, power_of_two, reduce, scale
+from .exponentials import exp_of, format_of, power_of_two, reduce, scale
 from .scalar import Scalar, fma, horner, select
 
 __all__ = ["erf", "erfc"]
@@ -121,8 +121,9 @@ def erf(x: Scalar) -> Scalar:
     # From there on erfc is below half of the last place; NaN stays.
     end = 3.95 if single else 5.95
     held = select(a > end, end, a)
-    k, r = reduce(horner(held, _ERF_FAR_SINGLE if single else _ERF_FAR))
-    far = -power_of_two(k) * (fma(r * r, horner(r, format_of(x).exp), r) + 1.0) + 1.0
+    far = horner(held, _ERF_FAR_SINGLE if single else _ERF_FAR)
+    moved, r = reduce(far, format_of(x).bias)
+    far = fma(-power_of_two(moved), exp_of(r), 1.0)
     return select(a < 1.0, near, far).with_sign(x.sign_bit())
 
 
@@ -138,13 +139,12 @@ def erfc(x: Scalar) -> Scalar:
     a = select(a > end, end, a)
     t = (a - 4.0) / (a + 4.0)
     if x.single:
-        k, r = reduce(-a * a)
+        moved, r = reduce(-(a * a), 2 * 1023)
         g = horner(t, _ERFC_SINGLE)
     else:
         head = (a.bits() & -0x8000000).as_float()
-        k, r = reduce(-head * head, -(a - head) * (a + head))
+        moved, r = reduce(-(head * head), 2 * 1023, -((a - head) * (a + head)))
         g = horner(t, _ERFC)
-    e = fma(r * r, horner(r, format_of(x).exp), r) + 1.0
-    y = scale(e * (g / fma(a, 2.0, 1.0)), k)
+    y = scale(exp_of(r) * (g / fma(a, 2.0, 1.0)), moved)
     y = select(x < 0.0, -y + 2.0, y)
     return y.narrow() if x.single else y
