@@ -1,0 +1,1 @@
+"""Native kernels: fused loops that LLVM compiles, with the extra ``dagrad[jit]``."""
