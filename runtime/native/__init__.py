@@ -1,0 +1,7 @@
+"""Native kernels, for the extra ``dagrad[jit]``: LLVM through llvmlite.
+
+``trace`` turns the kernels of elementwise ops into scalar expressions, ``emit`` and
+``codegen`` these into loops in LLVM's language, ``engine`` those into machine code,
+``cache`` keeps machine code on disk, and ``worker`` does all this in the background.
+Nothing here is a condition for running: where anything fails, NumPy goes on.
+"""
