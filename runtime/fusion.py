@@ -82,7 +82,7 @@ class _Fusion:
                     self.previous[node] = effect
                 effect = node
         self.kind: dict[Node, str] = {}
-        self.simple: set[Node] = set()
+        self.group_of: dict[Node, list[Node]] = {}
 
     # -- which nodes ---------------------------------------------------------
 
@@ -137,7 +137,7 @@ class _Fusion:
 
     def groups(self) -> list[list[Node]]:
         """Groups of one node or more, which are disjoint."""
-        group_of: dict[Node, list[Node]] = {}
+        group_of = self.group_of
         for node in self.program.nodes:
             kind = self.candidate(node)
             if not kind:
@@ -178,22 +178,27 @@ class _Fusion:
         return v in self.fetched or any(r not in members for r in self.readers[v])
 
     def _is_convex(self, members: set[Node], given: set[Value]) -> bool:
-        first = min(self.position[n] for n in members)
+        """Whether no path leads from a member to what the members read; another
+        group is passed as a whole, as it will be one node."""
+        position = self.position
+        first = min(position[n] for n in members)
         stack = [v.node for v in given if v.node is not None]
         seen: set[Node] = set()
         while stack:
             node = stack.pop()
             if node in members:
                 return False
-            if node in seen or self.position[node] < first:
+            whole = self.group_of.get(node, [node])
+            if node in seen or all(position[n] < first for n in whole):
                 continue
-            seen.add(node)
+            seen.update(whole)
             if len(seen) > _LOOKED:
                 return False
-            stack.extend(node.after)
-            stack.extend(v.node for v in node.inputs if v.node is not None)
-            if node in self.previous:
-                stack.append(self.previous[node])
+            for n in whole:
+                stack.extend(n.after)
+                stack.extend(v.node for v in n.inputs if v.node is not None)
+                if n in self.previous:
+                    stack.append(self.previous[n])
         return True
 
     def _holds_no_more(self, theirs: list[Node], mine: list[Node]) -> bool:
