@@ -22,6 +22,7 @@ from .arenas import Arena
 from .failures import require_variables, run_error
 from .fused import FUSED
 from .fused_steps import bind_fused
+from .native_updates import bind_update
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
@@ -184,7 +185,8 @@ class Frame:
                 self._argument(s, args)
         settled = self._settled(step, args)
         if settled is not None:
-            function, args = settled, []
+            native = self.state.settings.native
+            function, args = bind_update(step, args, settled, native), []
         elif step.mode == "out":
             function = self._into_out(step, args)
         elif step.mode == "write" and not self._out_sites(step):

@@ -18,13 +18,13 @@ from .native.trace import Tape, trace
 from .native.worker import native
 from .plan import Step
 
-__all__ = ["bind_fused"]
+__all__ = ["HOT", "bind_fused"]
 
 #: Elements times members from which a call lets other threads run meanwhile: below,
 #: to take the interpreter's lock back may cost more than the call.
 _LONG = 1 << 18
 #: A group is compiled when it has been run twice, over this many elements in all.
-_HOT = 1 << 16
+HOT = 1 << 16
 #: Layouts of one step that are kept ready.
 _LAYOUTS = 16
 
@@ -156,7 +156,7 @@ class _Step:
                 return False
         self.tiles(*arrays)
         group.calls += 1
-        if group.calls > 1 and group.calls * math.prod(group.dims) >= _HOT:
+        if group.calls > 1 and group.calls * math.prod(group.dims) >= HOT:
             found.request()
         return True
 

@@ -110,6 +110,12 @@ class Traced:
         """All arrays of a traced kernel have one shape, which nobody may look at."""
         return _SHAPE
 
+    def element(self) -> int:
+        """The instruction of what was written last."""
+        if self.ref is None:
+            raise Untraceable("reads memory that was not written")
+        return self.ref
+
     def put(self, ref: int, where: Any = True) -> Traced:
         """Write an element, where a mask says so."""
         tape = self.tape
@@ -157,9 +163,7 @@ _SHAPE = _Shape()
 def _ref(tape: Tape, x: Any) -> Any:
     """An operand as an instruction, or as a 1-tuple of a Python scalar."""
     if isinstance(x, Traced):
-        if x.ref is None:
-            raise Untraceable("reads memory that was not written")
-        return x.ref
+        return x.element()
     if type(x) in _WEAK:
         return (x,)
     if isinstance(x, np.generic) or (isinstance(x, np.ndarray) and x.ndim == 0):
