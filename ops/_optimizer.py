@@ -145,6 +145,9 @@ def optimizer_op(
             )
         return var
 
+    # Native code is made of what happens to one element.
+    kernel.update = _METHODS[type]  # type: ignore[attr-defined]
+
     def settle(
         arrays: Sequence[Any], out: Any, work: Any, attrs: Any
     ) -> Callable[[], None] | None:

@@ -12,6 +12,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims
 from ..graphlib.tensor import Tensor
 from .donation import in_place
+from .fusion import fuse
 from .hazards import no_order, order_accesses
 from .layout import Layout
 from .plan import Plan
@@ -64,9 +65,11 @@ def compile_plan(
     """
     started = time.perf_counter()
 
-    def prepare(cautious: bool) -> tuple[Layout, Problem, Order]:
+    def prepare(cautious: bool, fused: bool) -> tuple[Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims, feed_values)
         rewrite(program, settings.rewrites)
+        if fused:
+            program.log.append(("fuse", fuse(program, settings.native)))
         accesses = order_accesses(program, cautious)
         same = in_place(program, donated)
         layout = Layout(program, accesses, whole, same, settings)
@@ -79,10 +82,16 @@ def compile_plan(
                 raise
             raise error from None
 
-    try:
-        layout, problem, best = prepare(cautious=False)
-    except CycleError:
-        # Precise edges between reads and writes of several variables can form
-        # a cycle; snapshots then take their place.
-        layout, problem, best = prepare(cautious=True)
+    # Precise edges between reads and writes of several variables can form a cycle,
+    # the more so through fused nodes; in the end snapshots take their place.
+    attempts = [(False, False), (True, False)]
+    if settings.fuse:
+        attempts.insert(0, (False, True))
+    for cautious, fused in attempts:
+        try:
+            layout, problem, best = prepare(cautious, fused)
+            break
+        except CycleError:
+            if cautious:
+                raise
     return layout.plan(problem, best, time.perf_counter() - started)

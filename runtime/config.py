@@ -83,9 +83,17 @@ class GraphOptions(_Record):
 
 
 class ConfigProto(_Record):
-    """Options of a session."""
+    """Options of a session.
+
+    ``native`` says how fused operations run (with the extra ``dagrad[jit]``):
+    "auto" (the default): natively as soon as the background has compiled them;
+    "wait": compiled before their first run, so that all runs give the same bits;
+    "off": by NumPy. Where it is not given, the environment variable DAGRAD_NATIVE
+    says it.
+    """
 
     _fields = (
+        "native",
         "allow_soft_placement",
         "log_device_placement",
         "device_count",

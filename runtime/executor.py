@@ -20,6 +20,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
 from .arenas import Arena
 from .failures import require_variables, run_error
+from .fused import FUSED
+from .fused_steps import bind_fused
+from .native_updates import bind_update
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .variables import State
 
@@ -182,7 +185,8 @@ class Frame:
                 self._argument(s, args)
         settled = self._settled(step, args)
         if settled is not None:
-            function, args = settled, []
+            native = self.state.settings.native
+            function, args = bind_update(step, args, settled, native), []
         elif step.mode == "out":
             function = self._into_out(step, args)
         elif step.mode == "write" and not self._out_sites(step):
@@ -249,6 +253,12 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
+        if opdef is FUSED:
+            for s in step.outputs:
+                self._argument(s, args)
+            return bind_fused(  # type: ignore[no-any-return]
+                step, self.scratch(step).get("work", ()), args
+            )
         ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
         if opdef.bind is not None and all(is_static(s.dims) for s in (*ins, *outs)):
             bound = opdef.bind(step.attrs, ins, outs)

@@ -56,6 +56,8 @@ def require_variables(plan: Plan, state: State) -> None:
 
 def run_error(step: Step, arrays: Sequence[Any], error: Exception) -> Exception:
     """The error of a step, with its operation, shapes and the user's lines."""
+    if isinstance(error, DagradError) and "group" in step.attrs and error.op:
+        return error  # a member of a fused group has explained itself
     if isinstance(error, DagradError) and step.opdef.control is not None and error.op:
         # An operation of a body has explained itself.
         where = f"  in {step.op.describe()}, {step.op.defined_at()}"

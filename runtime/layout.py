@@ -13,6 +13,7 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.subgraph import variable_of
 from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
+from .fused import FUSED, Group
 from .hazards import Accesses
 from .liveness import lifetimes
 from .memory import place
@@ -274,6 +275,8 @@ class Layout:
             pairs: Sequence[tuple[int, int]] = ()
             if mode == "out" and node.opdef.inplace and len(made) == 1:
                 pairs = self._takeovers(node, mine, made[0])
+            elif mode == "out" and node.opdef is FUSED:
+                pairs = self._fused(node.attrs["group"], mine, made)
             elif mode == "out" and node.attrs.get("overwritten"):
                 pairs = self._overwritten(node, mine, made)
             inplace.append(pairs)
@@ -312,6 +315,27 @@ class Layout:
                     break
             else:
                 pairs.append((out, own))
+        return pairs
+
+    def _fused(
+        self, group: Group, mine: tuple[int, ...], made: tuple[int, ...]
+    ) -> list[tuple[int, int]]:
+        """The same of a fused operation: each output may take over an input."""
+        owners = [self.owner[i] for i in mine]
+        pairs = []
+        for k, out in enumerate(made):
+            v = self.values[out]
+            for given, i in enumerate(mine):
+                own = owners[given]
+                if (
+                    self.kind[out] == self.kind[own] == ARENA
+                    and self.values[i].dims == v.dims
+                    and self.values[i].dtype is v.dtype
+                    and owners.count(own) == 1
+                    and self._covers(i, own)
+                    and group.may_overwrite(k, given)
+                ):
+                    pairs.append((out, own))
         return pairs
 
     def _overwritten(

@@ -110,6 +110,12 @@ class Step(NamedTuple):
         return self.op.name
 
     @property
+    def what(self) -> str:
+        """The type of the operation; of a fused one, the types of all inside."""
+        group = self.attrs.get("group") if self.opdef.type == "_Fused" else None
+        return self.opdef.type if group is None else f"_Fused[{group.types}]"
+
+    @property
     def source(self) -> Source | None:
         """The user's line that made the operation."""
         return self.op.source
@@ -214,7 +220,7 @@ class Plan:
             outs = ", ".join(f"%{s}:{self.slots[s].spec}" for s in step.outputs)
             frees = " ".join(f"%{s}" for s in step.frees)
             lines.append(
-                f"{i:5} {outs or '-'} = {step.opdef.type}({ins})  # {step.name}"
+                f"{i:5} {outs or '-'} = {step.what}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")
             )
             for title, plan in self._bodies_of(step):

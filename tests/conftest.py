@@ -18,6 +18,10 @@ from dagrad.graphlib.graph import Graph
 settings.register_profile("dagrad", deadline=None, derandomize=True)
 settings.load_profile("dagrad")
 
+# The same results and the same memory in every run, whether llvmlite is installed or
+# not: tests of native code ask for it.
+os.environ["DAGRAD_NATIVE"] = "off"
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

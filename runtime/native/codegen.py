@@ -1,0 +1,223 @@
+"""From a tape to one loop nest in LLVM's language.
+
+The code of a kernel is ``void f(int64 *args, int64 start, int64 stop)``. ``args`` are
+addresses of the arrays, inputs first, then the sizes of all loops but the outermost,
+then, loop by loop (outermost first), the byte strides of the arrays that move in it.
+``start`` and ``stop`` are a range of the outermost loop.
+
+How an array moves in the innermost loop is part of the code: by one element, not at
+all, or by a stride that is an argument. That decides how fast it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .emit import constant, emit, llvm_type
+
+__all__ = ["Kernel", "generate"]
+
+#: How an array moves in the innermost loop.
+STILL, DENSE, STRIDED = "0", "1", "s"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What is compiled.
+
+    Attributes:
+        code: the tape's instructions.
+        results: per output array, the instruction whose result it gets.
+        dtypes: of the arrays, inputs first.
+        rank: the number of loops.
+        moves: per array, how it moves in the innermost loop.
+    """
+
+    code: tuple[tuple[Any, ...], ...]
+    results: tuple[int, ...]
+    dtypes: tuple[str, ...]
+    rank: int
+    moves: str
+
+    @property
+    def text(self) -> str:
+        """The canonical form: the same for the same machine code."""
+        return repr((self.code, self.results, self.dtypes, self.rank, self.moves))
+
+    @property
+    def inputs(self) -> int:
+        """The number of arrays that are read."""
+        return len(self.dtypes) - len(self.results)
+
+
+class _Named:
+    """A reference to a node of metadata that is written by hand."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def get_reference(self) -> str:
+        return f"!{self._number}"
+
+
+# llvmlite cannot write distinct nodes; these numbers are beyond its own.
+_GROUP, _LOOP = _Named(90001), _Named(90002)
+_METADATA = """
+!90001 = distinct !{}
+!90002 = distinct !{!90002, !90003}
+!90003 = !{!"llvm.loop.parallel_accesses", !90001}
+"""
+
+
+def generate(kernel: Kernel, name: str, triple: str) -> str:
+    """The module's text."""
+    from llvmlite import ir
+
+    module = ir.Module(name)
+    module.triple = triple
+    i64 = ir.IntType(64)
+    signature = ir.FunctionType(ir.VoidType(), [i64.as_pointer(), i64, i64])
+    function = ir.Function(module, signature, name)
+    function.attributes.add("nounwind")
+    _Writer(ir, function, kernel).write()
+    text = str(module)
+    # The widest vectors: loops of one kernel are long.
+    text = re.sub(r"(define [^\n]*) nounwind", r"\1 #0", text)
+    return f'{text}\nattributes #0 = {{ nounwind "prefer-vector-width"="512" }}\n' + (
+        _METADATA
+    )
+
+
+class _Writer:
+    """Writes one function."""
+
+    def __init__(self, ir: Any, function: Any, kernel: Kernel) -> None:
+        self.ir = ir
+        self.kernel = kernel
+        self.function = function
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
+        self.i64 = ir.IntType(64)
+        self.scalars: dict[int, Any] = {}
+
+    def write(self) -> None:
+        b, kernel = self.b, self.kernel
+        args, start, stop = self.function.args
+        count = len(kernel.dtypes)
+
+        def argument(i: int) -> Any:
+            return b.load(b.gep(args, [self.ir.Constant(self.i64, i)]))
+
+        bases = [argument(i) for i in range(count)]
+        sizes = [argument(count + k) for k in range(kernel.rank - 1)]
+        at = count + kernel.rank - 1
+        strides: list[list[Any]] = []
+        for loop in range(kernel.rank):
+            row: list[Any] = []
+            for i in range(count):
+                inner = loop == kernel.rank - 1
+                if inner and kernel.moves[i] != STRIDED:
+                    row.append(None)
+                else:
+                    row.append(argument(at + loop * count + i))
+            strides.append(row)
+        self._loop(0, bases, start, stop, sizes, strides)
+        self.b.ret_void()
+
+    def _loop(
+        self,
+        depth: int,
+        bases: Sequence[Any],
+        start: Any,
+        stop: Any,
+        sizes: Sequence[Any],
+        strides: Sequence[Sequence[Any]],
+    ) -> None:
+        """Loop ``depth`` and those inside it."""
+        b, i64 = self.b, self.i64
+        inner = depth == self.kernel.rank - 1
+        if inner:
+            # What does not move is read before the loop.
+            for i in range(self.kernel.inputs):
+                if self.kernel.moves[i] == STILL:
+                    self.scalars[i] = self._load(i, bases[i], plain=True)
+        before = b.block
+        body = self.function.append_basic_block(f"loop{depth}")
+        after = self.function.append_basic_block(f"end{depth}")
+        b.cbranch(b.icmp_signed("<", start, stop), body, after)
+        b.position_at_end(body)
+        k = b.phi(i64)
+        k.add_incoming(start, before)
+        if inner:
+            self._element(
+                [
+                    self._address(i, bases[i], k, strides[depth][i])
+                    for i in range(len(bases))
+                ]
+            )
+        else:
+            moved = [b.add(base, b.mul(k, s)) for base, s in zip(bases, strides[depth])]
+            zero = self.ir.Constant(i64, 0)
+            self._loop(depth + 1, moved, zero, sizes[depth], sizes, strides)
+        following = b.add(k, self.ir.Constant(i64, 1), flags=("nsw", "nuw"))
+        k.add_incoming(following, b.block)
+        branch = b.cbranch(b.icmp_signed("<", following, stop), body, after)
+        if inner:
+            branch.set_metadata("llvm.loop", _LOOP)
+        b.position_at_end(after)
+
+    def _address(self, i: int, base: Any, k: Any, stride: Any) -> Any:
+        """The address of an array's element in the innermost loop."""
+        b = self.b
+        memory = self._memory(i)
+        move = self.kernel.moves[i]
+        if move == STRIDED:
+            return b.inttoptr(b.add(base, b.mul(k, stride)), memory.as_pointer())
+        pointer = b.inttoptr(base, memory.as_pointer())
+        return b.gep(pointer, [k]) if move == DENSE else pointer
+
+    def _memory(self, i: int) -> Any:
+        dtype = self.kernel.dtypes[i]
+        if np.dtype(dtype).kind == "b":
+            return self.ir.IntType(8)
+        return llvm_type(self.ir, dtype)
+
+    def _load(self, i: int, address: Any, plain: bool = False) -> Any:
+        b = self.b
+        dtype = self.kernel.dtypes[i]
+        if plain:
+            address = b.inttoptr(address, self._memory(i).as_pointer())
+        value = b.load(address, align=np.dtype(dtype).itemsize)
+        if not plain:
+            value.set_metadata("llvm.access.group", _GROUP)
+        if np.dtype(dtype).kind == "b":
+            return b.icmp_unsigned("!=", value, self.ir.Constant(value.type, 0))
+        return value
+
+    def _element(self, addresses: Sequence[Any]) -> None:
+        """The code of one element."""
+        b, ir, kernel = self.b, self.ir, self.kernel
+        values: list[Any] = []
+        for name, dtype, *operands in kernel.code:
+            if name == "input":
+                i = operands[0]
+                value = self.scalars.get(i)
+                values.append(self._load(i, addresses[i]) if value is None else value)
+            elif name == "const":
+                values.append(constant(ir, dtype, operands[0]))
+            else:
+                at = [values[r] for r in operands]
+                read = kernel.code[operands[0]][1]
+                values.append(emit(b, ir, name, dtype, read, at))
+        for k, ref in enumerate(kernel.results):
+            i = kernel.inputs + k
+            value = values[ref]
+            if np.dtype(kernel.dtypes[i]).kind == "b":
+                value = b.zext(value, ir.IntType(8))
+            size = np.dtype(kernel.dtypes[i]).itemsize
+            stored = b.store(value, addresses[i], align=size)
+            stored.set_metadata("llvm.access.group", _GROUP)

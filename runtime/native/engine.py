@@ -1,0 +1,121 @@
+"""LLVM: from a module's text to machine code in memory, for the processor at hand.
+
+``llvmlite`` is imported on first use (it takes some tens of milliseconds); LLVM runs
+outside the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SYMBOL", "Code", "Engine", "available", "engine"]
+
+#: The name of the function in every object file.
+SYMBOL = "dagrad_kernel"
+
+_PROTOTYPE = (None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+# One lets other threads run meanwhile; the other saves a short call the hand-over.
+_FREE = ctypes.CFUNCTYPE(*_PROTOTYPE)
+_HOLDING = ctypes.PYFUNCTYPE(*_PROTOTYPE)
+
+
+@lru_cache(maxsize=1)
+def available() -> bool:
+    """Whether llvmlite is installed; it is not imported."""
+    try:
+        return find_spec("llvmlite") is not None
+    except (ImportError, ValueError):  # None in its place in sys.modules
+        return False
+
+
+class Code:
+    """Machine code in memory; it goes when this object goes.
+
+    Attributes:
+        call: ``f(address of args, start, stop)``, without the interpreter's lock.
+        call_short: the same, for loops so short that handing over does not pay.
+    """
+
+    __slots__ = ("_tracker", "call", "call_short")
+
+    def __init__(self, tracker: Any) -> None:
+        address = tracker[SYMBOL]
+        self._tracker = tracker
+        self.call: Any = _FREE(address)
+        self.call_short: Any = _HOLDING(address)
+
+
+class Engine:
+    """A target machine with its optimiser and its loader."""
+
+    def __init__(self) -> None:
+        import llvmlite
+        import llvmlite.binding as llvm
+
+        self._llvm = llvm
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        cpu = llvm.get_host_cpu_name()
+        features = llvm.get_host_cpu_features().flatten()
+        self.triple: str = llvm.get_process_triple()
+        target = llvm.Target.from_triple(self.triple)
+        self._machine = target.create_target_machine(
+            cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault"
+        )
+        self._jit = llvm.create_lljit_compiler(
+            target.create_target_machine(
+                cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault"
+            )
+        )
+        versions = llvmlite.__version__, llvm.llvm_version_info, self.triple
+        #: What machine code depends on beside the kernel.
+        self.identity = repr((versions, cpu, features, _sources()))
+        self._count = 0
+
+    def compile(self, text: str) -> bytes:
+        """The object file of a module."""
+        llvm = self._llvm
+        module = llvm.parse_assembly(text)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = True
+        options.slp_vectorization = True
+        options.loop_unrolling = True
+        options.loop_interleaving = True
+        builder = llvm.create_pass_builder(self._machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return bytes(self._machine.emit_object(module))
+
+    def load(self, data: bytes) -> Code:
+        """The code of an object file, ready to be called."""
+        self._count += 1
+        library = self._llvm.JITLibraryBuilder()
+        library.add_object_img(data).add_current_process().export_symbol(SYMBOL)
+        return Code(library.link(self._jit, f"kernel{self._count}"))
+
+
+def _sources() -> str:
+    """A digest of the code that generates code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_LOCK = threading.RLock()
+_ENGINE: Engine | None = None
+
+
+def engine() -> Engine:
+    """The engine of this process; the caller holds no other lock."""
+    global _ENGINE
+    with _LOCK:
+        if _ENGINE is None:
+            _ENGINE = Engine()
+        return _ENGINE

@@ -1,0 +1,196 @@
+"""Fused elementwise operations: which are fused, and that nothing else changes."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from native_programs import programs, reference
+
+import dagrad as dg
+from dagrad.runtime import fused, fusion
+
+SHAPES = [(), (1,), (7,), (1, 1), (3, 5), (1, 6, 1), (2, 3, 4), (33, 17), (400,)]
+
+
+@pytest.fixture(autouse=True)
+def small_arrays_too(monkeypatch):
+    """Groups of any size, and tiles so small that there are many."""
+    monkeypatch.setattr(fusion, "NATIVE_SIZE", 1)
+    monkeypatch.setattr(fusion, "TILED_BYTES", 1)
+    monkeypatch.setattr(fused, "TILE_BYTES", 256)
+
+
+def fused_steps(plan):
+    return [s for s in plan.steps if s.opdef.type == "_Fused"]
+
+
+def same(results, expected):
+    for a, b in zip(results, expected):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+# -- results --------------------------------------------------------
+
+
+@settings(max_examples=200)
+@given(programs(SHAPES))
+def test_tiles_give_the_bits_of_single_operations(program):
+    graph, fetches, feeds = program
+    session = dg.Session(graph=graph, config=dg.ConfigProto(native="off"))
+    expected = reference(graph, fetches, feeds)
+    for _ in range(2):
+        same(session.run(fetches, feeds), expected)
+    traced = dg.RunOptions(trace_level=dg.RunOptions.FULL_TRACE)
+    same(session.run(fetches, feeds, options=traced), expected)
+
+
+def test_a_tail_that_fills_no_tile():
+    x = dg.placeholder(dg.float32, [None])
+    y = dg.sigmoid(x) * x - dg.tanh(x)
+    for n in (1, 63, 64, 65, 127, 128, 130):
+        a = np.linspace(-3, 3, n, dtype=np.float32)
+        (step,) = fused_steps(dg.Session().plan(y, {x: a}))
+        assert step.what == "_Fused[Sigmoid Mul Tanh Sub]"
+        same([dg.Session().run(y, {x: a})], [reference(x.graph, y, {x: a})])
+
+
+def test_an_output_may_take_over_an_input_of_its_group():
+    x = dg.placeholder(dg.float32, [16, 16])
+    y = dg.matmul(x, x)
+    z = dg.matmul(dg.nn.relu(y) * 2.0 + dg.square(y), x)
+    plan = dg.Session().plan(z, {x: None})
+    (step,) = fused_steps(plan)
+    assert step.takes_over
+    a = np.random.default_rng(0).standard_normal((16, 16)).astype(np.float32)
+    same([dg.Session().run(z, {x: a})], [reference(x.graph, z, {x: a})])
+
+
+def test_intermediate_results_need_no_memory():
+    x = dg.placeholder(dg.float32, [1000, 1000])
+    y = x
+    for _ in range(10):
+        y = y * x + 1.0
+    plan = dg.Session().plan(y, {x: None})
+    assert plan.peak_bytes < plan.fetch_bytes + 64 * 1024
+    assert dg.Session(rewrites=()).plan(y, {x: None}).peak_bytes > 1.9e6
+
+
+# -- groups ------------------------------------------------------
+
+
+def test_no_path_leads_out_of_a_group_and_back():
+    x = dg.placeholder(dg.float32, [8, 8])
+    a = x * 2.0 + 1.0
+    b = dg.matmul(a, x)
+    y = a * b - x
+    plan = dg.Session().plan(y, {x: None})
+    kinds = [s.what for s in plan.steps]
+    assert kinds == ["_Fused[Mul Add]", "MatMul", "_Fused[Mul Sub]"]
+
+
+def test_fetched_intermediates_are_outputs():
+    x = dg.placeholder(dg.float32, [64])
+    a = x * 2.0
+    b = dg.exp(a)
+    c = b - x
+    (step,) = fused_steps(dg.Session().plan([c, a], {x: None}))
+    assert len(step.outputs) == 2
+
+
+def test_effects_and_control_edges_are_not_crossed():
+    v = dg.Variable(np.ones(64, np.float32))
+    before = v * 2.0 + 1.0
+    with dg.control_dependencies([before]):
+        write = dg.assign_add(v, np.ones(64, np.float32))
+    after = write * 3.0 - before
+    with dg.Session() as session:
+        session.run(dg.global_variables_initializer())
+        got = session.run([before, after])
+        same(got, [np.full(64, 3, np.float32), np.full(64, 3, np.float32)])
+        same([session.run(before)], [np.full(64, 5, np.float32)])
+
+
+def test_a_sum_on_arrival_holds_two_terms_only():
+    x = dg.placeholder(dg.float32, [64, 64])
+    total = dg.matmul(x, x)
+    for k in range(6):
+        total = total + dg.matmul(x, x * float(k + 2))
+    plans = [
+        dg.Session(rewrites=r).plan(total, {x: None}) for r in (None, ("fuse",), ())
+    ]
+    assert plans[0].peak_bytes <= plans[2].peak_bytes + 8192
+    assert plans[1].peak_bytes <= plans[2].peak_bytes + 8192
+
+
+def test_fusion_can_be_switched_off():
+    x = dg.placeholder(dg.float32, [64])
+    y = dg.exp(x * 2.0 + 1.0)
+    assert not fused_steps(dg.Session(rewrites=("fold",)).plan(y, {x: None}))
+    assert fused_steps(dg.Session(rewrites=("fold", "fuse")).plan(y, {x: None}))
+
+
+def test_small_arrays_are_left_alone(monkeypatch):
+    monkeypatch.undo()
+    x = dg.placeholder(dg.float32, [1000])
+    plan = dg.Session().plan(dg.exp(x * 2.0 + 1.0), {x: None})
+    assert not fused_steps(plan)
+
+
+def test_the_plan_shows_what_is_inside():
+    x = dg.placeholder(dg.float32, [64])
+    plan = dg.Session().plan(dg.exp(x * 2.0 + 1.0), {x: None})
+    assert "_Fused[Mul Add Exp]" in str(plan)
+    assert dict(plan.rewrites)["fuse"] == 2
+
+
+def test_an_error_inside_names_the_operation(monkeypatch):
+    x = dg.placeholder(dg.float32, [64])
+    y = dg.nn.sigmoid(x * 2.0, name="culprit") + 1.0
+    session = dg.Session()
+    plan = session.plan(y, {x: None})
+    (step,) = fused_steps(plan)
+    member = step.attrs["group"].members[1]
+
+    def broken(*args, **kwargs):
+        raise ValueError("no such thing")
+
+    group = step.attrs["group"]
+    bad = member._replace(opdef=_replaced(member.opdef, broken))
+    group.members = (group.members[0], bad, *group.members[2:])
+    with pytest.raises(dg.errors.ExecutionError, match="culprit") as caught:
+        session.run(y, {x: np.zeros(64, np.float32)})
+    assert __file__ in str(caught.value)
+
+
+def _replaced(opdef, kernel):
+    import copy
+
+    other = copy.copy(opdef)
+    object.__setattr__(other, "kernel", kernel)
+    return other
+
+
+def test_many_threads_run_one_fused_plan():
+    x = dg.placeholder(dg.float32, [400])
+    y = dg.exp(x * 2.0) - dg.sigmoid(x)
+    session = dg.Session()
+    call = session.make_callable(y, [x])
+    inputs = [np.full(400, k / 10, np.float32) for k in range(8)]
+    expected = [reference(x.graph, y, {x: a}) for a in inputs]
+    wrong = []
+
+    def work(a, b):
+        for _ in range(50):
+            if not np.array_equal(call(a), b):
+                wrong.append(a[0])
+
+    threads = [threading.Thread(target=work, args=p) for p in zip(inputs, expected)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
