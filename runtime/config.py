@@ -83,7 +83,12 @@ class GraphOptions(_Record):
 
 
 class ConfigProto(_Record):
-    """Options of a session."""
+    """Options of a session.
+
+    ``native`` says whether native code may take the place of NumPy's calls (with the
+    extra ``dagrad[jit]``): "auto" (the default), once a plan has run a few times;
+    "wait", before its first run; "off".
+    """
 
     _fields = (
         "allow_soft_placement",
@@ -102,6 +107,7 @@ class ConfigProto(_Record):
         "rpc_options",
         "session_inter_op_thread_pool",
         "experimental",
+        "native",
     )
 
     def __init__(self, **fields: Any) -> None:

@@ -29,6 +29,9 @@ __all__ = ["Executable", "Frame", "leave", "run_error"]
 Site = tuple[list[Any], int]
 # NumPy 2.4 takes the output of these by keyword only; by position it is faster.
 _KEYWORD_OUT = ("maximum", "minimum")
+# In how many uses a frame gets native stretches, 0 for never.  What making them
+# costs is then less than what the uses before took.
+_PATIENCE = {"off": 0, "auto": 8, "wait": 1}
 # How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
 _GIVE, _SCALAR, _COPY, _FOUND = range(4)
 
@@ -52,10 +55,12 @@ class Frame:
         "feed_sites",
         "fresh",
         "instructions",
+        "kept",
         "outs",
         "plan",
         "state",
         "steps",
+        "waiting",
     )
 
     def __init__(self, plan: Plan, state: State, arena: Arena) -> None:
@@ -63,6 +68,9 @@ class Frame:
         self.state = state
         self.epoch = state.epoch
         self.arena = arena
+        #: What native stretches point to, and in how many uses to make them.
+        self.kept: list[Any] = []
+        self.waiting = _PATIENCE[state.settings.native]
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
@@ -430,16 +438,7 @@ class Frame:
 
     def execute(self) -> None:
         """Run every instruction; all arrays are where they are read."""
-        steps = iter(self.instructions)
-        try:
-            for function, args in steps:
-                function(*args)
-        except Exception as error:
-            left = operator.length_hint(steps)
-            step = self.steps[len(self.instructions) - left - 1]
-            number = len(self.instructions) - left - 1
-            arrays = self.instructions[number][1]
-            raise run_error(self.plan.steps[step], arrays, error) from error
+        run_instructions(self.plan, self.instructions, self.steps)
 
     # -- what a loop needs to run the frame again and again --------------------
 
@@ -468,6 +467,28 @@ class Frame:
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
+
+
+def run_instructions(
+    plan: Plan,
+    instructions: Sequence[tuple[Callable[..., Any], Sequence[Any]]],
+    numbers: Sequence[int],
+) -> None:
+    """Run instructions of the steps with these numbers.
+
+    Raises:
+        DagradError: an operation failed.
+    """
+    steps = iter(instructions)
+    try:
+        for function, args in steps:
+            function(*args)
+    except Exception as error:
+        at = len(instructions) - operator.length_hint(steps) - 1
+        function, arrays = instructions[at]
+        if getattr(function, "explains", False):
+            raise
+        raise run_error(plan.steps[numbers[at]], arrays, error) from error
 
 
 def leave(array: Any) -> Any:
@@ -556,7 +577,19 @@ class Executable:
         elif frame.arena.retired:
             frame.arena.lock.release()
             frame = self._take(None)
+        if frame.waiting:
+            self._warm(frame)
         return frame
+
+    def _warm(self, frame: Frame) -> None:
+        """Count a use of a frame; after enough of them it gets native stretches."""
+        frame.waiting -= 1
+        if not frame.waiting:
+            from .native.vm_frames import install
+
+            native = self.state.settings.native
+            if not install(frame, native == "wait"):
+                frame.waiting = _PATIENCE[native]
 
     def _take(self, passed: Frame | None) -> Frame:
         """A frame whose arena is locked for this run; not ``passed``, which is

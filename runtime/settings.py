@@ -18,19 +18,27 @@ class Settings:
 
     Attributes:
         rewrites: the passes that a program goes through, in this order.
+        native: whether native code may take the place of NumPy's calls: "auto",
+            "off", or "wait", which compiles before the first run.
     """
 
     rewrites: tuple[str, ...] = tuple(PASSES)
+    native: str = "auto"
 
     @staticmethod
     def of(config: Any, rewrites: Iterable[str] | None) -> Settings:
         """The settings that a session is given.
 
         Raises:
-            InvalidArgumentError: there is no such pass.
+            InvalidArgumentError: there is no such pass, or no such choice.
         """
+        native = getattr(config, "native", None) or "auto"
+        if native not in ("auto", "off", "wait"):
+            raise InvalidArgumentError(
+                f"native must be 'auto', 'off' or 'wait', not {native!r}"
+            )
         if rewrites is None:
-            return Settings()
+            return Settings(native=native)
         chosen = [rewrites] if isinstance(rewrites, str) else list(rewrites)
         unknown = sorted(set(chosen) - set(PASSES))
         if unknown:
@@ -38,4 +46,4 @@ class Settings:
                 f"there is no rewrite {', '.join(map(repr, unknown))}: choose from "
                 f"{', '.join(PASSES)}"
             )
-        return Settings(rewrites=tuple(p for p in PASSES if p in chosen))
+        return Settings(tuple(p for p in PASSES if p in chosen), native)
