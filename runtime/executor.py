@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -31,7 +31,7 @@ Site = tuple[list[Any], int]
 _KEYWORD_OUT = ("maximum", "minimum")
 # In how many uses a frame gets native stretches, 0 for never.  What making them
 # costs is then less than what the uses before took.
-_PATIENCE = {"off": 0, "auto": 8, "wait": 1}
+_PATIENCE = {"off": 0, "auto": 32, "wait": 1}
 # How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
 _GIVE, _SCALAR, _COPY, _FOUND = range(4)
 
@@ -438,7 +438,25 @@ class Frame:
 
     def execute(self) -> None:
         """Run every instruction; all arrays are where they are read."""
-        run_instructions(self.plan, self.instructions, self.steps)
+        steps = iter(self.instructions)
+        try:
+            for function, args in steps:
+                function(*args)
+        except Exception as error:
+            left = operator.length_hint(steps)
+            self._explain(len(self.instructions) - left - 1, error)
+
+    def _explain(self, at: int, error: Exception) -> NoReturn:
+        """Raise the error of the instruction at a place."""
+        function, arrays = self.instructions[at]
+        if getattr(function, "explains", False):
+            raise error
+        raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
+
+    def used(self, times: int) -> None:
+        """Count uses towards native stretches; they are made between uses."""
+        if self.waiting:
+            self.waiting = max(1, self.waiting - times)
 
     # -- what a loop needs to run the frame again and again --------------------
 
@@ -467,28 +485,6 @@ class Frame:
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
-
-
-def run_instructions(
-    plan: Plan,
-    instructions: Sequence[tuple[Callable[..., Any], Sequence[Any]]],
-    numbers: Sequence[int],
-) -> None:
-    """Run instructions of the steps with these numbers.
-
-    Raises:
-        DagradError: an operation failed.
-    """
-    steps = iter(instructions)
-    try:
-        for function, args in steps:
-            function(*args)
-    except Exception as error:
-        at = len(instructions) - operator.length_hint(steps) - 1
-        function, arrays = instructions[at]
-        if getattr(function, "explains", False):
-            raise
-        raise run_error(plan.steps[numbers[at]], arrays, error) from error
 
 
 def leave(array: Any) -> Any:

@@ -17,7 +17,15 @@ from .vm import MOST_ARGS, MOST_AXES, Machine
 from .vm_loops import Loop, cast_loop, copy_loop, select_loop, ufunc_loop
 from .vm_trace import Record, Tape, Untraceable
 
-__all__ = ["Operand", "Template", "encoded", "extent", "traced_template", "verified"]
+__all__ = [
+    "Operand",
+    "Template",
+    "encoded",
+    "extent",
+    "layout",
+    "traced_template",
+    "verified",
+]
 
 _IDENTITIES = {
     "add": 0,
@@ -36,11 +44,14 @@ _TRIALS = 3
 class Operand(NamedTuple):
     """Where an array of a step is: ``offset`` bytes into the memory ``root``.
 
-    ``value`` is the array itself where its content never changes.
+    It covers the bytes from ``low`` to ``high`` of that memory.  ``value`` is the
+    array itself where its content never changes.
     """
 
     root: Any
     offset: int
+    low: int
+    high: int
     dtype: Any
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -90,14 +101,10 @@ def _address(array: Any) -> int:
 def layout(operands: Sequence[Operand]) -> tuple[list[tuple[int, int]], list[int]]:
     """(block, offset) of each operand in memory where the same of them overlap,
     and the sizes of the blocks."""
-    spans = []
-    for i, o in enumerate(operands):
-        low, high = extent(o.shape, o.strides, o.dtype.itemsize)
-        spans.append((str(o.root), o.offset + low, o.offset + high, i))
-    spans.sort()
+    spans = sorted([(o.root, o.low, o.high, i) for i, o in enumerate(operands)])
     places: list[tuple[int, int]] = [(0, 0)] * len(operands)
     sizes: list[int] = []
-    root, start, end = "", 0, 0
+    root, start, end = None, 0, 0
     for name, low, high, i in spans:
         if not sizes or name != root or low >= end:
             root, start, end = name, low - low % 64, high
@@ -124,12 +131,13 @@ class Shadow:
             else o.value
             for o, (b, at) in zip(operands, places)
         ]
+        self.changing = [o.value is None for o in operands]
 
     def fill(self, seed: int) -> None:
         """Put random numbers everywhere; an odd seed brings special ones."""
         rng = np.random.default_rng(seed)
-        for a in self.arrays:
-            if a.flags.writeable:
+        for a, changes in zip(self.arrays, self.changing):
+            if changes:
                 a[...] = _numbers(rng, a.shape, a.dtype, special=bool(seed % 2))
 
 

@@ -13,10 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ..executor import Frame, run_instructions
+from ..executor import Frame, run_error
 from ..plan import ARENA, CALL, FETCH, Plan, Slot, Step
 from .vm import HEAD, Machine, machine
-from .vm_calls import Operand, Template, encoded, traced_template, verified
+from .vm_calls import (
+    Operand,
+    Template,
+    encoded,
+    extent,
+    layout,
+    traced_template,
+    verified,
+)
 from .vm_trace import Untraceable
 
 __all__ = ["install"]
@@ -24,7 +32,9 @@ __all__ = ["install"]
 #: Elements above which a call's own time hides that of Python.
 _LARGE = 1 << 15
 #: Elements above which a table lets other threads run.
-_LONG = 1 << 15
+_LONG = 1 << 13
+#: The root of operands whose address is known; other roots are slots.
+_MEMORY = -1
 #: Templates that are kept.
 _MOST = 4096
 
@@ -42,7 +52,7 @@ def install(frame: Frame, wait: bool) -> bool:
     """
     global _starting
     if not wait and _starting is None:
-        _starting = threading.Thread(target=machine, daemon=True)
+        _starting = threading.Thread(target=machine)
         _starting.start()
     if not wait and _starting is not None and _starting.is_alive():
         return False
@@ -77,7 +87,12 @@ class _Stretch:
         for args, k, cell in self.places:
             args[k] = self.cells[cell]
         try:
-            run_instructions(self.plan, self.instructions, self.steps)
+            for (function, args), number in zip(self.instructions, self.steps):
+                try:
+                    function(*args)
+                except Exception as error:
+                    step = self.plan.steps[number]
+                    raise run_error(step, args, error) from error
         finally:
             for args, k, _ in self.places:
                 args[k] = None
@@ -127,7 +142,7 @@ class _Installer:
             for item in found[start:stop]:
                 assert item is not None
                 for o in item[1]:
-                    if type(o.root) is int:
+                    if o.root != _MEMORY:
                         self.cell_of.setdefault(o.root, len(self.cell_of))
         self.cells += [None] * len(self.cell_of)
         instructions, steps, at = [], [], 0
@@ -204,7 +219,11 @@ class _Installer:
             if array is None:
                 owner = slot.owner if slot.kind == "same" else i
                 like = np.empty(slot.dims, slot.dtype.dtype)  # type: ignore[arg-type]
-                operands.append(Operand(owner, 0, like.dtype, like.shape, like.strides))
+                operands.append(
+                    Operand(
+                        owner, 0, 0, like.nbytes, like.dtype, like.shape, like.strides
+                    )
+                )
             else:
                 operands.append(_fixed_operand(array, looks and slot.kind == "const"))
         work = frame.scratch(step).get("work", ())
@@ -259,7 +278,7 @@ class _Installer:
         # (position of a word, cell, bytes, shape) of what a run has to fill in.
         patches: list[tuple[int, int, int, tuple[int, ...]]] = []
         for template, operands in found:
-            addresses = [o.offset if type(o.root) is str else 0 for o in operands]
+            addresses = [o.offset if o.root == _MEMORY else 0 for o in operands]
             at = scratch.ctypes.data
             at += -at % 64
             for extra in template.extras:
@@ -274,7 +293,7 @@ class _Installer:
                 first = len(words) + 7 + len(call.sizes) + len(call.steps)
                 words += encoded(call, addresses)
                 for k, (region, offset) in enumerate(call.args):
-                    if region < len(operands) and type(operands[region].root) is int:
+                    if region < len(operands) and operands[region].root != _MEMORY:
                         o = operands[region]
                         cell = self.cell_of[o.root]
                         patches.append((first + k, cell, offset, o.shape))
@@ -325,29 +344,30 @@ def _in_arena(slot: Slot, slots: Sequence[Slot]) -> bool:
 
 def _fixed_operand(array: Any, constant: bool) -> Operand:
     at = array.__array_interface__["data"][0]
+    shape, strides, dtype = array.shape, array.strides, array.dtype
+    if array.flags.c_contiguous:
+        low, high = 0, array.nbytes
+    else:
+        low, high = extent(shape, strides, dtype.itemsize)
     value = array if constant else None
-    return Operand("memory", at, array.dtype, array.shape, array.strides, value)
+    return Operand(_MEMORY, at, at + low, at + high, dtype, shape, strides, value)
 
 
 def _key(step: Step, operands: Sequence[Operand]) -> Any:
     """What a template depends on; None where that cannot be told."""
-    from .vm_calls import layout
-
+    attrs = tuple(sorted(step.attrs.items())) if step.attrs else ()
     try:
-        attrs = tuple(sorted(step.attrs.items()))
         hash(attrs)
     except TypeError:
         return None
     constants = []
-    for o in operands:
+    for k, o in enumerate(operands):
         if o.value is not None:
             if o.value.nbytes > 64:
                 return None
-            constants.append(o.value.tobytes())
-        else:
-            constants.append(b"")
+            constants.append((k, o.value.tobytes()))
     places, _ = layout(operands)
-    shapes = tuple((o.dtype, o.shape, o.strides) for o in operands)
+    shapes = tuple([o[4:7] for o in operands])
     return (
         step.opdef,
         step.mode,
