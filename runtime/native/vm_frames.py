@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..executor import Frame, run_error
-from ..plan import ARENA, CALL, FETCH, Plan, Slot, Step
+from ..plan import ARENA, CALL, CONST, FETCH, SAME, Plan, Slot, Step
 from .vm import HEAD, Machine, machine
 from .vm_calls import (
     Operand,
@@ -84,8 +84,8 @@ class _Stretch:
 
     def in_python(self) -> None:
         """Run the instructions: an array is not laid out as the table has it."""
-        for args, k, cell in self.places:
-            args[k] = self.cells[cell]
+        for target, k, cell in self.places:
+            target[k] = self.cells[cell]
         try:
             for (function, args), number in zip(self.instructions, self.steps):
                 try:
@@ -94,8 +94,8 @@ class _Stretch:
                     step = self.plan.steps[number]
                     raise run_error(step, args, error) from error
         finally:
-            for args, k, _ in self.places:
-                args[k] = None
+            for target, k, _ in self.places:
+                target[k] = None
 
 
 class _Shadow(Frame):
@@ -217,15 +217,9 @@ class _Installer:
             array = frame._fixed(i)
             slot = slots[i]
             if array is None:
-                owner = slot.owner if slot.kind == "same" else i
-                like = np.empty(slot.dims, slot.dtype.dtype)  # type: ignore[arg-type]
-                operands.append(
-                    Operand(
-                        owner, 0, 0, like.nbytes, like.dtype, like.shape, like.strides
-                    )
-                )
+                operands.append(_changing_operand(i, slot))
             else:
-                operands.append(_fixed_operand(array, looks and slot.kind == "const"))
+                operands.append(_fixed_operand(array, looks and slot.kind == CONST))
         work = frame.scratch(step).get("work", ())
         return [*operands, *(_fixed_operand(a, False) for a in work)]
 
@@ -340,6 +334,14 @@ def _is_small(slot: Slot) -> bool:
 
 def _in_arena(slot: Slot, slots: Sequence[Slot]) -> bool:
     return slots[slot.owner].kind == ARENA
+
+
+def _changing_operand(i: int, slot: Slot) -> Operand:
+    """The array of a slot that each run gives: contiguous, or Python runs."""
+    owner = slot.owner if slot.kind == SAME else i
+    dims: tuple[int, ...] = slot.dims or ()  # type: ignore[assignment]
+    a = np.empty(dims, slot.dtype.dtype)
+    return Operand(owner, 0, 0, a.nbytes, a.dtype, dims, a.strides)
 
 
 def _fixed_operand(array: Any, constant: bool) -> Operand:

@@ -180,7 +180,9 @@ class Traced(np.ndarray[Any, Any]):
         _tape(self).copy(self, out)
         return _tape(self).traced(out)
 
-    def astype(self, dtype: Any, *args: Any, copy: bool = True, **keywords: Any) -> Any:
+    def astype(  # type: ignore[override]
+        self, dtype: Any, *args: Any, copy: bool = True, **keywords: Any
+    ) -> Any:
         """Record a cast."""
         if not copy and self.dtype == dtype:
             return self
