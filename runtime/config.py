@@ -85,11 +85,11 @@ class GraphOptions(_Record):
 class ConfigProto(_Record):
     """Options of a session.
 
-    ``native`` says how fused operations run (with the extra ``dagrad[jit]``):
-    "auto" (the default): natively as soon as the background has compiled them;
-    "wait": compiled before their first run, so that all runs give the same bits;
-    "off": by NumPy. Where it is not given, the environment variable DAGRAD_NATIVE
-    says it.
+    ``native`` says whether native code may take the place of NumPy's calls (with the
+    extra ``dagrad[jit]``): "auto" (the default): fused operations as soon as the
+    background has compiled them, stretches of small ones once a plan has run a few
+    times; "wait": before the first run, so that all runs give the same bits; "off".
+    Where it is not given, the environment variable DAGRAD_NATIVE says it.
     """
 
     _fields = (
@@ -110,6 +110,7 @@ class ConfigProto(_Record):
         "rpc_options",
         "session_inter_op_thread_pool",
         "experimental",
+        "native",
     )
 
     def __init__(self, **fields: Any) -> None:

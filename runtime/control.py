@@ -259,6 +259,7 @@ class Loop:
         go_on = self._flag(frame, places)
         kept = [(i, after[i]) for i in still if i in after]
         t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
+        frame.used(t)
         frame.forget()
         # Spare buffers go before marks get the rows that going backward needs.
         while tracks:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -32,6 +32,9 @@ __all__ = ["Executable", "Frame", "leave", "run_error"]
 Site = tuple[list[Any], int]
 # NumPy 2.4 takes the output of these by keyword only; by position it is faster.
 _KEYWORD_OUT = ("maximum", "minimum")
+# In how many uses a frame gets native stretches, 0 for never.  What making them
+# costs is then less than what the uses before took.
+_PATIENCE = {"off": 0, "auto": 32, "wait": 1}
 # How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
 _GIVE, _SCALAR, _COPY, _FOUND = range(4)
 
@@ -55,10 +58,12 @@ class Frame:
         "feed_sites",
         "fresh",
         "instructions",
+        "kept",
         "outs",
         "plan",
         "state",
         "steps",
+        "waiting",
     )
 
     def __init__(self, plan: Plan, state: State, arena: Arena) -> None:
@@ -66,6 +71,9 @@ class Frame:
         self.state = state
         self.epoch = state.epoch
         self.arena = arena
+        #: What native stretches point to, and in how many uses to make them.
+        self.kept: list[Any] = []
+        self.waiting = _PATIENCE[state.settings.native]
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
@@ -446,10 +454,19 @@ class Frame:
                 function(*args)
         except Exception as error:
             left = operator.length_hint(steps)
-            step = self.steps[len(self.instructions) - left - 1]
-            number = len(self.instructions) - left - 1
-            arrays = self.instructions[number][1]
-            raise run_error(self.plan.steps[step], arrays, error) from error
+            self._explain(len(self.instructions) - left - 1, error)
+
+    def _explain(self, at: int, error: Exception) -> NoReturn:
+        """Raise the error of the instruction at a place."""
+        function, arrays = self.instructions[at]
+        if getattr(function, "explains", False):
+            raise error
+        raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
+
+    def used(self, times: int) -> None:
+        """Count uses towards native stretches; they are made between uses."""
+        if self.waiting:
+            self.waiting = max(1, self.waiting - times)
 
     # -- what a loop needs to run the frame again and again --------------------
 
@@ -566,7 +583,19 @@ class Executable:
         elif frame.arena.retired:
             frame.arena.lock.release()
             frame = self._take(None)
+        if frame.waiting:
+            self._warm(frame)
         return frame
+
+    def _warm(self, frame: Frame) -> None:
+        """Count a use of a frame; after enough of them it gets native stretches."""
+        frame.waiting -= 1
+        if not frame.waiting:
+            from .native.vm_frames import install
+
+            native = self.state.settings.native
+            if not install(frame, native == "wait"):
+                frame.waiting = _PATIENCE[native]
 
     def _take(self, passed: Frame | None) -> Frame:
         """A frame whose arena is locked for this run; not ``passed``, which is

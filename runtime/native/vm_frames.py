@@ -1,0 +1,381 @@
+"""Frames whose stretches of small operations run in the machine.
+
+A frame that has run a few times gets tables for the stretches of its instructions
+that the machine can do; the instructions stay for arrays that do not fit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..executor import Frame, run_error
+from ..plan import ARENA, CALL, CONST, FETCH, SAME, Plan, Slot, Step
+from .vm import HEAD, Machine, machine
+from .vm_calls import (
+    Operand,
+    Template,
+    encoded,
+    extent,
+    layout,
+    traced_template,
+    verified,
+)
+from .vm_trace import Untraceable
+
+__all__ = ["install"]
+
+#: Elements above which a call's own time hides that of Python.
+_LARGE = 1 << 15
+#: Elements above which a table lets other threads run.
+_LONG = 1 << 13
+#: The root of operands whose address is known; other roots are slots.
+_MEMORY = -1
+#: Templates that are kept.
+_MOST = 4096
+
+_templates: dict[Any, Template | None] = {}
+_starting: threading.Thread | None = None
+
+
+def install(frame: Frame, wait: bool) -> bool:
+    """Put the machine to work in a frame that nobody runs.
+
+    Args:
+        frame: an idle frame.
+        wait: compile the machine now; else that happens in a thread, and the
+            answer until then is False: ask again.
+    """
+    global _starting
+    if not wait and _starting is None:
+        _starting = threading.Thread(target=machine)
+        _starting.start()
+    if not wait and _starting is not None and _starting.is_alive():
+        return False
+    found = machine()
+    if found is not None:
+        _Installer(frame, found).install()
+    return True
+
+
+class _Stretch:
+    """Instructions of a frame that run as one table."""
+
+    explains = True  # errors are those of an operation already
+
+    def __init__(self, plan: Plan, run: Callable[[int], int], cells: list[Any]) -> None:
+        self.plan = plan
+        self.run = run
+        self.cells = cells
+        self.address = 0
+        self.keep: list[Any] = []
+        self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
+        self.steps: list[int] = []
+        # (argument list, position, cell) of what changes from run to run.
+        self.places: list[tuple[list[Any], int, int]] = []
+
+    def __call__(self) -> None:
+        if self.run(self.address):
+            self.in_python()
+
+    def in_python(self) -> None:
+        """Run the instructions: an array is not laid out as the table has it."""
+        for target, k, cell in self.places:
+            target[k] = self.cells[cell]
+        try:
+            for (function, args), number in zip(self.instructions, self.steps):
+                try:
+                    function(*args)
+                except Exception as error:
+                    step = self.plan.steps[number]
+                    raise run_error(step, args, error) from error
+        finally:
+            for target, k, _ in self.places:
+                target[k] = None
+
+
+class _Shadow(Frame):
+    """A frame of one step, on arrays that are given."""
+
+    def __init__(self, frame: Frame, arrays: dict[int, Any], work: Any) -> None:
+        self.plan = frame.plan
+        self.state = frame.state
+        self._given = arrays
+        self._work = work
+        self._sites = {}
+        self.instructions = []
+        self.steps = []
+
+    def _fixed(self, i: int) -> Any:
+        return self._given[i]
+
+    def scratch(self, step: Step) -> dict[str, Any]:
+        return {"work": tuple(self._work)} if step.work else {}
+
+
+class _Installer:
+    """Builds the tables of one frame."""
+
+    def __init__(self, frame: Frame, machine: Machine) -> None:
+        self.frame = frame
+        self.machine = machine
+        self.cell_of: dict[int, int] = {}  # slot -> place in ``cells``
+        self.cells: list[Any] = []
+
+    def install(self) -> None:
+        """Replace the frame's instructions where that pays."""
+        frame = self.frame
+        plan = frame.plan
+        found: list[tuple[Template, list[Operand]] | None] = []
+        before = -1
+        for number in frame.steps:
+            own = number != before  # what follows frees what the step has read
+            found.append(self._calls(plan.steps[number]) if own else None)
+            before = number
+        frame._arrays.clear()
+        runs = _runs(found)
+        for start, stop in runs:
+            for item in found[start:stop]:
+                assert item is not None
+                for o in item[1]:
+                    if o.root != _MEMORY:
+                        self.cell_of.setdefault(o.root, len(self.cell_of))
+        self.cells += [None] * len(self.cell_of)
+        instructions, steps, at = [], [], 0
+        for start, stop in runs:
+            instructions += frame.instructions[at:start]
+            steps += frame.steps[at:start]
+            stretch = self._stretch(start, stop, found[start:stop])
+            plain = not stretch.places
+            address = (stretch.address,)
+            instructions.append((stretch.run, address) if plain else (stretch, ()))
+            if plain:
+                frame.kept.append(stretch)
+            steps.append(frame.steps[start])
+            at = stop
+        instructions += frame.instructions[at:]
+        steps += frame.steps[at:]
+        self._move_sites(instructions)
+        frame.instructions, frame.steps = instructions, steps
+
+    def _move_sites(self, instructions: Sequence[Any]) -> None:
+        """From now on runs write into cells what only tables read."""
+        lists = {
+            id(args)
+            for function, _ in instructions
+            if isinstance(function, _Stretch)
+            for args, _, _ in function.places
+        }
+        for slot, cell in self.cell_of.items():
+            sites = self.frame.sites_at(slot)
+            sites[:] = [s for s in sites if id(s[0]) not in lists]
+            sites.append((self.cells, cell))
+
+    # -- steps -----------------------------------------------------------------
+
+    def _calls(self, step: Step) -> tuple[Template, list[Operand]] | None:
+        """The calls of a step, where the machine can do them."""
+        opdef = step.opdef
+        slots = self.frame.plan.slots
+        if step.mode not in ("out", "write") or opdef.control is not None:
+            return None
+        if opdef.effect not in (None, "update"):
+            return None
+        if any(map(callable, step.attrs.values())):
+            return None  # a function of the user's may do anything
+        ins, outs = ([slots[i] for i in ii] for ii in (step.inputs, step.outputs))
+        if not all(map(_is_small, (*ins, *outs))):
+            return None
+        own = all(s.kind in (ARENA, FETCH) for s in outs)
+        if any(s.kind == CALL for s in outs):
+            return None
+        if any(s.kind == CALL and (not own or _in_arena(s, slots)) for s in ins):
+            return None
+        operands = self._operands(step)
+        key = _key(step, operands)
+        if key in _templates:
+            template = _templates[key]
+        else:
+            template = self._template(step, operands)
+            if key is not None:
+                if len(_templates) >= _MOST:
+                    _templates.clear()
+                _templates[key] = template
+        return None if template is None else (template, operands)
+
+    def _operands(self, step: Step) -> list[Operand]:
+        frame = self.frame
+        slots = frame.plan.slots
+        # A ufunc reads nothing but elements; other kernels may look at constants.
+        looks = not isinstance(step.opdef.kernel, str)
+        operands = []
+        for i in (*step.inputs, *step.outputs):
+            array = frame._fixed(i)
+            slot = slots[i]
+            if array is None:
+                operands.append(_changing_operand(i, slot))
+            else:
+                operands.append(_fixed_operand(array, looks and slot.kind == CONST))
+        work = frame.scratch(step).get("work", ())
+        return [*operands, *(_fixed_operand(a, False) for a in work)]
+
+    def _template(self, step: Step, operands: Sequence[Operand]) -> Template | None:
+        slots = (*step.inputs, *step.outputs)
+
+        def bind(arrays: Sequence[Any]) -> Callable[[], Any]:
+            given = dict(zip(slots, arrays))
+            shadow = _Shadow(self.frame, given, arrays[len(slots) :])
+            shadow._bind(0, step)
+            function, args = shadow.instructions[0]
+            return lambda: function(*args)
+
+        try:
+            with np.errstate(all="ignore"):
+                template = traced_template(operands, bind)
+                if verified(template, operands, bind, self.machine):
+                    return template
+        except Untraceable:
+            pass  # Python runs this step, as before
+        return None
+
+    # -- tables ------------------------------------------------------------------
+
+    def _stretch(self, start: int, stop: int, found: Sequence[Any]) -> _Stretch:
+        frame = self.frame
+        work = sum(template.work for template, _ in found)
+        briefly = work < _LONG
+        run = self.machine.run_briefly if briefly else self.machine.run
+        stretch = _Stretch(frame.plan, run, self.cells)
+        stretch.instructions = frame.instructions[start:stop]
+        stretch.steps = frame.steps[start:stop]
+        changing = {id(args): args for _, args in stretch.instructions}
+        for slot in self.cell_of:
+            for args, k in frame.sites_at(slot):
+                if id(args) in changing:
+                    stretch.places.append((args, k, self.cell_of[slot]))
+        table = self._table(found, stretch.keep)
+        stretch.keep += [frame.arena.memory, table]
+        stretch.address = table.ctypes.data
+        return stretch
+
+    def _table(self, found: Sequence[Any], keep: list[Any]) -> Any:
+        """The words of a stretch."""
+        size = max(sum(_scratch(template)) for template, _ in found)
+        scratch = np.empty(size + 64, np.uint8)
+        keep.append(scratch)
+        words: list[int] = []
+        calls = 0
+        # (position of a word, cell, bytes, shape) of what a run has to fill in.
+        patches: list[tuple[int, int, int, tuple[int, ...]]] = []
+        for template, operands in found:
+            addresses = [o.offset if o.root == _MEMORY else 0 for o in operands]
+            at = scratch.ctypes.data
+            at += -at % 64
+            for extra in template.extras:
+                if type(extra) is int:
+                    addresses.append(at)
+                    at += -(-extra // 64) * 64
+                else:
+                    addresses.append(extra.ctypes.data)
+                    keep.append(extra)
+            calls += len(template.calls)
+            for call in template.calls:
+                first = len(words) + 7 + len(call.sizes) + len(call.steps)
+                words += encoded(call, addresses)
+                for k, (region, offset) in enumerate(call.args):
+                    if region < len(operands) and operands[region].root != _MEMORY:
+                        o = operands[region]
+                        cell = self.cell_of[o.root]
+                        patches.append((first + k, cell, offset, o.shape))
+        return self._patched(calls, words, patches)
+
+    def _patched(self, calls: int, words: list[int], patches: Any) -> Any:
+        head = 2 + 5 * len(patches)
+        sizes = [n for *_, shape in patches for n in shape]
+        table = np.empty(head + len(words) + len(sizes), np.int64)
+        base = table.ctypes.data
+        pointers = ctypes.c_int64.from_address(id(self.cells) + HEAD + 8).value
+        line = [len(patches), calls]
+        behind = base + 8 * (head + len(words))
+        for position, cell, offset, shape in patches:
+            place = base + 8 * (head + position)
+            line += [pointers + 8 * cell, offset, place, len(shape), behind]
+            behind += 8 * len(shape)
+        table[:] = [*line, *words, *sizes]
+        return table
+
+
+def _runs(found: Sequence[Any]) -> list[tuple[int, int]]:
+    """Stretches of two and more that are there."""
+    runs = []
+    start = 0
+    for i in range(len(found) + 1):
+        if i == len(found) or found[i] is None:
+            if i - start >= 2:
+                runs.append((start, i))
+            start = i + 1
+    return runs
+
+
+def _scratch(template: Template) -> list[int]:
+    return [-(-e // 64) * 64 for e in template.extras if type(e) is int] or [0]
+
+
+def _is_small(slot: Slot) -> bool:
+    dims = slot.dims
+    if dims is None or None in dims or slot.dtype.kind < 0:
+        return False
+    return 0 < slot.nbytes <= _LARGE * slot.dtype.size
+
+
+def _in_arena(slot: Slot, slots: Sequence[Slot]) -> bool:
+    return slots[slot.owner].kind == ARENA
+
+
+def _changing_operand(i: int, slot: Slot) -> Operand:
+    """The array of a slot that each run gives: contiguous, or Python runs."""
+    owner = slot.owner if slot.kind == SAME else i
+    dims: tuple[int, ...] = slot.dims or ()  # type: ignore[assignment]
+    a = np.empty(dims, slot.dtype.dtype)
+    return Operand(owner, 0, 0, a.nbytes, a.dtype, dims, a.strides)
+
+
+def _fixed_operand(array: Any, constant: bool) -> Operand:
+    at = array.__array_interface__["data"][0]
+    shape, strides, dtype = array.shape, array.strides, array.dtype
+    if array.flags.c_contiguous:
+        low, high = 0, array.nbytes
+    else:
+        low, high = extent(shape, strides, dtype.itemsize)
+    value = array if constant else None
+    return Operand(_MEMORY, at, at + low, at + high, dtype, shape, strides, value)
+
+
+def _key(step: Step, operands: Sequence[Operand]) -> Any:
+    """What a template depends on; None where that cannot be told."""
+    attrs = tuple(sorted(step.attrs.items())) if step.attrs else ()
+    try:
+        hash(attrs)
+    except TypeError:
+        return None
+    constants = []
+    for k, o in enumerate(operands):
+        if o.value is not None:
+            if o.value.nbytes > 64:
+                return None
+            constants.append((k, o.value.tobytes()))
+    places, _ = layout(operands)
+    shapes = tuple([o[4:7] for o in operands])
+    return (
+        step.opdef,
+        step.mode,
+        step.copy_view,
+        attrs,
+        shapes,
+        tuple(places),
+        tuple(constants),
+    )
