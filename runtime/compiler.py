@@ -16,6 +16,7 @@ from .hazards import no_order, order_accesses
 from .layout import Layout
 from .plan import Plan
 from .program import build
+from .recomputed import fit, taken
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order
 from .settings import Settings
@@ -61,6 +62,7 @@ def compile_plan(
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation, or
             bodies each read what the other writes.
+        ResourceExhaustedError: the memory limit cannot be met.
     """
     started = time.perf_counter()
 
@@ -85,4 +87,9 @@ def compile_plan(
         # Precise edges between reads and writes of several variables can form
         # a cycle; snapshots then take their place.
         layout, problem, best = prepare(cautious=True)
+    plan = layout.plan(problem, best, time.perf_counter() - started)
+    limit = settings.memory_limit
+    if limit is None or taken(plan) <= limit:
+        return plan
+    layout, problem, best = fit(layout, problem, best, plan, limit)
     return layout.plan(problem, best, time.perf_counter() - started)

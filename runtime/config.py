@@ -83,7 +83,16 @@ class GraphOptions(_Record):
 
 
 class ConfigProto(_Record):
-    """Options of a session."""
+    """Options of a session.
+
+    ``memory_limit``: bytes (a number, or text: ``"200MB"``, ``"64MiB"``) that one run
+    may take beside its feeds, the graph's constants and the session's variables:
+    intermediate values, scratch memory and fetched arrays.  Where a plan needs more,
+    values are computed again instead of being kept, at the least cost that was found;
+    results are the same to the bit.  Where that is not enough, the run raises
+    :class:`ResourceExhaustedError` before it starts.  Memory of shapes that are only
+    known during the run does not count.
+    """
 
     _fields = (
         "allow_soft_placement",
@@ -102,6 +111,7 @@ class ConfigProto(_Record):
         "rpc_options",
         "session_inter_op_thread_pool",
         "experimental",
+        "memory_limit",
     )
 
     def __init__(self, **fields: Any) -> None:

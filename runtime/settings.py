@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.sizes import parse_bytes
 from .rewrites import PASSES
 
 __all__ = ["Settings"]
@@ -18,19 +21,24 @@ class Settings:
 
     Attributes:
         rewrites: the passes that a program goes through, in this order.
+        memory_limit: bytes that a run may take beside feeds, constants and variables;
+            None: as many as it needs.
     """
 
     rewrites: tuple[str, ...] = tuple(PASSES)
+    memory_limit: int | None = None
 
     @staticmethod
     def of(config: Any, rewrites: Iterable[str] | None) -> Settings:
         """The settings that a session is given.
 
         Raises:
-            InvalidArgumentError: there is no such pass.
+            InvalidArgumentError: there is no such pass, or the memory limit is no
+                number of bytes.
         """
+        limit = _bytes(getattr(config, "memory_limit", None))
         if rewrites is None:
-            return Settings()
+            return Settings(memory_limit=limit)
         chosen = [rewrites] if isinstance(rewrites, str) else list(rewrites)
         unknown = sorted(set(chosen) - set(PASSES))
         if unknown:
@@ -38,4 +46,18 @@ class Settings:
                 f"there is no rewrite {', '.join(map(repr, unknown))}: choose from "
                 f"{', '.join(PASSES)}"
             )
-        return Settings(rewrites=tuple(p for p in PASSES if p in chosen))
+        passes = tuple(p for p in PASSES if p in chosen)
+        return Settings(rewrites=passes, memory_limit=limit)
+
+
+def _bytes(limit: Any) -> int | None:
+    """``memory_limit`` as a number of bytes."""
+    if limit is None:
+        return None
+    found = parse_bytes(limit) if isinstance(limit, str) else limit
+    if isinstance(found, bool) or not isinstance(found, (int, np.integer)) or found < 1:
+        raise InvalidArgumentError(
+            'memory_limit must be a number of bytes above 0, or text such as "200MB" '
+            f'or "64MiB", not {limit!r}'
+        )
+    return int(found)
