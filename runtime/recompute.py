@@ -9,7 +9,7 @@ needs, exactly; ``recompute_search`` looks for a good one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,14 +28,17 @@ class Choice:
         drops: (step, buffer): after that step the buffer's value is dropped.
         held: (step, buffer): a value without later use of its own, that is not
             dropped after that step, for those that are computed again from it.
+        wants: (step, buffer): a value that, if it is not there, is computed again
+            before that step already, say because what it is computed from dies there.
     """
 
     drops: set[tuple[int, int]] = field(default_factory=set)
     held: set[tuple[int, int]] = field(default_factory=set)
+    wants: set[tuple[int, int]] = field(default_factory=set)
 
     def copy(self) -> Choice:
         """One that can be changed on its own."""
-        return Choice(set(self.drops), set(self.held))
+        return Choice(set(self.drops), set(self.held), set(self.wants))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +186,9 @@ class _Run:
         self.pairs: list[tuple[int, int, int]] = []  # (position, output, input)
         self.renewed: list[int] = []  # dead buffers computed again for this step
         self.choice = choice
-        drops: dict[int, list[int]] = {}
-        for s, b in choice.drops:
-            drops.setdefault(s, []).append(b)
-        self._walk(drops)
+        self._walk(_by_step(choice.drops), _by_step(choice.wants))
 
-    def _walk(self, drops: dict[int, list[int]]) -> None:
+    def _walk(self, drops: dict[int, list[int]], wants: dict[int, list[int]]) -> None:
         steps, present, held = self.steps, self.present, self.choice.held
         limit, last, dropped = steps.limit, steps.last, self.dropped
         for s in range(steps.size):
@@ -196,6 +196,10 @@ class _Run:
             for b in steps.reads[s]:
                 if not present[b] and s <= limit[b]:
                     self._again(steps.producer[b], s)
+            if s in wants:
+                for b in wants[s]:
+                    if not present[b] and steps.producer[b] < s <= limit[b]:
+                        self._again(steps.producer[b], s)
             self._emit(s, s)
             for b in steps.ends[s]:
                 if (s, b) not in held:
@@ -253,7 +257,9 @@ class _Run:
                 touched[b] = s
         pairs = steps.pairs[x]
         before = [current[into] for _, into in pairs]
+        made: dict[int, int] = {}
         for b in steps.writes[x]:
+            made[b] = len(self.buffers)
             if not steps.kept[b] or current[b] < 0:
                 current[b] = len(self.buffers)
                 touched[b] = s
@@ -262,9 +268,8 @@ class _Run:
             self.birth.append(at)
             self.death.append(at)
         for (out, _), old in zip(pairs, before):
-            new = current[out]
-            if new >= 0 and self.birth[new] == at:
-                self.pairs.append((at, new, old))
+            if out in made:
+                self.pairs.append((at, made[out], old))
 
     def outcome(self) -> Outcome:
         steps, death, birth = self.steps, self.death, self.birth
@@ -283,15 +288,17 @@ class _Run:
         np.subtract.at(change, dead + 1, sizes[buffers])
         live = np.cumsum(change[:size])
         live += np.array(steps.work, dtype=np.int64)[self.nodes]
-        used: set[int] = set()
+        taken: set[int] = set()
+        placed: set[int] = set()
         for at, new, old in self.pairs:
             if (
                 death[old] == at > birth[old]
                 and not steps.kept[self.buffers[old]]
-                and old not in used
-                and new not in used
+                and old not in taken
+                and new not in placed
             ):
-                used.update((old, new))
+                taken.add(old)
+                placed.add(new)
                 live[at] -= sizes[self.buffers[new]]
         if size:
             live = np.maximum.reduceat(live, self.start)
@@ -306,12 +313,9 @@ class _Run:
         )
 
 
-def repeated(nodes: Sequence[int]) -> Collection[int]:
-    """The positions at which something runs again."""
-    seen: set[int] = set()
-    again = []
-    for at, x in enumerate(nodes):
-        if x in seen:
-            again.append(at)
-        seen.add(x)
-    return again
+def _by_step(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """(step, buffer) pairs as the buffers of each step, in their order."""
+    found: dict[int, list[int]] = {}
+    for s, b in sorted(pairs):
+        found.setdefault(s, []).append(b)
+    return found

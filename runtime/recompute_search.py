@@ -35,9 +35,11 @@ _EFFORT = 1_000_000
 #: At least so many trials, whatever the size.
 _TRIALS = 12
 #: Steps up to which single choices are tried one by one.
-_SMALL = 64
+_SMALL = 48
 #: Nodes followed by that.
-_CLIMB = 150_000
+_CLIMB = 120_000
+#: How many of the best are changed by two choices at a time.
+_CLIMBED = 8
 _ROUNDS = 12
 
 
@@ -61,6 +63,24 @@ class _Search:
         self.best = Found(Choice(), self.base, self.base.peak <= budget)
         self._forward: tuple[list[int], Ints] | None = None
         self.closures: dict[tuple[int, int], tuple[int, list[int]]] = {}
+
+    def beside(self, b: int, t: int) -> list[int]:
+        """The values that ``b`` is made of and that are dead by step ``t``."""
+        steps = self.steps
+        sources = steps.reads[steps.producer[b]]
+        return [c for c in sources if steps.last[c] < t and not steps.kept[c]]
+
+    def ways(self, b: int, t: int) -> tuple[tuple[float, int], tuple[float, int]]:
+        """(Cost, bytes saved) of computing ``b`` again before step ``t``: with what is
+        dead by then, or from what is kept for it."""
+        steps = self.steps
+        cost, sources = self.closure(b, t)
+        stays = sum(
+            steps.nbytes[c] for c in sources if steps.last[c] < t and not steps.kept[c]
+        )
+        held = sum(steps.nbytes[c] for c in self.beside(b, t))
+        own = steps.cost[steps.producer[b]]
+        return (cost, steps.nbytes[b] - stays), (own, steps.nbytes[b] - held)
 
     def follow(self, choice: Choice) -> Outcome:
         """Follow a choice, and remember it if it is the best so far."""
@@ -290,51 +310,50 @@ def _drop(
         for b, _, t in outcome.returned:
             groups.add(b, state.closure(b, t)[0], near.get(b, []))
 
-    def score(k: int) -> float:
+    def score(k: int) -> tuple[float, bool]:
+        """The least cost for each byte and step, and whether sources are kept."""
         b, a, t = outcome.gaps[k]
-        cost = state.closure(b, t)[0]
-        if merged:
-            cost += groups.around(near.get(b, []))
-        return cost / (steps.nbytes[b] * ((t - a - 1) if idle else 1))
+        around = groups.around(near.get(b, [])) if merged else 0
+        best = float("inf"), False
+        for held, (cost, saved) in enumerate(state.ways(b, t)):
+            if saved > 0:
+                shared = 0 if held else around
+                value = (cost + shared) / (saved * ((t - a - 1) if idle else 1))
+                best = min(best, (value, bool(held)))
+        return best
 
     over = np.concatenate(([0], np.cumsum(live > target)))
     heap = [
-        (score(k), k)
+        (score(k)[0], k)
         for k, (_, a, t) in enumerate(outcome.gaps)
-        if over[t] > over[a + 1]
+        if t > a + 1 and over[t] > over[a + 1]
     ]
     heapify(heap)
     count = 0
     while heap:
         known, k = heappop(heap)
         b, a, t = outcome.gaps[k]
-        if (a, b) in choice.drops or t <= a + 1 or live[a + 1 : t].max() <= target:
+        if (a, b) in choice.drops or live[a + 1 : t].max() <= target:
             continue
-        now = score(k) if merged else known
+        now, held = score(k)
+        if now == float("inf"):
+            continue
         if now > known * 1.001:
             heappush(heap, (now, k))
-            continue
-        if not _saves(state, choice, b, a, t):
             continue
         choice.drops.add((a, b))
         count += 1
         live[a + 1 : t] -= steps.nbytes[b]
-        if merged:
+        if held:
+            for c in state.beside(b, t):
+                if (steps.last[c], c) not in choice.held:
+                    choice.held.add((steps.last[c], c))
+                    live[steps.last[c] + 1 : t] += steps.nbytes[c]
+        elif merged:
             groups.add(b, state.closure(b, t)[0], near.get(b, []))
         if count % 16 == 0 and live.max() <= target:
             break
     return count
-
-
-def _saves(state: _Search, choice: Choice, b: int, a: int, t: int) -> bool:
-    """Whether dropping ``b`` from ``a`` to ``t`` frees more than it makes others stay
-    for, because they cannot be computed again."""
-    steps = state.steps
-    stays = 0
-    for c in state.closure(b, t)[1]:
-        if steps.last[c] < t and not steps.kept[c]:
-            stays += steps.nbytes[c]
-    return stays < steps.nbytes[b]
 
 
 def _fit(
@@ -501,23 +520,32 @@ def _cut(
 
 
 def _climb(state: _Search, starts: list[Choice]) -> None:
-    """Change one or two choices at a time while that is better."""
+    """Change one choice at a time while that is better, then two of the best."""
     effort = _CLIMB // max(state.steps.size, 1)
     seen: set[object] = set()
+    found: list[Found] = []
     for start in [state.best.choice, *starts]:
-        key = (frozenset(start.drops), frozenset(start.held))
-        if key in seen or effort <= 0:
-            continue
-        seen.add(key)
-        effort = _climb_from(state, start.copy(), effort)
+        key = frozenset(start.drops), frozenset(start.held), frozenset(start.wants)
+        if key not in seen and effort > 0:
+            seen.add(key)
+            outcome = state.follow(start)
+            now = Found(start, outcome, outcome.peak <= state.budget)
+            now, effort = _climb_from(state, now, effort, pairs=False)
+            found.append(now)
+    found.sort(
+        key=lambda f: (not f.fits, f.outcome.extra if f.fits else f.outcome.peak)
+    )
+    for now in found[:_CLIMBED]:
+        _, effort = _climb_from(state, now, effort, pairs=True)
 
 
-def _climb_from(state: _Search, choice: Choice, effort: int) -> int:
-    now = Found(choice, state.follow(choice), False)
-    now = Found(choice, now.outcome, now.outcome.peak <= state.budget)
+def _climb_from(
+    state: _Search, now: Found, effort: int, pairs: bool
+) -> tuple[Found, int]:
+    """The top that is reached, and the effort that is left."""
     while effort > 0:
         moved = False
-        for trial in _neighbours(state, now):
+        for trial in _neighbours(state, now, pairs):
             effort -= 1
             outcome = state.follow(trial)
             new = Found(trial, outcome, outcome.peak <= state.budget)
@@ -528,36 +556,59 @@ def _climb_from(state: _Search, choice: Choice, effort: int) -> int:
                 break
         if not moved:
             break
-    return effort
+    return now, effort
 
 
-def _neighbours(state: _Search, now: Found) -> Iterator[Choice]:
-    """Choices that differ in one drop or hold, then in two."""
+def _neighbours(state: _Search, now: Found, pairs: bool) -> Iterator[Choice]:
+    """Choices that differ in one drop or hold, then (``pairs``) in two."""
     choice, outcome = now.choice, now.outcome
     undo = sorted(choice.drops)
     add = sorted({(a, b) for b, a, _ in outcome.gaps} - choice.drops)
     hold = sorted({(a, b) for b, a, _ in outcome.revived})
     free = sorted(choice.held)
+    steps = state.steps
+    early = sorted(
+        {
+            (steps.last[c], b)
+            for b, a, t in outcome.returned
+            for c in steps.reads[steps.producer[b]]
+            if a < steps.last[c] < t
+        }
+        - choice.wants
+    )
 
     def changed(*moves: tuple[str, tuple[int, int]]) -> Choice:
         new = choice.copy()
         for kind, what in moves:
-            target = new.held if kind in "hf" else new.drops
-            if kind in "uf":
-                target.discard(what)
-            else:
-                target.add(what)
+            target = {"d": new.drops, "h": new.held, "w": new.wants}.get(kind)
+            if target is not None:
+                target.symmetric_difference_update([what])
+                continue
+            new.drops.add(what)
+            new.held.update((steps.last[c], c) for c in sources[what])
         return new
 
-    moves = [
-        *(("u", d) for d in undo),
-        *(("a", d) for d in add),
-        *(("h", b) for b in hold),
-        *(("f", b) for b in free),
+    sources = {
+        (a, b): found
+        for b, a, t in outcome.gaps
+        if (a, b) not in choice.drops and (found := state.beside(b, t))
+    }
+    cheaper = [*(("d", p) for p in undo), *(("h", p) for p in hold)]
+    smaller = [
+        *(("d", p) for p in add),
+        *(("s", p) for p in sorted(sources)),
+        *(("h", p) for p in free),
+        *(("w", p) for p in early),
+        *(("w", p) for p in sorted(choice.wants)),
     ]
-    for m in moves:
-        yield changed(m)
-    for i, m in enumerate(moves):
-        for other in moves[i + 1 :]:
-            if m[0] != other[0] or m[0] == "a":
+    if not pairs:
+        for m in (*cheaper, *smaller):
+            yield changed(m)
+        return
+    for m in cheaper if now.fits else smaller:
+        for other in smaller:
+            if m != other:
                 yield changed(m, other)
+    for i, m in enumerate(cheaper):
+        for other in cheaper[i + 1 :]:
+            yield changed(m, other)

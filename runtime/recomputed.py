@@ -44,6 +44,28 @@ def fit(
         ResourceExhaustedError: no way was found; with the least that was, and what is
             alive there.
     """
+    done, least = _attempt(layout, problem, order, plan, limit)
+    if done is not None:
+        return done
+    # What the error calls enough must be found when it is asked for.
+    for _ in range(_TRIES):
+        need = taken(least)
+        done, other = _attempt(layout, problem, order, plan, need)
+        if done is not None:
+            least = done[0].plan(*done[1:], 0.0)
+            break
+        least = other
+    raise _exhausted(least, limit)
+
+
+_Run = tuple[Layout, Problem, Order]
+
+
+def _attempt(
+    layout: Layout, problem: Problem, order: Order, plan: Plan, limit: int
+) -> tuple[_Run | None, Plan]:
+    """The run within a limit, or None and the least plan that was found instead; then
+    the program is as it was."""
     saved = _Saved(layout)
     least = plan
     lean = leanest(problem)
@@ -58,14 +80,14 @@ def fit(
             tried = again.plan(new, now, 0.0)
             need = taken(tried)
             if need <= limit:
-                return again, new, now
+                return (again, new, now), tried
             saved.restore()
             if need < taken(least):
                 least = tried
             if not found.fits:
                 break
             budget -= max(need - limit, budget // 100)
-    raise _exhausted(least, limit)
+    return None, least
 
 
 def taken(plan: Plan) -> int:
