@@ -8,7 +8,6 @@ ops.checkpointed for the gradient.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,13 +16,12 @@ import numpy as np
 from ..graphlib.checkpointing import Schedule, longest, rows
 from ..graphlib.errors import ResourceExhaustedError, ShapeError
 from ..graphlib.shapes import is_static, size
+from ..graphlib.sizes import parse_bytes
 from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor
 
 __all__ = ["bytes_of", "policy", "schedule_for"]
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30}
 #: More passes than this are no help: of n iterations, 2 + n / 33 states are enough.
 _MOST_REPEATS = 32
 #: A segment of any length.
@@ -67,13 +65,13 @@ def policy(
 
 
 def _parsed(text: str) -> int:
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmg]?i?)b\s*", text.lower())
-    if found is None or found[2] not in _UNITS:
+    found = parse_bytes(text)
+    if found is None:
         raise ShapeError(
             f"{entry()}checkpoint_every takes a number of iterations, a list of such, "
             f'"least", or bytes such as "200MB" or "64MiB", not {text!r}'
         )
-    return int(float(found[1]) * _UNITS[found[2]])
+    return found
 
 
 def bytes_of(tensors: Sequence[Tensor]) -> int | None:

@@ -8,6 +8,7 @@ memory counts in the predicted peak, and nothing is planned during the run.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,8 @@ def plan_body(key: BodyKey, settings: Settings) -> Plan:
         whole=True,
         donated=[(i, i) for i in key.donated],
         feed_values=values,
-        settings=settings,
+        # The limit is that of the run around the body, which counts it.
+        settings=replace(settings, memory_limit=None),
     )
 
 

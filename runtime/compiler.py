@@ -17,6 +17,7 @@ from .hazards import no_order, order_accesses
 from .layout import Layout
 from .plan import Plan
 from .program import build
+from .recomputed import fit, taken
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order
 from .settings import Settings
@@ -62,6 +63,7 @@ def compile_plan(
     Raises:
         InvalidArgumentError: the shapes of the feeds do not fit an operation, or
             bodies each read what the other writes.
+        ResourceExhaustedError: the memory limit cannot be met.
     """
     started = time.perf_counter()
 
@@ -94,4 +96,9 @@ def compile_plan(
         except CycleError:
             if cautious:
                 raise
+    plan = layout.plan(problem, best, time.perf_counter() - started)
+    limit = settings.memory_limit
+    if limit is None or taken(plan) <= limit:
+        return plan
+    layout, problem, best = fit(layout, problem, best, plan, limit)
     return layout.plan(problem, best, time.perf_counter() - started)

@@ -90,10 +90,17 @@ class ConfigProto(_Record):
     background has compiled them, stretches of small ones once a plan has run a few
     times; "wait": before the first run, so that all runs give the same bits; "off".
     Where it is not given, the environment variable DAGRAD_NATIVE says it.
+
+    ``memory_limit``: bytes (a number, or text: ``"200MB"``, ``"64MiB"``) that one run
+    may take beside its feeds, the graph's constants and the session's variables:
+    intermediate values, scratch memory and fetched arrays.  Where a plan needs more,
+    values are computed again instead of being kept, at the least cost that was found;
+    results are the same to the bit.  Where that is not enough, the run raises
+    :class:`ResourceExhaustedError` before it starts.  Memory of shapes that are only
+    known during the run does not count.
     """
 
     _fields = (
-        "native",
         "allow_soft_placement",
         "log_device_placement",
         "device_count",
@@ -111,6 +118,7 @@ class ConfigProto(_Record):
         "session_inter_op_thread_pool",
         "experimental",
         "native",
+        "memory_limit",
     )
 
     def __init__(self, **fields: Any) -> None:

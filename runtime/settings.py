@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.sizes import parse_bytes
 from .rewrites import PASSES
 
 __all__ = ["Settings"]
 
-_NATIVE = ("auto", "wait", "off")
-#: The last rewrite, which depends on the settings too.
+_NATIVE = ("auto", "off", "wait")
+#: The name of fusion among the rewrites that a session chooses.
 _FUSE = "fuse"
 
 
@@ -27,18 +30,22 @@ class Settings:
             has compiled it, where llvmlite is installed; "wait": it is compiled
             before their first run; "off": NumPy runs them.
         fuse: whether elementwise operations are fused.
+        memory_limit: bytes that a run may take beside feeds, constants and variables;
+            None: as many as it needs.
     """
 
     rewrites: tuple[str, ...] = tuple(PASSES)
     native: str = "auto"
     fuse: bool = True
+    memory_limit: int | None = None
 
     @staticmethod
     def of(config: Any, rewrites: Iterable[str] | None) -> Settings:
         """The settings that a session is given.
 
         Raises:
-            InvalidArgumentError: there is no such pass, or no such value of ``native``.
+            InvalidArgumentError: there is no such pass, no such value of ``native``,
+                or the memory limit is no number of bytes.
         """
         native = getattr(config, "native", None) or os.environ.get("DAGRAD_NATIVE")
         native = native or "auto"
@@ -46,8 +53,9 @@ class Settings:
             raise InvalidArgumentError(
                 f"native is one of {', '.join(map(repr, _NATIVE))}, not {native!r}"
             )
+        limit = _bytes(getattr(config, "memory_limit", None))
         if rewrites is None:
-            return Settings(native=native)
+            return Settings(native=native, memory_limit=limit)
         chosen = [rewrites] if isinstance(rewrites, str) else list(rewrites)
         unknown = sorted(set(chosen) - {*PASSES, _FUSE})
         if unknown:
@@ -56,4 +64,17 @@ class Settings:
                 f"{', '.join((*PASSES, _FUSE))}"
             )
         passes = tuple(p for p in PASSES if p in chosen)
-        return Settings(passes, native, _FUSE in chosen)
+        return Settings(passes, native, _FUSE in chosen, limit)
+
+
+def _bytes(limit: Any) -> int | None:
+    """``memory_limit`` as a number of bytes."""
+    if limit is None:
+        return None
+    found = parse_bytes(limit) if isinstance(limit, str) else limit
+    if isinstance(found, bool) or not isinstance(found, (int, np.integer)) or found < 1:
+        raise InvalidArgumentError(
+            'memory_limit must be a number of bytes above 0, or text such as "200MB" '
+            f'or "64MiB", not {limit!r}'
+        )
+    return int(found)

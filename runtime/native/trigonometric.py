@@ -121,7 +121,9 @@ def _double(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     z = r * r
     cube = z * r
     s = horner(z, _SIN)
-    sine = r - ((z * fma(low, 0.5, -(cube * s)) - low) - cube * -1.66666666666666324348e-01)
+    sine = r - (
+        (z * fma(low, 0.5, -(cube * s)) - low) - cube * -1.66666666666666324348e-01
+    )
     half = z * 0.5
     head = -half + 1.0
     cosine = head + (((-head + 1.0) - half) + fma(z * z, horner(z, _COS), -(r * low)))
