@@ -74,8 +74,10 @@ def graph_of(tf: Any, model: Model, optimizer: str = "") -> tuple[Any, Any, Any]
             fetches = [loss, tf.train.AdamOptimizer(RATES["adam"]).minimize(loss)]
         else:
             fetches = [loss, *tf.gradients(loss, params)]
+        # dagrad has one thread unless it is asked; asked for one, it cuts products.
+        asked = 0 if tf.__name__ == "dagrad" and THREADS == 1 else THREADS
         config = tf.ConfigProto(
-            intra_op_parallelism_threads=THREADS, inter_op_parallelism_threads=THREADS
+            intra_op_parallelism_threads=asked, inter_op_parallelism_threads=asked
         )
         session = tf.Session(config=config)
         session.run(tf.global_variables_initializer())

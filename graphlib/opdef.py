@@ -108,6 +108,10 @@ class OpDef:
         bind: ``f(attrs, inputs, outputs) -> callable(*arrays, out) | None``:
             a faster kernel for static shapes (specs are fully known); takes
             the out array(s) as last positional argument(s).
+        pieces: ``f(attrs, inputs, outputs) -> [callable(*arrays, out), ...] | None``:
+            calls for static shapes that each write a part of the output, to be made
+            in any order or at once; how many and which depends on the shapes alone.
+            None where cutting does not pay.  Elementwise ops need none.
         blas: inputs that the kernel hands to BLAS, which reads no broadcast view.
         settle: ``f(arrays, out, work, attrs) -> callable() | None``: a call that
             is ready to run, for arrays whose memory (not content) is the same
@@ -162,6 +166,7 @@ class OpDef:
     workspace: Callable[..., Any] | None = None
     transient: Callable[..., int] | None = None
     bind: Callable[..., Any] | None = None
+    pieces: Callable[..., Any] | None = None
     blas: tuple[int, ...] = ()
     settle: Callable[..., Any] | None = None
     effect: str | None = None

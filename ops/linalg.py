@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,56 @@ def _bind_matmul(attrs: Any, inputs: Any, outputs: Any) -> Callable[..., Any] | 
     return lambda a, b, out: dot(a, b.T, out)
 
 
+#: Multiplications from which a product is cut in two, and in four; rows of a tile.
+_CUT = 20_000_000, 500_000_000
+_TILE = 64
+
+
+def _matmul_pieces(
+    attrs: Any, inputs: Any, outputs: Any
+) -> list[Callable[..., Any]] | None:
+    """A large product by matrices of a batch, rows or columns, whichever there are
+    more of: never by terms of its sums, which would round differently."""
+    a, b = inputs
+    y = outputs[0].dims
+    count = sum(_matmul_flops(inputs, outputs, attrs) // 2 >= n for n in _CUT) * 2
+    if not count or a is b or not a.dtype.is_inexact or a.dtype.size < 4:
+        return None  # of one operand BLAS computes half; others are not BLAS's
+    flags = {
+        k: attrs[k] for k in ("transpose_a", "transpose_b", "adjoint_a", "adjoint_b")
+    }
+    bounds: list[tuple[slice | None, slice | None, slice | None]] = []
+    if len(y) > 2:
+        count = min(count, y[0])
+        cuts = [y[0] * i // count for i in range(count + 1)]
+        bounds = [(slice(*pair), None, None) for pair in pairwise(cuts)]
+    else:
+        long = 0 if y[0] >= y[1] else 1
+        rows = -(-y[long] // count // _TILE) * _TILE
+        for start in range(0, y[long], rows):
+            part = slice(start, start + rows)
+            bounds.append((None, None, part) if long else (None, part, None))
+    if len(bounds) < 2:
+        return None
+    return [partial(_matmul_part, flags, len(y), *which) for which in bounds]
+
+
+def _matmul_part(
+    flags: Any, rank: int, batch: Any, rows: Any, columns: Any, a: Any, b: Any, out: Any
+) -> None:
+    """Some matrices, rows or columns of a product, written where they belong."""
+    if batch is not None:
+        a, b = (x[batch] if x.ndim == rank and x.shape[0] != 1 else x for x in (a, b))
+        _matmul_kernel(np, a, b, **flags, out=out[batch])
+        return
+    a = _flip(a, flags["transpose_a"], flags["adjoint_a"])
+    b = _flip(b, flags["transpose_b"], flags["adjoint_b"])
+    if rows is not None:
+        np.matmul(a[rows], b, out[rows])
+    else:
+        np.matmul(a, b[:, columns], out[:, columns])
+
+
 def _matmul_flops(inputs: Any, outputs: Any, attrs: Any) -> int:
     k = inputs[0].dims[-2 if attrs["transpose_a"] or attrs["adjoint_a"] else -1]
     n = 2 * (k or 0)
@@ -284,6 +336,7 @@ MATMUL = OpDef(
     jet=bilinear(0, 1),
     writes_out=True,
     bind=_bind_matmul,
+    pieces=_matmul_pieces,
     blas=(0, 1),
     flops=_matmul_flops,
     batch=_batch_product.matmul,

@@ -98,6 +98,17 @@ class ConfigProto(_Record):
     results are the same to the bit.  Where that is not enough, the run raises
     :class:`ResourceExhaustedError` before it starts.  Memory of shapes that are only
     known during the run does not count.
+
+    Numbers of threads: None or 0 leaves everything as it is: one thread, and BLAS as
+    the user's environment has it.
+
+    intra_op_parallelism_threads: how many threads share a large elementwise step or
+        matrix product.  Any number takes BLAS's own threads away while the session is
+        open (with the extra ``dagrad[threads]``).
+    inter_op_parallelism_threads: how many branches of a plan run at the same time,
+        where they are long enough.
+
+    Results are the same to the bit for all numbers from 1 on.
     """
 
     _fields = (

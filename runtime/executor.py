@@ -23,7 +23,9 @@ from .failures import require_variables, run_error
 from .fused import FUSED
 from .fused_steps import bind_fused
 from .native_updates import bind_update
+from .pieces import Pieces, cut
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
+from .together import Free, StepFailed, gather
 from .variables import State
 
 __all__ = ["Executable", "Frame", "leave", "run_error"]
@@ -99,6 +101,8 @@ class Frame:
         self.assigned_sites = [
             (state.cell(self._variable_op(i)), sites.get(i, [])) for i in plan.assigned
         ]
+        if plan.regions:
+            gather(self)
         self._freeze()
 
     # -- binding -------------------------------------------------------------
@@ -191,8 +195,12 @@ class Frame:
                 args.append(self._cell_of(s))
             else:
                 self._argument(s, args)
-        settled = self._settled(step, args)
-        if settled is not None:
+        pieces = self._in_pieces(step, args) if self.state.settings.intra else None
+        settled = None if pieces else self._settled(step, args)
+        function: Callable[..., Any]
+        if pieces is not None:
+            function = pieces
+        elif settled is not None:
             native = self.state.settings.native
             function, args = bind_update(step, args, settled, native), []
         elif step.mode == "out":
@@ -239,6 +247,14 @@ class Frame:
         if opdef.effect == "random":
             return partial(kernel, np, self.state.stream(step.op), **keywords)
         return partial(kernel, np, **keywords)
+
+    def _in_pieces(self, step: Step, args: list[Any]) -> Pieces | None:
+        """A call that several threads may share; appends the output to ``args``."""
+        pieces = cut(step, self.plan.slots, self.scratch(step).get("work", ()))
+        if len(pieces) < 2:
+            return None
+        self._argument(step.outputs[0], args)
+        return Pieces(self.state.pool, self.state.settings.intra, pieces)
 
     def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
         """A call without arguments, where every array has its place for good."""
@@ -358,13 +374,7 @@ class Frame:
         if not step.frees:
             return
         lists = [self._sites.setdefault(s, []) for s in step.frees]
-
-        def free() -> None:
-            for where in lists:
-                for target, k in where:
-                    target[k] = None
-
-        self._emit(number, free, [])
+        self._emit(number, Free(lists), [])
 
     def _collector(self, k: int, slot: int) -> tuple[int, Any]:
         """How the ``k``-th fetched value leaves the frame."""
@@ -452,6 +462,8 @@ class Frame:
         try:
             for function, args in steps:
                 function(*args)
+        except StepFailed as failed:
+            raise failed.told from failed.cause
         except Exception as error:
             left = operator.length_hint(steps)
             self._explain(len(self.instructions) - left - 1, error)

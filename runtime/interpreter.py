@@ -15,6 +15,7 @@ import numpy as np
 
 from .executor import leave
 from .failures import require_variables, run_error
+from .pieces import product_pieces
 from .plan import CONST, VARIABLE, Plan, Step
 from .report import RunReport, StepReport
 from .variables import State
@@ -124,6 +125,11 @@ def _run_step(plan: Plan, state: State, step: Step, values: list[Any]) -> None:
                 result = kernel(np, _body_runner(state), *arrays, **step.attrs)
             elif opdef.effect == "random":
                 result = kernel(np, state.stream(step.op), *arrays, **step.attrs)
+            elif pieces := state.settings.intra and product_pieces(step, plan.slots):
+                slot = plan.slots[step.outputs[0]]
+                result = np.empty(slot.dims, slot.dtype.dtype)
+                for piece in pieces:
+                    piece(*arrays, result)
             else:
                 result = kernel(np, *arrays, **step.attrs)
         except Exception as error:

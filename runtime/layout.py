@@ -13,10 +13,10 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.subgraph import variable_of
 from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
+from .costs import microseconds
 from .fused import FUSED, Group
 from .hazards import Accesses
 from .liveness import lifetimes
-from .memory import place
 from .plan import (
     ARENA,
     CALL,
@@ -27,10 +27,12 @@ from .plan import (
     VARIABLE,
     VIEW,
     Plan,
+    Region,
     Slot,
     Step,
 )
 from .program import Node, Program, Value, wrong_shapes
+from .regions import find_regions, live_apart, no_takeovers_across, place_apart
 from .schedule import Order, Problem, simulate
 from .segment_plans import arena_readers, spendable
 from .settings import Settings
@@ -368,6 +370,9 @@ class Layout:
 
     def plan(self, problem: Problem, best: Order, seconds: float) -> Plan:
         """Follow the order: lifetimes, placement, steps."""
+        regions = self._regions(problem, best.nodes)
+        if regions:
+            problem = no_takeovers_across(problem, best.nodes, regions)
         spans = lifetimes(problem, best.nodes)
         values, kind, owner = self.values, self.kind, self.owner
         # Storage groups that live in the arena, then scratch.
@@ -383,7 +388,7 @@ class Layout:
             if self.work[n]:
                 scratch_at[n] = len(intervals)
                 intervals.extend((step, step, _size(d, s)) for d, s in self.work[n])
-        placed = place(intervals)
+        placed = place_apart(intervals, regions)
         slots = []
         for i, v in enumerate(values):
             offset, strides = self.place.get(i, _UNPLACED)
@@ -437,12 +442,16 @@ class Layout:
                     node in self.copies,
                 )
             )
-        live = simulate(problem, best.nodes)
+        live = simulate(problem, best.nodes).bytes
+        if regions:
+            work_of = [(i, i, problem.work[n]) for i, n in enumerate(best.nodes)]
+            live = live_apart([*spans.groups, *work_of], regions, len(best.nodes))
         fetched = self._fetch_bytes()
         bodies = [pair for pairs in self.bodies.values() for pair in pairs]
         transient = max(
             self._transient_bytes(), *map(body_bytes, self.bodies.values()), 0
         )
+        transient *= max((len(r.branches) for r in regions), default=1)
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
         return Plan(
@@ -450,8 +459,8 @@ class Layout:
             slots=tuple(slots),
             feeds=tuple(index[v] for v in self.program.feeds),
             fetches=tuple(index[v] for v in self.program.fetches),
-            live_bytes=tuple([n + fetched for n in live.bytes]),
-            peak_bytes=live.peak + fetched + transient,
+            live_bytes=tuple([n + fetched for n in live]),
+            peak_bytes=max(live, default=0) + fetched + transient,
             transient_bytes=transient,
             arena_bytes=placed.total,
             fetch_bytes=fetched,
@@ -472,7 +481,24 @@ class Layout:
             bodies=dict(bodies),
             seconds=seconds,
             changes=self.program.notes.all(),
+            regions=regions,
         )
+
+    def _regions(self, problem: Problem, nodes: Sequence[int]) -> tuple[Region, ...]:
+        """The stretches of the order that threads share, if there may be several."""
+        threads = self.settings.inter
+        if threads < 2:
+            return ()
+        own = self.program.nodes
+        costs = [microseconds(n.opdef, n.inputs, n.outputs, n.attrs) for n in own]
+        allowed = [
+            n.opdef.effect is None
+            and n.opdef.control is None
+            # What declares no flops and allocates may be a user's Python.
+            and (mode != "call" or n.opdef.flops is not None)
+            for n, mode in zip(own, self.mode)
+        ]
+        return find_regions(problem, nodes, costs, allowed, threads)
 
     def _plan_bodies(self) -> dict[Node, list[tuple[BodyKey, Plan]]]:
         """The plans of the bodies of control nodes, where their shapes are known."""

@@ -19,7 +19,7 @@ from ..graphlib.tensor import Tensor
 from .changes import Change, told
 
 __all__ = ["ARENA", "CALL", "CONST", "FEED", "FETCH", "VARIABLE", "VIEW"]
-__all__ += ["SAME", "Plan", "Slot", "Step"]
+__all__ += ["SAME", "Plan", "Region", "Slot", "Step"]
 
 # Kinds of slots: where a value's memory is.
 ARENA = "arena"  #: at a fixed offset of the plan's arena
@@ -121,6 +121,19 @@ class Step(NamedTuple):
         return self.op.source
 
 
+class Region(NamedTuple):
+    """Steps that run side by side: to all other steps they are one.
+
+    Attributes:
+        first, last: the stretch of steps that it is.
+        branches: steps of one branch run one after the other, in this order.
+    """
+
+    first: int
+    last: int
+    branches: tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one run does for given fetches, feeds and shapes of feeds.
@@ -149,6 +162,7 @@ class Plan:
         bodies: the plans of the bodies of loops and branches whose shapes are
             known before the run.
         seconds: what planning took.
+        regions: stretches of steps that several threads share.
     """
 
     steps: tuple[Step, ...]
@@ -173,6 +187,7 @@ class Plan:
     bodies: Mapping[Any, Plan] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
     changes: tuple[Change, ...] = field(default=(), compare=False)
+    regions: tuple[Region, ...] = ()
 
     def live_at(self, step: int) -> list[Slot]:
         """The slots whose memory is alive at ``step``, largest first."""
@@ -215,6 +230,12 @@ class Plan:
             f"(arena {self.arena_bytes:,}, fetched {self.fetch_bytes:,}), "
             f"order {self.order!r}"
         ]
+        for region in self.regions:
+            counts = ", ".join(str(len(branch)) for branch in region.branches)
+            lines.append(
+                f"steps {region.first} to {region.last} run side by side, in branches "
+                f"of {counts}"
+            )
         for i, step in enumerate(self.steps):
             ins = ", ".join(f"%{s}" for s in step.inputs)
             outs = ", ".join(f"%{s}:{self.slots[s].spec}" for s in step.outputs)

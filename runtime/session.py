@@ -21,6 +21,7 @@ from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.operation import Operation
 from ..graphlib.stacks import session_stack
 from ..graphlib.tensor import Tensor
+from .blas import hold
 from .compiler import compile_plan
 from .executor import Executable
 from .feeds import check_shape, convert, expand, feed_key, missing_feeds
@@ -119,12 +120,12 @@ class Session:
     Args:
         target: accepted for TF1 programs; runs are in this process.
         graph: the graph to run (default: the default graph).
-        config: a :class:`ConfigProto`.
+        config: a :class:`ConfigProto`: how many threads a run may use.
         rewrites: the names of the passes that a program goes through before it is
             planned (default: all).
 
     Raises:
-        InvalidArgumentError: there is no such pass.
+        InvalidArgumentError: there is no such pass, or no such number of threads.
     """
 
     def __init__(
@@ -141,7 +142,10 @@ class Session:
         # Inside a body too: what runs is the graph around it.
         self._graph = get_default_graph().root if graph is None else graph
         self._config = config
-        self._state = State(Settings.of(config, rewrites))
+        settings = Settings.of(config, rewrites)
+        self._state = State(settings)
+        #: Ends what the session asks of BLAS; None where it asks for nothing.
+        self._free_blas = hold(self) if settings.intra else None
         self._runners: dict[Any, _Runner] = {}
         self._compile_lock = threading.RLock()
         self._closed = False
@@ -327,6 +331,9 @@ class Session:
         """Drop variables and plans; later runs raise SessionClosedError."""
         self._closed = True
         self._runners.clear()
+        self._state.pool.close()
+        if self._free_blas is not None:
+            self._free_blas()
         self._state = State(self._state.settings)
 
     def reset_random(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -32,20 +33,25 @@ class Settings:
         fuse: whether elementwise operations are fused.
         memory_limit: bytes that a run may take beside feeds, constants and variables;
             None: as many as it needs.
+        intra: how many threads share one large step; 0: steps stay whole, and BLAS
+            is left as it is.
+        inter: how many branches of a plan run at the same time; 0 is 1.
     """
 
     rewrites: tuple[str, ...] = tuple(PASSES)
     native: str = "auto"
     fuse: bool = True
     memory_limit: int | None = None
+    intra: int = 0
+    inter: int = 0
 
     @staticmethod
     def of(config: Any, rewrites: Iterable[str] | None) -> Settings:
         """The settings that a session is given.
 
         Raises:
-            InvalidArgumentError: there is no such pass, no such value of ``native``,
-                or the memory limit is no number of bytes.
+            InvalidArgumentError: there is no such pass, no such value of ``native``, no
+                such number of threads, or the memory limit is no number of bytes.
         """
         native = getattr(config, "native", None) or os.environ.get("DAGRAD_NATIVE")
         native = native or "auto"
@@ -53,9 +59,14 @@ class Settings:
             raise InvalidArgumentError(
                 f"native is one of {', '.join(map(repr, _NATIVE))}, not {native!r}"
             )
-        limit = _bytes(getattr(config, "memory_limit", None))
+        settings = Settings(
+            native=native,
+            memory_limit=_bytes(getattr(config, "memory_limit", None)),
+            intra=_threads(config, "intra_op_parallelism_threads"),
+            inter=_threads(config, "inter_op_parallelism_threads"),
+        )
         if rewrites is None:
-            return Settings(native=native, memory_limit=limit)
+            return settings
         chosen = [rewrites] if isinstance(rewrites, str) else list(rewrites)
         unknown = sorted(set(chosen) - {*PASSES, _FUSE})
         if unknown:
@@ -64,7 +75,7 @@ class Settings:
                 f"{', '.join((*PASSES, _FUSE))}"
             )
         passes = tuple(p for p in PASSES if p in chosen)
-        return Settings(passes, native, _FUSE in chosen, limit)
+        return replace(settings, rewrites=passes, fuse=_FUSE in chosen)
 
 
 def _bytes(limit: Any) -> int | None:
@@ -78,3 +89,15 @@ def _bytes(limit: Any) -> int | None:
             f'or "64MiB", not {limit!r}'
         )
     return int(found)
+
+
+def _threads(config: Any, name: str) -> int:
+    """A number of threads of a ConfigProto; 0 where it says nothing."""
+    asked = getattr(config, name, None)
+    if asked is None:
+        return 0
+    if isinstance(asked, bool) or not isinstance(asked, Integral) or asked < 0:
+        raise InvalidArgumentError(
+            f"{name} must be a number of threads, or 0 for the default, not {asked!r}"
+        )
+    return int(asked)

@@ -12,6 +12,7 @@ from ..graphlib.errors import FailedPreconditionError
 from ..graphlib.operation import Operation
 from .arenas import ArenaPool
 from .lending import Lender
+from .pool import Pool
 from .settings import Settings
 
 __all__ = ["Cell", "ReadWriteLock", "State"]
@@ -58,6 +59,7 @@ class State:
         self.epoch = 0
         self.lock = ReadWriteLock()
         self.arenas = ArenaPool()
+        self.pool = Pool(max(settings.intra, settings.inter))
         self.lender = Lender()
         #: The plans of loops' and branches' bodies (see control.Bodies).
         self.bodies: Any = None
