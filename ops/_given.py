@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..graphlib.batching import Shared, Uneven, vectorize_some
-from ..graphlib.errors import GradientError, GraphError
+from ..graphlib.errors import GradientError
 from ..graphlib.gradients import IndexedSlices, as_dense
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
@@ -49,11 +49,22 @@ from ._build import create_op
 from .core import PLACEHOLDER, identity
 from .reduction import reduce_sum
 
-__all__ = ["Given", "Rule", "flatten", "given_of", "has_rule", "run_rule", "traced"]
+__all__ = [
+    "GradientFunction",
+    "Rule",
+    "flatten",
+    "given_of",
+    "has_rule",
+    "run_rule",
+    "traced",
+]
 
 # How deep traces lie in each other before one waits; a function that is made anew
 # in its own gradient is not known again, and would be traced for ever.
 _DEEPEST = 6
+
+# What the program calls the functions.
+_NAMES = {"pull": "grad_fn", "push": "jvp"}
 
 # What a rule makes for each of its results: nothing, a tensor, or rows of one.
 _NOTHING, _TENSOR, _ROWS = range(3)
@@ -76,7 +87,7 @@ class _Tracing(threading.local):
 _tracing = _Tracing()
 
 
-class Given:
+class GradientFunction:
     """The Python functions of one call, and the tensors that they know.
 
     Attributes:
@@ -122,13 +133,13 @@ class Given:
         if self.variables:
             pair = self.grad_fn(*given, variables=list(self.variables))
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise self._wrong(
+                raise self.wrong(
                     "its grad_fn uses variables, so it must return a pair: the "
                     "gradients of the arguments, and a list with those of the variables"
                 )
             by_arg, by_variable = pair
             if len(by_variable) != len(self.variables):
-                raise self._wrong(
+                raise self.wrong(
                     f"its grad_fn gave {len(by_variable)} gradients for "
                     f"{len(self.variables)} variables: "
                     f"{[v.name for v in self.variables]}"
@@ -137,7 +148,7 @@ class Given:
             by_arg = self.grad_fn(*given)
         results = flatten(by_arg)
         if len(results) != len(self.args):
-            raise self._wrong(
+            raise self.wrong(
                 f"its grad_fn gave {len(results)} gradients for "
                 f"{len(self.args)} arguments"
             )
@@ -148,12 +159,13 @@ class Given:
         args = list(self.args)
         moved = flatten(self.rules["jvp"](args, zeros_for_none(args, tangents)))
         if len(moved) != len(self.results):
-            raise self._wrong(
+            raise self.wrong(
                 f"its jvp gave {len(moved)} tangents for {len(self.results)} results"
             )
         return [as_cotangent(t, y) for t, y in zip(moved, self.results)]
 
-    def _wrong(self, problem: str) -> GradientError:
+    def wrong(self, problem: str) -> GradientError:
+        """The error that says where the function was called."""
         op = self.origin
         if op is None:
             return GradientError(f"custom_gradient of {self.name}(): {problem}")
@@ -198,7 +210,7 @@ class Rule(NamedTuple):
 class _RuleGraph(Subgraph):
     """The body of a rule, which knows the functions that it was traced from."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: GradientFunction) -> None:
         outer = given.graph
         scope = f"{outer._local.context.scope}{_plain(given.name)}_grad/"
         super().__init__(outer, scope, f"the gradient of {given.name}()")
@@ -223,7 +235,7 @@ def _plain(name: str) -> str:
 # -- tracing -------------------------------------------------------------------------
 
 
-def traced(given: Given, start: int) -> tuple[list[Tensor], dict[str, Any]]:
+def traced(given: GradientFunction, start: int) -> tuple[list[Tensor], dict[str, Any]]:
     """What the operation of a call reads for its derivatives, and its attributes.
 
     Args:
@@ -263,7 +275,7 @@ def _keys(kind: str) -> tuple[str, str, str]:
     return kind, f"{kind}_wires", f"{kind}_forms"
 
 
-def _trace(given: Given, kind: str) -> tuple[Rule, list[Tensor]]:
+def _trace(given: GradientFunction, kind: str) -> tuple[Rule, list[Tensor]]:
     """A rule without wires, and the tensors that it reads around it."""
     before, _tracing.again = _tracing.again, False
     _tracing.functions.append(given.function)
@@ -279,7 +291,7 @@ def _trace(given: Given, kind: str) -> tuple[Rule, list[Tensor]]:
 
 
 def _traced_once(
-    given: Given, kind: str, known: Sequence[Tensor]
+    given: GradientFunction, kind: str, known: Sequence[Tensor]
 ) -> tuple[Rule, list[Tensor]]:
     like = given.results if kind == "pull" else given.args
     graph = _RuleGraph(given)
@@ -303,10 +315,10 @@ def _traced_once(
     waits = [op for op in ancestors(graph.outer_controls) if is_stateful(op)]
     writes = any(updated_inputs(op) for op in graph._operations) and body.written()
     if waits or writes:
-        what = f"waits for {waits[-1].describe()}" if waits else "writes a variable"
-        raise GraphError(
-            f"what the gradient of {given.name}() builds {what}, so it cannot be "
-            "built again at another place"
+        what = f"wait for {waits[-1].describe()}" if waits else "write a variable"
+        raise given.wrong(
+            f"the operations that its {_NAMES[kind]} builds {what}, so they cannot be "
+            "built again at another place: differentiate where the function is called"
         )
     return Rule(body, (), tuple(forms)), [_source(graph, t) for t in rest]
 
@@ -338,7 +350,7 @@ def _on_trial(graph: Graph) -> Iterator[None]:
                 del collections[key]
 
 
-def _within_reach(given: Given, start: int) -> list[Tensor]:
+def _within_reach(given: GradientFunction, start: int) -> list[Tensor]:
     """The tensors that a function which is traced later may ask for: those that the
     call made, and what these were made of."""
     graph = given.graph
@@ -355,11 +367,11 @@ def _within_reach(given: Given, start: int) -> list[Tensor]:
 # -- running a rule ------------------------------------------------------------------
 
 
-def given_of(op: Operation) -> Given | None:
+def given_of(op: Operation) -> GradientFunction | None:
     """The functions that an operation's derivatives were traced from, if known: a
     graph that was loaded has none."""
     attrs = op._attrs
-    found: Given | None = attrs.get("grad_fn")
+    found: GradientFunction | None = attrs.get("grad_fn")
     if found is None:
         found = getattr(attrs["pull"].graph, "given", None)
     return found

@@ -17,12 +17,22 @@ from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.subgraph import BODY_INPUT, BODY_VARIABLE
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
 from . import _batch
 from ._batch import repeated, rows_of
 from ._build import create, create_many, create_op, graph_of
-from ._given import EVEN, SHARED, UNEVEN, Given, flatten, has_rule, run_rule, traced
+from ._given import (
+    EVEN,
+    SHARED,
+    UNEVEN,
+    GradientFunction,
+    flatten,
+    has_rule,
+    run_rule,
+    traced,
+)
 from .core import always, copy_kernel, view_kernel
 
 __all__ = ["custom_gradient", "grad_pass_through", "identity_n", "prevent_gradient"]
@@ -177,7 +187,9 @@ class _Differentiated:
                 raise TypeError(f"custom_gradient: {self._name()} returns no tensor")
             reads = _variables_read(graph, start, results, tensors)
             self._check_signature(grad_fn, list(reads))
-            given = Given(graph, self._f, grad_fn, self._rules, results, tensors, reads)
+            given = GradientFunction(
+                graph, self._f, grad_fn, self._rules, results, tensors, reads
+            )
             more, attrs = traced(given, start)
             attrs |= {
                 "n": len(results),
@@ -232,8 +244,14 @@ def custom_gradient(
 
     Nothing is differentiated through y but what grad_fn says; what grad_fn builds
     is differentiated for second derivatives.  No derivative reaches tensors that f
-    reads without getting them as arguments.  A graph that holds such an operation
-    cannot be saved: files hold no code.
+    reads without getting them as arguments.
+
+    ``grad_fn`` is called for each gradient, and once when the operation is made: what
+    it builds then is kept as a body, for the places where the operation is built
+    again (rows of ``vectorized_map``, equations, loaded graphs).  What it collects in
+    that call is dropped.  A grad_fn that calls f, that fails, or that writes variables
+    is not kept; with such a one a graph cannot be saved.  A ``def_jvp`` after a call
+    is not saved with it.
 
     Raises:
         TypeError: f does not return a pair, or its grad_fn takes no ``variables``
@@ -250,7 +268,7 @@ def custom_gradient(
     ...     print(session.run(tf.gradients(log1pexp(x), x)))
     [np.float32(1.0)]
 
-    Cost: none when run (a plan drops the node).
+    Cost: none when run (a plan drops the node); building it builds the gradient.
     """
     if f is None:
         return functools.partial(custom_gradient, jvp=jvp)
@@ -305,11 +323,18 @@ def _variables_read(
 
 
 def _variable_of(graph: Graph, t: Tensor) -> Any:
-    """The variable of which ``t`` is a read, else None."""
-    op = t.op
-    while op.type == "Identity":
-        op = op.inputs[0].op
-    return graph._variables.get(op) if op.opdef.effect == "variable" else None
+    """The variable of which ``t`` is a read, perhaps one outside of a body; else
+    None."""
+    found: Tensor | None = t
+    while found is not None:
+        op = found.op
+        if op.type == "Identity":
+            found = op.inputs[0]
+        elif op.opdef in (BODY_INPUT, BODY_VARIABLE):
+            found = op.graph.source_of(found)
+        else:
+            return graph._variables.get(op)
+    return None
 
 
 # -- structures -----------------------------------------------------------------------
