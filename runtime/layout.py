@@ -443,6 +443,7 @@ class Layout:
             writes=bool(accesses.writes),
             bodies=dict(bodies),
             seconds=seconds,
+            changes=self.program.notes.all(),
         )
 
     def _plan_bodies(self) -> dict[Node, list[tuple[BodyKey, Plan]]]:

@@ -16,6 +16,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, text
 from ..graphlib.source import Source
 from ..graphlib.tensor import Tensor
+from .changes import Change, told
 
 __all__ = ["ARENA", "CALL", "CONST", "FEED", "FETCH", "VARIABLE", "VIEW"]
 __all__ += ["SAME", "Plan", "Slot", "Step"]
@@ -133,6 +134,7 @@ class Plan:
         exact: whether every shape is known, so that the peak is exact.
         order: the name of the chosen order; ``tried``: peak bytes by order.
         rewrites: (pass, number of nodes it removed or changed).
+        changes: what the passes did, and to which operations (see ``explain``).
         variables: slots of variables; ``assigned``: those that may get new
             memory in this run; ``required``: slot -> (reader or None).
         updated: slots of variables that are changed in place.
@@ -164,6 +166,7 @@ class Plan:
     writes: bool
     bodies: Mapping[Any, Plan] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
+    changes: tuple[Change, ...] = field(default=(), compare=False)
 
     def live_at(self, step: int) -> list[Slot]:
         """The slots whose memory is alive at ``step``, largest first."""
@@ -180,6 +183,17 @@ class Plan:
         if not self.live_bytes:
             return -1
         return self.live_bytes.index(max(self.live_bytes))
+
+    def explain(self) -> str:
+        """What each rewrite did, how often, and to which of the user's lines.
+
+        The bodies of loops and branches follow, each with its own.
+        """
+        lines = told(self.changes, self.rewrites)
+        for key, plan in self.bodies.items():
+            lines.append(f"body of {key.body.graph.what}:")
+            lines += [f"  {line}" for line in plan.explain().splitlines()]
+        return "\n".join(lines)
 
     def _bodies_of(self, step: Step) -> Iterator[tuple[str, Plan]]:
         """The plans of what a loop or branch runs, and what each is of."""

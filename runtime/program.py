@@ -23,6 +23,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, is_static, text
 from ..graphlib.subgraph import Body
 from ..graphlib.tensor import Tensor
+from .changes import Notes
 
 __all__ = ["Node", "Program", "Value", "build", "needed_operations"]
 
@@ -155,6 +156,7 @@ class Program:
         targets: nodes to run for their effect.
         feeds: the fed values, in the order of the feed keys.
         log: one line per rewrite pass: (pass, nodes removed or changed).
+        notes: what each pass did, and to which operations.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class Program:
         self.targets = targets
         self.feeds = feeds
         self.log: list[tuple[str, int]] = []
+        self.notes = Notes()
 
     def keep(self, kept: list[Node], subst: Mapping[Value, Value]) -> int:
         """Drop all nodes but ``kept``; returns how many.

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dagrad as dg
-from dagrad.runtime import compiler
-from dagrad.runtime.rewrites import PASSES, rewrite
+from dagrad.runtime.rewrites import PASSES
 
 SHAPES = [(2, 3), (3,), (1, 3), (2, 1), (), (3, 2), (2, 0)]
 COMMON = settings(
@@ -216,22 +215,35 @@ def test_both_executors_agree_with_the_evaluator(program, data):
         np.testing.assert_array_equal(slow.run(v), cells[v.op].array)
 
 
-@pytest.mark.parametrize(
-    "passes",
-    [("dead",), *[(name, "dead") for name in PASSES if name != "dead"]],
-    ids=lambda p: "+".join(p),
-)
-@given(program=graphs(), data=st.data())
-@settings(COMMON, max_examples=25)
-def test_no_rewrite_changes_a_result(passes, program, data):
+EACH = [[name] for name in PASSES]
+ALL_BUT_ONE = [[other for other in PASSES if other != name] for name in PASSES]
+
+
+def check_choice(passes, program, data):
+    """That a session which chooses ``passes`` computes the program to the bit."""
     graph, b = program
     fetches = draw_fetches(data, b)
-    session = dg.Session(graph=graph)
+    session = dg.Session(graph=graph, rewrites=passes)
     cells = start(graph, b, session)
-    expected = evaluate.evaluate(fetches, b.feeds, cells)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "rewrite", lambda p: rewrite(p, passes))
+    for _ in range(2):
+        expected = evaluate.evaluate(fetches, b.feeds, cells)
         check(session.run(fetches, b.feeds), expected)
+    for v, _ in b.variables:
+        np.testing.assert_array_equal(session.run(v), cells[v.op].array)
+
+
+@pytest.mark.parametrize("passes", [[], *EACH, *ALL_BUT_ONE], ids="+".join)
+@given(program=graphs(), data=st.data())
+@settings(COMMON, max_examples=12)
+def test_no_rewrite_changes_a_result(passes, program, data):
+    check_choice(passes, program, data)
+
+
+@given(program=graphs(), data=st.data())
+@settings(COMMON, max_examples=120)
+def test_no_choice_of_rewrites_changes_a_result(program, data):
+    chosen = data.draw(st.sets(st.sampled_from(sorted(PASSES))))
+    check_choice(chosen, program, data)
 
 
 @given(graphs(), st.data())

@@ -5,7 +5,7 @@ A pass takes a Program and changes it; results do not change, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..program import Program
 from .bodies import merge_bodies
@@ -30,7 +30,25 @@ PASSES: dict[str, Callable[[Program], int]] = {
 }
 
 
-def rewrite(program: Program, passes: tuple[str, ...] = tuple(PASSES)) -> None:
-    """Run ``passes`` over ``program``, noting in its log what each one did."""
-    for name in passes:
-        program.log.append((name, PASSES[name](program)))
+def rewrite(program: Program, passes: Collection[str] = tuple(PASSES)) -> None:
+    """Run ``passes`` over ``program``, noting what each one did.
+
+    What a program needs to be right is done whatever is chosen: a loop, branch or
+    call with an effect that is there twice, bare and with what its derivative
+    needs, runs once.
+    """
+    for name, run in PASSES.items():
+        before = program.nodes
+        program.notes.begin(name)
+        if name in passes:
+            count = run(program)
+        elif name == "bodies":
+            count = merge_bodies(program, effects_only=True)
+            if not count:
+                continue
+        else:
+            continue
+        program.log.append((name, count))
+        if count and program.nodes is not before and not program.notes.of(name):
+            left = set(program.nodes)
+            program.notes.removed(n.op for n in before if n not in left)

@@ -27,8 +27,12 @@ class _Merged(NamedTuple):
     subst: dict[Value, Value]
 
 
-def merge_bodies(program: Program) -> int:
-    """Merge control nodes over the same subgraphs; returns how many were dropped."""
+def merge_bodies(program: Program, effects_only: bool = False) -> int:
+    """Merge control nodes over the same subgraphs; returns how many were dropped.
+
+    Two nodes with an effect that stand for one must be one, or the effect would
+    happen twice; with ``effects_only`` no others are merged.
+    """
     groups: dict[Any, list[Node]] = {}
     for node in program.nodes:
         control = node.opdef.control
@@ -37,7 +41,12 @@ def merge_bodies(program: Program) -> int:
         elif control == "branch":
             graphs = tuple(b.graph for b in node.attrs["branches"])
             groups.setdefault(graphs, []).append(node)
-    several = [nodes for nodes in groups.values() if len(nodes) > 1]
+    several = [
+        nodes
+        for nodes in groups.values()
+        if len(nodes) > 1
+        and not (effects_only and all(n.opdef.effect is None for n in nodes))
+    ]
     if not several:
         return 0
     merging = _Merging(program)

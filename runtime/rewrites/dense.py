@@ -24,6 +24,7 @@ def plan_copies(program: Program) -> int:
                 copy = Node(op, COPY, {}, [v], [])
                 copy.outputs = (Value(NODE, v.dtype, v.dims, v.tensor, copy),)
                 copies[v] = copy.outputs[0]
+                program.notes.add("operand copied for BLAS", node.op)
                 nodes.append(copy)
             node.inputs[i] = copies[v]
         nodes.append(node)

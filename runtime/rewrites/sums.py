@@ -29,6 +29,7 @@ def split_sums(program: Program) -> int:
         if not node.outputs[0].static:
             continue
         split += 1
+        program.notes.add("terms added on arrival", node.op)
         total = node.inputs[0]
         where = -1 if total.node is None else position[total.node]
         for term in node.inputs[1:-1]:

@@ -1,0 +1,70 @@
+"""The choice of rewrites, and what a plan tells about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dagrad as dg
+from dagrad.runtime.rewrites import PASSES
+
+
+@pytest.mark.parametrize("passes", [[], ["dead"], None], ids=str)
+def test_effects_of_a_loop_happen_once_whatever_is_chosen(passes):
+    with dg.Graph().as_default() as graph:
+        count = dg.Variable(0.0, dtype=dg.float64)
+        x = dg.placeholder(dg.float64, [])
+
+        def body(i, y):
+            with dg.control_dependencies([count.assign_add(1.0)]):
+                return i + 1, dg.sin(y)
+
+        _, y = dg.while_loop(lambda i, y: i < 3, body, [0, x])
+        (slope,) = dg.gradients(y, x)
+    session = dg.Session(graph=graph, rewrites=passes)
+    session.run(count.initializer)
+    got, dy = session.run([y, slope], {x: 0.5})
+    a = np.sin(0.5)
+    b = np.sin(a)
+    np.testing.assert_allclose(got, np.sin(b))
+    np.testing.assert_allclose(dy, np.cos(0.5) * np.cos(a) * np.cos(b))
+    assert session.run(count) == 3.0
+
+
+def test_draws_of_a_loop_are_the_same_for_value_and_gradient():
+    with dg.Graph().as_default() as graph:
+        x = dg.placeholder(dg.float64, [])
+
+        def step(y):
+            return y * dg.random_uniform([], dtype=dg.float64, seed=3)
+
+        _, y = dg.while_loop(lambda i, y: i < 4, lambda i, y: (i + 1, step(y)), [0, x])
+        (slope,) = dg.gradients(y, x)
+    for passes in ([], list(PASSES)):
+        value, dy = dg.Session(graph=graph, rewrites=passes).run([y, slope], {x: 2.0})
+        np.testing.assert_allclose(value, 2.0 * dy)
+
+
+def test_explain_names_passes_counts_and_lines():
+    with dg.Graph().as_default() as graph:
+        x = dg.placeholder(dg.float32, [3])
+        y = dg.add_n([dg.identity(x), x, x]) + dg.tanh(x) * dg.tanh(x)
+    plan = dg.Session(graph=graph).plan(y, {x: None})
+    told = plan.explain()
+    assert dict(plan.rewrites)["common"] == 1
+    assert "identity: 1\n  removed, 1: " in told
+    assert "common: 1\n  removed, 1: " in told
+    assert "sums: 1\n  terms added on arrival, 1: " in told
+    assert f"{__file__}:" in told
+    assert dg.Session(graph=graph, rewrites=[]).plan(y, {x: None}).explain() == (
+        "nothing to rewrite"
+    )
+
+
+def test_explain_tells_about_bodies_too():
+    with dg.Graph().as_default() as graph:
+        x = dg.placeholder(dg.float32, [3])
+        y = dg.scan(lambda a, b: dg.identity(a) + b, x, initializer=0.0)
+    told = dg.Session(graph=graph).plan(y, {x: None}).explain()
+    assert "body of " in told
+    assert "\n  identity: 1\n    removed, 1: " in told
