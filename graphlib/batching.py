@@ -8,7 +8,7 @@ whole Jacobian is one batched reverse (or forward) pass over the unit vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import GradientError, ShapeError
@@ -51,18 +51,25 @@ class RowOp:
     """What a batch rule sees: an operation, with unbatched inputs brought up to date.
 
     ``inputs[i]`` is what to read where ``batched[i]`` is None; else it tells the
-    dtype and the shape of one row and must not be read.
+    dtype and the shape of one row and must not be read.  ``uneven[i]`` says whether
+    its rows may differ in shape, which only an operation sees that passes them on.
     """
 
-    __slots__ = ("attrs", "graph", "inputs", "op", "opdef", "outputs")
+    __slots__ = ("attrs", "graph", "inputs", "op", "opdef", "outputs", "uneven")
 
-    def __init__(self, op: Operation, inputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        op: Operation,
+        inputs: Sequence[Tensor],
+        uneven: Sequence[bool] | None = None,
+    ) -> None:
         self.op = op
         self.opdef: OpDef = op.opdef
         self.attrs: Mapping[str, Any] = op.attrs
         self.graph: Graph = op.graph
         self.inputs = tuple(inputs)
         self.outputs = op.outputs
+        self.uneven = (False,) * len(self.inputs) if uneven is None else uneven
 
 
 def vectorize(
@@ -112,9 +119,11 @@ def vectorize_some(
     ys: Sequence[Tensor],
     substitution: Mapping[Tensor, Tensor],
     name: str | None = "vectorize",
+    uneven: Iterable[Tensor] = (),
 ) -> list[Tensor | Shared | Uneven]:
     """:func:`vectorize`, with a Shared for what is the same in every row and an Uneven
-    for rows that may differ in shape."""
+    for rows that may differ in shape, as those of the substituted tensors ``uneven``.
+    """
     if not substitution:
         raise ShapeError("vectorize: there is no batched tensor")
     graph = home(next(iter(substitution)).graph)
@@ -132,7 +141,7 @@ def vectorize_some(
     with graph.as_default(), graph.name_scope(name or "vectorize") as scope:
         saved = context.forward_op, context.mark
         try:
-            walk = _Walk(graph, substitution)
+            walk = _Walk(graph, substitution, uneven)
             for op in _dependents(ys, substitution):
                 inner = f"{op.scope}/" if op.scope else ""
                 context.scope = scope + inner.removeprefix(outer)
@@ -182,11 +191,16 @@ def _dependents(
 class _Walk:
     """The state of one vectorisation: what each old tensor became."""
 
-    def __init__(self, graph: Graph, substitution: Mapping[Tensor, Tensor]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        substitution: Mapping[Tensor, Tensor],
+        uneven: Iterable[Tensor] = (),
+    ) -> None:
         self.graph = graph
         self.batched: dict[Tensor, Tensor] = dict(substitution)
         self.shared: dict[Tensor, Tensor] = {}
-        self.uneven: set[Tensor] = set()
+        self.uneven: set[Tensor] = set(uneven)
         self.again: dict[Operation, Operation] = {}
         self.first = next(iter(substitution.values()))
 
@@ -205,7 +219,8 @@ class _Walk:
         controls = [self.again.get(c, c) for c in op.control_inputs]
         with self.graph.control_dependencies(controls):
             if any(t in self.uneven for t in op.inputs):
-                results = _read_uneven(RowOp(op, inputs), batched)
+                uneven = [t in self.uneven for t in op.inputs]
+                results = _read_uneven(RowOp(op, inputs, uneven), batched)
             elif any(b is not None for b in batched):
                 results = _apply(RowOp(op, inputs), batched)
             else:
@@ -262,8 +277,11 @@ def _read_uneven(op: RowOp, batched: Sequence[Tensor | None]) -> Sequence[Any]:
     identity = op.opdef.identity
     if identity is None or not identity(op.op.inputs, op.outputs, op.attrs):
         return _loop(op, batched)
-    results = _apply(op, batched)
-    return [Uneven(r) if isinstance(r, Tensor) else r for r in results]
+    # Each output is the input in its place.
+    return [
+        Uneven(r) if isinstance(r, Tensor) and u else r
+        for r, u in zip(_apply(op, batched), op.uneven)
+    ]
 
 
 def _loop(

@@ -15,6 +15,7 @@ from .subgraph import (
     bodies_of,
     captures_of,
     graphs_in,
+    rules_of,
 )
 from .tensor import Tensor
 
@@ -103,6 +104,8 @@ def validate_bodies(graph: Graph) -> None:
         for op in g.operations:
             if op.opdef.control is not None:
                 _check_control(op)
+            for body in rules_of(op):
+                _check_body(op, body)
 
 
 def _check_sources(graph: Subgraph, graphs: list[Graph]) -> None:

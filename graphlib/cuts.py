@@ -162,7 +162,8 @@ def _prevent(op: Operation, index: int, t: Tensor) -> Cut:
 
 
 def _custom(op: Operation, index: int, t: Tensor) -> Cut | None:
-    if index >= op.attrs["n"]:
+    n, targets = op.attrs["n"], op.attrs["args"] + op.attrs["variables"]
+    if n <= index < n + targets:
         return None
     return Cut(
         op,

@@ -77,6 +77,8 @@ class Graph(Collections):
     outer: Graph | None = None
     #: The scope at the top: empty but in bodies, whose names begin with it.
     top_scope = ""
+    #: Whether what is built now is built only to see what it reads.
+    trial = False
 
     def __init__(self) -> None:
         self._operations: list[Operation] = []

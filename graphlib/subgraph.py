@@ -40,6 +40,7 @@ __all__ = [
     "bodies_of",
     "empty_stacks",
     "graphs_in",
+    "rules_of",
     "variable_of",
 ]
 
@@ -285,6 +286,13 @@ def bodies_of(op: Operation) -> tuple[Body, ...]:
     return op._attrs["branches"] if "branches" in op._attrs else (op._attrs["body"],)
 
 
+def rules_of(op: Operation) -> tuple[Body, ...]:
+    """The bodies that an operation holds for its derivatives and never runs."""
+    if op.opdef.control is not None:
+        return ()
+    return tuple([v for v in op._attrs.values() if type(v) is Body])
+
+
 def graphs_in(graph: Graph) -> list[Graph]:
     """``graph`` and the bodies in it, in the order in which operations name them."""
     found: dict[Graph, None] = {}
@@ -295,7 +303,8 @@ def graphs_in(graph: Graph) -> list[Graph]:
             if g not in found:
                 found[g] = None
                 for op in g._operations:
-                    named += [body.graph for body in bodies_of(op)]
+                    held = (*bodies_of(op), *rules_of(op))
+                    named += [body.graph for body in held]
         # A body may lie in one that is named elsewhere.
         queue = []
         for g in named:

@@ -8,7 +8,7 @@ for itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ..graphlib.batching import RowOp, Shared, Uneven, vectorize_some
@@ -19,7 +19,7 @@ from ._batch import repeated, rows_of
 from ._bodies import appended
 from ._loop import Parts
 
-__all__ = ["branches", "loop", "prevented"]
+__all__ = ["branches", "loop"]
 
 
 def depending(outputs: Iterable[Tensor], inputs: Iterable[Tensor]) -> set[Tensor]:
@@ -195,17 +195,3 @@ def branches(op: RowOp, *batched: Tensor | None) -> Any:
         Shared(t) if s else Uneven(t) if u else t
         for t, s, u in zip(results, shared, uneven)
     ]
-
-
-def prevented(op: RowOp, *batched: Tensor | None) -> Any:
-    """The first inputs; the derivatives that the program gives are for one row, so
-    asking for one here is an error."""
-    from .custom import prevent_gradient
-
-    count: int = op.attrs["n"]
-    n = rows_of(*[b for b in batched if b is not None])
-    wide: Sequence[Tensor] = [
-        repeated(t, n) if b is None else b for t, b in zip(op.inputs, batched)
-    ][:count]
-    message = "its own gradient is for one row; differentiate first, then vectorise"
-    return [prevent_gradient(t, message) for t in wide]

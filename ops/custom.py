@@ -11,16 +11,28 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..graphlib.batching import RowOp
 from ..graphlib.errors import GradientError, GraphError
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.overrides import as_cotangent, zeros_for_none
+from ..graphlib.subgraph import BODY_INPUT, BODY_VARIABLE
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
-from . import _batch, _control_batch
-from ._build import create, create_many, graph_of
+from . import _batch
+from ._batch import repeated, rows_of
+from ._build import create, create_many, create_op, graph_of
+from ._given import (
+    EVEN,
+    SHARED,
+    UNEVEN,
+    GradientFunction,
+    flatten,
+    has_rule,
+    run_rule,
+    traced,
+)
 from .core import always, copy_kernel, view_kernel
 
 __all__ = ["custom_gradient", "grad_pass_through", "identity_n", "prevent_gradient"]
@@ -74,66 +86,45 @@ def identity_n(input: Any, name: str | None = None) -> list[Tensor]:
 
 
 def _custom_vjp(op: Operation, *cotangents: Tensor | None) -> list[Any]:
-    attrs = op._attrs
-    n, variables = attrs["n"], attrs["variables"]
-    args = op.inputs[n : len(op.inputs) - len(variables)]
-    given = zeros_for_none(op.outputs, cotangents)
-    by_variable: Sequence[Any] = ()
-    if variables:
-        pair = attrs["grad_fn"](*given, variables=list(variables))
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise GradientError(
-                op.explain(
-                    "its grad_fn uses variables, so it must return a pair: the "
-                    "gradients of the arguments, and a list with those of the variables"
-                ),
-                op,
-            )
-        by_arg, by_variable = pair
-        if len(by_variable) != len(variables):
-            raise GradientError(
-                op.explain(
-                    f"its grad_fn gave {len(by_variable)} gradients for "
-                    f"{len(variables)} variables: {[v.name for v in variables]}"
-                ),
-                op,
-            )
-    else:
-        by_arg = attrs["grad_fn"](*given)
-    results = _flatten(by_arg)
-    if len(results) != len(args):
-        raise GradientError(
-            op.explain(
-                f"its grad_fn gave {len(results)} gradients for {len(args)} arguments"
-            ),
-            op,
-        )
-    results += by_variable
-    return [None] * n + [as_cotangent(g, t) for g, t in zip(results, op.inputs[n:])]
+    n = op._attrs["n"]
+    found = run_rule(op, "pull", cotangents)
+    return [None] * n + found + [None] * (len(op.inputs) - n - len(found))
 
 
 def _custom_jvp(op: Operation, *tangents: Tensor | None) -> list[Tensor | None]:
     attrs = op._attrs
-    n, count = attrs["n"], len(op.inputs) - len(attrs["variables"])
-    rule = attrs["rules"]["jvp"]
-    by_arg, by_variable = tangents[n:count], tangents[count:]
+    n, count = attrs["n"], attrs["n"] + attrs["args"]
+    targets = count + attrs["variables"]
+    by_arg, by_variable = tangents[n:count], tangents[count:targets]
     total: list[Tensor | None] = [None] * n
-    if rule is not None and any(t is not None for t in by_arg):
-        args = op.inputs[n:count]
-        moved = _flatten(rule([*args], zeros_for_none(args, by_arg)))
-        if len(moved) != n:
-            raise GradientError(
-                op.explain(f"its jvp gave {len(moved)} tangents for {n} results"), op
-            )
-        total = [as_cotangent(t, y) for t, y in zip(moved, op.outputs)]
+    if any(t is not None for t in by_arg) and has_rule(op, "push"):
+        total = run_rule(op, "push", by_arg)
         by_arg = (None,) * len(by_arg)
     if any(t is not None for t in (*by_arg, *by_variable)):
-        rest = transposed(op, [None] * n + [*by_arg, *by_variable])
+        hidden = [None] * (len(op.inputs) - targets)
+        rest = transposed(op, [*[None] * n, *by_arg, *by_variable, *hidden])
         total = [
             b if a is None else a if b is None else TABLE["add"](a, b)
             for a, b in zip(total, rest)
         ]
     return total
+
+
+def _for_rows(op: RowOp, *batched: Tensor | None) -> Any:
+    """The same node for many rows: its rule is that for one row, vectorised."""
+    attrs = op.attrs
+    n = attrs["n"]
+    given = [t if b is None else b for t, b in zip(op.inputs, batched)]
+    flags = [
+        SHARED if b is None else UNEVEN if u else EVEN
+        for b, u in zip(batched, op.uneven)
+    ]
+    rows = rows_of(*batched)
+    for i in range(n):
+        if flags[i] == SHARED:
+            given[i], flags[i] = repeated(given[i], rows), EVEN
+    levels = (*attrs.get("rows", ()), tuple(flags))
+    return create_many(CUSTOM_GRADIENT, given, {**attrs, "rows": levels})
 
 
 def transposed(op: Operation, tangents: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -153,7 +144,7 @@ CUSTOM_GRADIENT = OpDef(
     identity=always,
     value=_known_first,
     flops=lambda i, o, a: 0,
-    batch=_control_batch.prevented,
+    batch=_for_rows,
     doc="y_i = x_i for the first n inputs, with derivatives that the program gives",
 )
 
@@ -191,20 +182,23 @@ class _Differentiated:
                     f"with a function as its second part, not {made!r}"
                 )
             y, grad_fn = made
-            results = [as_tensor(t) for t in _flatten(y)]
+            results = [as_tensor(t) for t in flatten(y)]
             if not results:
                 raise TypeError(f"custom_gradient: {self._name()} returns no tensor")
             reads = _variables_read(graph, start, results, tensors)
             self._check_signature(grad_fn, list(reads))
-            attrs = {
+            given = GradientFunction(
+                graph, self._f, grad_fn, self._rules, results, tensors, reads
+            )
+            more, attrs = traced(given, start)
+            attrs |= {
                 "n": len(results),
-                "grad_fn": grad_fn,
-                "rules": self._rules,
-                "variables": tuple(reads),
+                "args": len(tensors),
+                "variables": len(reads),
             }
-            inputs = [*results, *tensors, *reads.values()]
-            outputs = create_many(CUSTOM_GRADIENT, inputs, attrs)
-        return _pack(y, list(outputs))
+            inputs = [*results, *tensors, *reads.values(), *more]
+            given.origin = create_op(CUSTOM_GRADIENT, inputs, attrs)
+        return _pack(y, list(given.origin.outputs))
 
     def _name(self) -> str:
         return getattr(self._f, "__name__", repr(self._f))
@@ -250,8 +244,14 @@ def custom_gradient(
 
     Nothing is differentiated through y but what grad_fn says; what grad_fn builds
     is differentiated for second derivatives.  No derivative reaches tensors that f
-    reads without getting them as arguments.  A graph that holds such an operation
-    cannot be saved: files hold no code.
+    reads without getting them as arguments.
+
+    ``grad_fn`` is called for each gradient, and once when the operation is made: what
+    it builds then is kept as a body, for the places where the operation is built
+    again (rows of ``vectorized_map``, equations, loaded graphs).  What it collects in
+    that call is dropped.  A grad_fn that calls f, that fails, or that writes variables
+    is not kept; with such a one a graph cannot be saved.  A ``def_jvp`` after a call
+    is not saved with it.
 
     Raises:
         TypeError: f does not return a pair, or its grad_fn takes no ``variables``
@@ -268,7 +268,7 @@ def custom_gradient(
     ...     print(session.run(tf.gradients(log1pexp(x), x)))
     [np.float32(1.0)]
 
-    Cost: none when run (a plan drops the node).
+    Cost: none when run (a plan drops the node); building it builds the gradient.
     """
     if f is None:
         return functools.partial(custom_gradient, jvp=jvp)
@@ -323,29 +323,21 @@ def _variables_read(
 
 
 def _variable_of(graph: Graph, t: Tensor) -> Any:
-    """The variable of which ``t`` is a read, else None."""
-    op = t.op
-    while op.type == "Identity":
-        op = op.inputs[0].op
-    return graph._variables.get(op) if op.opdef.effect == "variable" else None
+    """The variable of which ``t`` is a read, perhaps one outside of a body; else
+    None."""
+    found: Tensor | None = t
+    while found is not None:
+        op = found.op
+        if op.type == "Identity":
+            found = op.inputs[0]
+        elif op.opdef in (BODY_INPUT, BODY_VARIABLE):
+            found = op.graph.source_of(found)
+        else:
+            return graph._variables.get(op)
+    return None
 
 
 # -- structures -----------------------------------------------------------------------
-
-
-def _flatten(value: Any) -> list[Any]:
-    """The leaves of a nest of lists, tuples and mappings (by sorted keys, as TF1)."""
-    flat: list[Any] = []
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Mapping):
-            stack.extend(item[k] for k in sorted(item, reverse=True))
-        elif isinstance(item, (list, tuple)):
-            stack.extend(reversed(item))
-        else:
-            flat.append(item)
-    return flat
 
 
 def _pack(like: Any, flat: list[Any]) -> Any:

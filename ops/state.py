@@ -12,7 +12,7 @@ from ..graphlib.keys import GraphKeys
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, TensorShape, as_dims, compatible, text
 from ..graphlib.source import entry
-from ..graphlib.stacks import default_session, home
+from ..graphlib.stacks import default_session, graph_stack, home
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
 from .assignment import (
@@ -87,6 +87,10 @@ class Variable:
             raise GraphError("Variable: an initial_value is needed")
         if constraint is not None and not callable(constraint):
             raise GraphError(f"Variable: constraint {constraint!r} is not callable")
+        if any(g.trial for g in graph_stack()):
+            raise GraphError(
+                f"{entry()}a gradient function makes a variable each time it is called"
+            )
         graph = _graph_of(initial_value)
         self.constraint = constraint
         self.trainable = trainable is None or bool(trainable)

@@ -188,8 +188,7 @@ def test_rows(record: Record, dtype: str, dynamic: bool, looped: set[str]) -> No
             rows[t] = [
                 np.asarray(rng.normal(size=like.shape), like.dtype) for _ in range(ROWS)
             ]
-        # A gradient that the program gives is for one row: a batch refuses it.
-        if not dynamic and "CustomGradient" not in record.types:
+        if not dynamic:
             _gradients_agree(built, rows, seeds)
         pulled = [g for g in gradients(built.ys, built.xs, seeds) if g is not None]
         pushed = [t for t in jvp(built.ys, built.xs, tangents) if t is not None]

@@ -127,7 +127,7 @@ def test_rows_that_end_in_different_shapes_are_an_error() -> None:
 
 
 def test_custom_gradients_of_rows_of_unknown_shapes() -> None:
-    """Values and gradients inside; around them the rules for one row do not serve."""
+    """Values, gradients inside, and gradients around."""
 
     @dg.custom_gradient
     def tripled(e):
@@ -140,5 +140,7 @@ def test_custom_gradients_of_rows_of_unknown_shapes() -> None:
     np.testing.assert_allclose(run(y, {x: a}), [a[0] ** 2, np.sin(a[1])])
     slopes = vectorized_map(lambda e: dg.gradients(tripled(e), e)[0], x)
     np.testing.assert_allclose(run(slopes, {x: a}), 3.0 * a)
-    with pytest.raises(LookupError, match="differentiate first, then vectorise"):
-        dg.gradients(y, x)
+    (around,) = dg.gradients(y, x)
+    np.testing.assert_allclose(run(around, {x: a}), 3.0 * a)
+    (second,) = dg.jvp(around, x)
+    np.testing.assert_allclose(run(second, {x: a}), [3.0, 3.0])
