@@ -294,7 +294,7 @@ def build(
         if opdef.control is not None:
             attrs = _with_fed_variables(op, inputs)
         node = Node(op, opdef, attrs, inputs, after)
-        node.outputs = _outputs(node, op)
+        node.outputs = outputs_of(node, op)
         for t, v in zip(op.outputs, node.outputs):
             if t not in values:
                 values[t] = v
@@ -343,7 +343,7 @@ def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any
     return {**attrs, "body": given(attrs["body"], wires)}
 
 
-def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:
+def outputs_of(node: Node, op: Operation) -> tuple[Value, ...]:
     """Output values with shapes inferred from the concrete input shapes.
 
     Inference runs again only where it can learn something: an input is better

@@ -16,6 +16,7 @@ from .dead import remove_dead
 from .dense import plan_copies
 from .fold import fold_constants
 from .identity import remove_identities
+from .loops import simplify_loops
 from .stable import stabilize
 from .sums import split_sums
 from .views import merge_views
@@ -28,6 +29,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "bodies": merge_bodies,
+    "loops": simplify_loops,
     # Before algebra, which may hide what a derivative rule has written.
     "stable": stabilize,
     "algebra": simplify,
