@@ -16,6 +16,7 @@ from .dead import remove_dead
 from .dense import plan_copies
 from .fold import fold_constants
 from .identity import remove_identities
+from .joins import cut_joins
 from .loops import simplify_loops
 from .stable import stabilize
 from .sums import split_sums
@@ -33,6 +34,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     # Before algebra, which may hide what a derivative rule has written.
     "stable": stabilize,
     "algebra": simplify,
+    "joins": cut_joins,
     "views": merge_views,
     "broadcasts": sink_broadcasts,
     "dead": remove_dead,
