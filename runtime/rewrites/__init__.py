@@ -11,6 +11,7 @@ from ..program import Program
 from .algebra import simplify
 from .bodies import merge_bodies
 from .broadcasts import sink_broadcasts
+from .chains import order_chains
 from .common import merge_common
 from .dead import remove_dead
 from .dense import plan_copies
@@ -37,6 +38,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "joins": cut_joins,
     "views": merge_views,
     "broadcasts": sink_broadcasts,
+    "chains": order_chains,
     "dead": remove_dead,
     "sums": split_sums,
     "dense": plan_copies,
