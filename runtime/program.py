@@ -157,6 +157,7 @@ class Program:
         feeds: the fed values, in the order of the feed keys.
         log: one line per rewrite pass: (pass, nodes removed or changed).
         notes: what each pass did, and to which operations.
+        types: the op types that it has, or had before a pass changed it.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class Program:
         self.feeds = feeds
         self.log: list[tuple[str, int]] = []
         self.notes = Notes()
+        self.types = {node.opdef.type for node in nodes}
 
     def keep(self, kept: list[Node], subst: Mapping[Value, Value]) -> int:
         """Drop all nodes but ``kept``; returns how many.

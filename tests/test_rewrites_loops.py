@@ -91,6 +91,16 @@ def test_a_carry_that_stays_is_no_carry():
     assert all("Exp" not in b for b in bodies(plan))
 
 
+def test_what_a_carry_that_stays_comes_from_is_read():
+    """Through a loop that only hands it on, and drops it."""
+    with dg.Graph().as_default():
+        x = dg.placeholder(dg.float64, [3])
+        _, y = dg.while_loop(lambda i, y: i < 4, lambda i, y: (i + 1, y * 0.5), [0, x])
+        n, z = dg.while_loop(lambda i, z: i < 4, lambda i, z: (i + 2, z), [0, y])
+    plan = compare([n, z + 1.0], {x: np.arange(3.0)})
+    assert STILL in whats(plan)
+
+
 def test_stacks_and_rows_that_nobody_reads_go():
     with dg.Graph().as_default():
         rows = dg.placeholder(dg.float64, [5, 3])

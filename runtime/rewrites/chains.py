@@ -36,6 +36,8 @@ _WORTH = 0.75
 
 def order_chains(program: Program) -> int:
     """Order chains; returns how many changed."""
+    if program.types.isdisjoint(_KINDS):
+        return 0
     links = [n for n in program.nodes if n.opdef.type in _KINDS]
     if len(links) < 2:
         return 0

@@ -22,7 +22,7 @@ __all__ = ["cut_joins"]
 
 def cut_joins(program: Program) -> int:
     """Read parts directly; returns how many nodes changed or went."""
-    if not any(n.opdef.type in ("ConcatV2", "Pack") for n in program.nodes):
+    if program.types.isdisjoint(("ConcatV2", "Pack")):
         return 0
     return rewrite_with(program, _RULES)
 

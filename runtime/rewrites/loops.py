@@ -47,7 +47,7 @@ _MOVABLE = frozenset(
 
 def simplify_loops(program: Program) -> int:
     """Simplify loops; returns how many changes that took."""
-    if not any(n.opdef.control == "loop" for n in program.nodes):
+    if "Loop" not in program.types:
         return 0
     budget = Budget(len(program.nodes))
     subst: dict[Value, Value] = {}
@@ -65,7 +65,7 @@ def simplify_loops(program: Program) -> int:
             program.notes.add("stopped: its budget is spent", node.op)
             break
         old = list(node.inputs)
-        done = loop.settle(subst)
+        done = loop.settle(subst, reads)
         done += loop.prune(reads)
         moved, nodes = loop.hoist()
         for what, count in (*done, *moved):
@@ -74,6 +74,7 @@ def simplify_loops(program: Program) -> int:
             changed += count
         if done or moved:
             loop.rebuild()
+            program.types.update(n.opdef.type for n in nodes)
             before[at] = nodes
             reads.changed(old, node.inputs, nodes)
     if not changed:
@@ -162,7 +163,7 @@ class _Loop:
 
     # -- carries that stay as they are -----------------------------------------------
 
-    def settle(self, subst: dict[Value, Value]) -> list[tuple[str, int]]:
+    def settle(self, subst: dict[Value, Value], reads: _Reads) -> list[tuple[str, int]]:
         """Pass carries that no iteration changes as what is the same in all."""
         stay = [
             i
@@ -174,7 +175,9 @@ class _Loop:
             and v.dims == self.finals[i].dims
         ]
         for i in stay:
-            subst[self.finals[i]] = self.carries[i][1]
+            final, first = self.finals[i], self.carries[i][1]
+            subst[final] = first
+            reads.count[first] += reads.count[final]
             self.rest.append(self.carries[i])
         self._keep_carries([i for i in range(len(self.carries)) if i not in set(stay)])
         return [("a carry that does not change", len(stay))] if stay else []
