@@ -157,6 +157,7 @@ class Program:
         feeds: the fed values, in the order of the feed keys.
         log: one line per rewrite pass: (pass, nodes removed or changed).
         notes: what each pass did, and to which operations.
+        types: the op types that it has, or had before a pass changed it.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class Program:
         self.feeds = feeds
         self.log: list[tuple[str, int]] = []
         self.notes = Notes()
+        self.types = {node.opdef.type for node in nodes}
 
     def keep(self, kept: list[Node], subst: Mapping[Value, Value]) -> int:
         """Drop all nodes but ``kept``; returns how many.
@@ -294,7 +296,7 @@ def build(
         if opdef.control is not None:
             attrs = _with_fed_variables(op, inputs)
         node = Node(op, opdef, attrs, inputs, after)
-        node.outputs = _outputs(node, op)
+        node.outputs = outputs_of(node, op)
         for t, v in zip(op.outputs, node.outputs):
             if t not in values:
                 values[t] = v
@@ -343,7 +345,7 @@ def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any
     return {**attrs, "body": given(attrs["body"], wires)}
 
 
-def _outputs(node: Node, op: Operation) -> tuple[Value, ...]:
+def outputs_of(node: Node, op: Operation) -> tuple[Value, ...]:
     """Output values with shapes inferred from the concrete input shapes.
 
     Inference runs again only where it can learn something: an input is better

@@ -11,11 +11,14 @@ from ..program import Program
 from .algebra import simplify
 from .bodies import merge_bodies
 from .broadcasts import sink_broadcasts
+from .chains import order_chains
 from .common import merge_common
 from .dead import remove_dead
 from .dense import plan_copies
 from .fold import fold_constants
 from .identity import remove_identities
+from .joins import cut_joins
+from .loops import simplify_loops
 from .stable import stabilize
 from .sums import split_sums
 from .views import merge_views
@@ -28,11 +31,14 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "bodies": merge_bodies,
+    "loops": simplify_loops,
     # Before algebra, which may hide what a derivative rule has written.
     "stable": stabilize,
     "algebra": simplify,
+    "joins": cut_joins,
     "views": merge_views,
     "broadcasts": sink_broadcasts,
+    "chains": order_chains,
     "dead": remove_dead,
     "sums": split_sums,
     "dense": plan_copies,

@@ -161,6 +161,7 @@ class Walk:
         if not _gives(opdef, inputs, attrs, node.outputs):
             return False
         node.opdef, node.inputs, node.attrs = opdef, list(inputs), attrs
+        self.program.types.add(type)
         return True
 
     def add(
@@ -184,15 +185,15 @@ class Walk:
         if known is not None:
             return constant_value(known[0], new.outputs[0])
         self.kept.append(new)
+        self.program.types.add(type)
         return new.outputs[0]
 
 
 def rewrite_with(program: Program, rules: Mapping[str, Rule]) -> int:
     """Walk over ``program`` with ``rules``, if any could apply."""
-    nodes = program.nodes
-    if not any(n.opdef.type in rules for n in nodes):
+    if program.types.isdisjoint(rules):
         return 0
-    return Walk(program, Budget(len(nodes))).run(rules)
+    return Walk(program, Budget(len(program.nodes))).run(rules)
 
 
 def constant(array: Any, like: Value) -> Value:

@@ -3,7 +3,8 @@
 Precondition: none; unknown shapes are left alone where they matter.
 Postcondition: every value is the same to the bit, signed zeros and infinities
 included (the sign and payload of a NaN are not told apart).  So x + 0.0 stays unless x
-is never -0.0, x * 0 and x - x go for integers only, and complex products stay.
+is never -0.0, x * 0 and x - x stay (x may be NaN, or fail), and complex products stay.
+What a constant condition does not choose is not computed, and so does not fail.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...graphlib.dtypes import DType
-from ..program import CONST, Node, Program, Value, constant_value
+from ..program import CONST, Node, Program, Value
 from ._walk import Walk, constant, is_real, rewrite_with
 
 __all__ = ["positive", "simplify"]
@@ -60,17 +61,6 @@ def _is_zero(n: Any, negative: bool = False) -> bool:
     return isinstance(n, int) or (math.copysign(1.0, n) < 0) == negative
 
 
-def _zeros(w: Walk, node: Node) -> str | None:
-    """Replace an integer node by zeros."""
-    out = node.outputs[0]
-    if not (out.static and out.dtype.is_integer) or node.after:
-        return None
-    dims: Any = out.dims
-    zero = np.broadcast_to(np.zeros((), out.dtype.dtype), dims)
-    w.bypass(node, constant_value(zero, out))
-    return "0 for integers"
-
-
 # -- sums ----------------------------------------------------------------------------
 
 
@@ -104,8 +94,6 @@ def _add(w: Walk, node: Node) -> str | None:
 
 def _sub(w: Walk, node: Node) -> str | None:
     x, y = node.inputs
-    if x is y:
-        return _zeros(w, node)
     if _plain(x) and _plain(y):
         return None
     if _is_zero(w.number(y, x)) and w.bypass(node, x):
@@ -148,8 +136,6 @@ def _mul(w: Walk, node: Node) -> str | None:
             return "x * 1 -> x"
         if n == -1 and w.turn(node, "Neg", [x]):
             return "x * -1 -> -x"
-        if n == 0 and x.dtype.is_integer:
-            return _zeros(w, node)
     return _without_signs(w, node, "-x * -y -> x y")
 
 

@@ -35,11 +35,10 @@ _COUNTS = {2: 1 << 11, 4: 1 << 24, 8: 1 << 53}
 
 def sink_broadcasts(program: Program) -> int:
     """Sink broadcasts; returns how many nodes changed."""
-    nodes = program.nodes
-    if not any(n.opdef.type in _BROADCASTS for n in nodes):
+    if program.types.isdisjoint(_BROADCASTS):
         return 0
     rules: dict[str, Any] = {
-        n.opdef.type: _elementwise for n in nodes if n.opdef.elementwise
+        n.opdef.type: _elementwise for n in program.nodes if n.opdef.elementwise
     }
     rules.pop("Select", None)  # its condition broadcasts the other way
     return rewrite_with(program, {**rules, **_RULES})

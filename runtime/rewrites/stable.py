@@ -24,7 +24,7 @@ __all__ = ["stabilize"]
 
 def stabilize(program: Program) -> int:
     """Put stable forms in place; returns how many nodes changed."""
-    if not any(n.opdef.type in _NEEDED for n in program.nodes):
+    if program.types.isdisjoint(_NEEDED):
         return 0
     return rewrite_with(program, _RULES)
 
