@@ -82,8 +82,13 @@ def compile_loop(
     target: Any = None,
 ) -> Callable[..., None]:
     """A function ``f(out, *inputs)`` over whole contiguous arrays."""
+    return compile_text(source(emit, dtype, arity), arity, target)
+
+
+def compile_text(text: str, arity: int, target: Any = None) -> Callable[..., None]:
+    """The function ``loop`` of a module, as ``f(out, *inputs)``."""
     target = machine() if target is None else target
-    module = optimised(source(emit, dtype, arity), target)
+    module = optimised(text, target)
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
     _KEPT.append(engine)
