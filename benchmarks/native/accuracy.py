@@ -95,10 +95,12 @@ def single_errors(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
 def _compile_errors() -> Callable[..., None]:
     """A loop over a float32 and a float64 array into a float64 array."""
     text = _loops.source(
-        lambda builder, v: _error(
-            Scalar(builder, builder.fptrunc(v[0], ir.FloatType())),
-            Scalar(builder, v[1]),
-        ).value,
+        lambda builder, v: (
+            _error(
+                Scalar(builder, builder.fptrunc(v[0], ir.FloatType())),
+                Scalar(builder, v[1]),
+            ).value
+        ),
         np.float64,
         2,
     )

@@ -61,6 +61,7 @@ _COS_SINGLE = (
     2.437934509738418e-05,
 )
 # The same without the first term, for float64: fdlibm's S2..S6 and C1..C6.
+_SIN_FIRST = -1.66666666666666324348e-01
 _SIN = (
     8.33333333332248946124e-03,
     -1.98412698298579493134e-04,
@@ -163,8 +164,8 @@ def _double(x: Scalar) -> _Parts:
     low = (high - r) + low
     z = r * r
     cube = z * r
-    s = horner(z, _SIN)
-    sine = r - ((z * fma(low, 0.5, -(cube * s)) - low) - cube * -1.66666666666666324348e-01)
+    tail = fma(low, 0.5, -(cube * horner(z, _SIN)))
+    sine = r - (fma(z, tail, -low) - cube * _SIN_FIRST)
     half = z * 0.5
     head = -half + 1.0
     cosine = head + (((-head + 1.0) - half) + fma(z * z, horner(z, _COS), -(r * low)))
