@@ -59,7 +59,10 @@ def source(
     builder.cbranch(builder.icmp_signed("<", following, count), body, done)
     builder.position_at_end(done)
     builder.ret_void()
-    return str(module)
+    # The widest vectors, as the native tier asks for; llvmlite knows no such attribute.
+    head, loop = str(module).split('define void @"loop"(', 1)
+    arguments, rest = loop.split("\n", 1)
+    return f'{head}define void @"loop"({arguments} "prefer-vector-width"="512"\n{rest}'
 
 
 def optimised(text: str, target: Any) -> Any:
@@ -82,8 +85,13 @@ def compile_loop(
     target: Any = None,
 ) -> Callable[..., None]:
     """A function ``f(out, *inputs)`` over whole contiguous arrays."""
+    return compile_text(source(emit, dtype, arity), arity, target)
+
+
+def compile_text(text: str, arity: int, target: Any = None) -> Callable[..., None]:
+    """The function ``loop`` of a module, as ``f(out, *inputs)``."""
     target = machine() if target is None else target
-    module = optimised(source(emit, dtype, arity), target)
+    module = optimised(text, target)
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
     _KEPT.append(engine)

@@ -19,7 +19,7 @@ from typing import Any
 from . import exponentials, logarithms, powers, special, trigonometric
 from .scalar import Scalar
 
-__all__ = ["BEYOND", "EMIT"]
+__all__ = ["BEYOND", "EMIT", "WITHIN"]
 
 #: A builder and operands to a value.
 Emitter = Callable[[Any, Sequence[Any]], Any]
@@ -64,10 +64,20 @@ _FORMULAS: dict[str, Callable[..., Scalar]] = {
 #: What emits a function, by its name.
 EMIT: dict[str, Emitter] = {name: _emitter(f) for name, f in _FORMULAS.items()}
 
-#: For the functions that answer a part of the line alone (the others are not in it):
-#: what emits an i1 that is set where the argument is finite and out of reach.  EMIT's
-#: code gives NaN there.  A loop ORs the flags of all its elements, and the caller
-#: computes the whole of it by NumPy where the result is set.
-BEYOND: dict[str, Emitter] = {
-    name: _emitter(trigonometric.beyond) for name in ("cos", "sin", "tan")
+
+def _within(formula: Callable[..., Scalar]) -> Emitter:
+    return _emitter(lambda x: formula(trigonometric.within(x), short=True))
+
+
+#: The same within a reach (2^28 in float32, 2^30 in float64), NaN beyond; the only code
+#: for float64, where EMIT raises NotImplementedError.
+WITHIN: dict[str, Emitter] = {
+    "cos": _within(trigonometric.cos),
+    "sin": _within(trigonometric.sin),
+    "tan": _within(trigonometric.tan),
 }
+
+#: What emits, for a function in ``WITHIN``, an i1 that is set where the argument is
+#: finite and out of reach.  A loop ORs the flags of its elements, and its caller
+#: computes the whole another way (by NumPy) where one was set.
+BEYOND: dict[str, Emitter] = dict.fromkeys(WITHIN, _emitter(trigonometric.beyond))

@@ -9,9 +9,12 @@ own): a part of 25 bits and the rest.  float64 takes three parts of 23 bits and 
 rest, which leaves r and what r lost; the polynomials are fdlibm's (k_sin.c, k_cos.c).
 
 ``REACH`` is the largest |x| for which the parts are enough.  Beyond it a reduction
-needs the digits of 2/π from that exponent on (Payne and Hanek), which costs every
-element of a loop as much as all the rest; the emitted code gives NaN there, so that
-nothing wrong can pass, and whoever runs a loop asks ``beyond`` and recomputes.
+needs the digits of 2/π from that exponent on (M. Payne and R. Hanek, SIGNUM 18,
+1983).  In float32 that can be had in straight code, for half as much again: one of
+five stretches of 2/π is chosen.  In float64 every element of a loop would pay several
+times the rest for what hardly any asks; ``within`` makes NaN of what is out of reach,
+so that nothing wrong can pass, and whoever runs such a loop asks ``beyond``, and
+computes it another way where that is set.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ import math
 
 from .scalar import Scalar, fma, horner, select
 
-__all__ = ["REACH", "arctan", "beyond", "cos", "sin", "tan"]
+__all__ = ["REACH", "arctan", "beyond", "cos", "sin", "tan", "within"]
 
-#: The largest |x| that sin, cos and tan answer, by LLVM's name of the type.
+#: The largest |x| for the short reduction, by LLVM's name of the type.
 REACH = {"float": 2.0**28, "double": 2.0**30}
 
 _TWO_OVER_PI = 0.6366197723675814
@@ -34,6 +37,16 @@ _PARTS = (
     5.390302529957765e-15,
     3.2820035428735005e-22,
 )
+# For |x| from 0, 2^28, 2^56, 2^84, 2^112 on: 2/π without the bits that give multiples
+# of 4 there, in two pieces of 29 bits, whose products with x are exact, and the rest.
+_STRETCHES = (
+    (0.636619770899415, 1.4681663246252086e-09, 2.276010073078396e-18),
+    (0.011619772296398878, 7.118246487039515e-11, 1.0760572810738749e-19),
+    (7.118246443671428e-11, 5.412865960671359e-19, 1.0344533474420156e-27),
+    (5.412865944515488e-19, 2.65004047700631e-27, 4.328337628409359e-36),
+    (5.8812147387730434e-27, 1.0346868700836215e-35, 3.7832563882960676e-45),
+)
+_FOURS = 1.5 * 2.0**54  # floats there are the multiples of 4
 # (sin r - r) / r³ and (cos r - 1) / r² in r², to 2^-37 and 2^-34.
 _SIN_SINGLE = (
     -0.16666666639739974,
@@ -48,6 +61,7 @@ _COS_SINGLE = (
     2.437934509738418e-05,
 )
 # The same without the first term, for float64: fdlibm's S2..S6 and C1..C6.
+_SIN_FIRST = -1.66666666666666324348e-01
 _SIN = (
     8.33333333332248946124e-03,
     -1.98412698298579493134e-04,
@@ -87,30 +101,60 @@ _ARCTAN = (
 )
 
 
+#: The quadrant in the last bits of an integer, and sin and cos of r, in float64.
+_Parts = tuple[Scalar, Scalar, Scalar]
+
+
 def beyond(x: Scalar) -> Scalar:
-    """Whether sin, cos and tan leave a finite x to others (an i1)."""
+    """Whether x is finite and out of reach (an i1)."""
     a = abs(x)
     return (a > REACH[x.kind]) & (a < math.inf)
 
 
-def _within(x: Scalar) -> Scalar:
-    """x, or NaN where it is out of reach or infinite."""
+def within(x: Scalar) -> Scalar:
+    """x, or NaN where it is out of reach."""
     return select(abs(x) <= REACH[x.kind], x, math.nan)
 
 
-def _single(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """The quadrant in the last bits, and sin and cos of r in float64, for float32."""
+def _short_single(x: Scalar) -> _Parts:
+    """For float32 within reach."""
     wide = x.widen()
     shifted = fma(wide, _TWO_OVER_PI, _MAGIC)
     k = shifted - _MAGIC
     r = fma(k, -_PARTS_SINGLE[1], fma(k, -_PARTS_SINGLE[0], wide))
+    return shifted.bits(), *_kernels_single(r)
+
+
+def _long_single(x: Scalar) -> _Parts:
+    """For every float32: x 2/π mod 4 from a stretch of 2/π, its fraction times π/2.
+
+    Both exact products lose their multiples of 4; what is left of them adds up with an
+    error below 2^-53 of the fraction.
+    """
+    wide = x.widen()
+    pieces = [wide.constant(piece) for piece in _STRETCHES[0]]
+    for number, stretch in enumerate(_STRETCHES[1:], 1):
+        farther = abs(wide) >= 2.0 ** (28 * number)
+        pieces = [select(farther, new, old) for new, old in zip(stretch, pieces)]
+    first, second, third = pieces
+    first, second = wide * first, wide * second
+    first = first - ((first + _FOURS) - _FOURS)
+    second = second - ((second + _FOURS) - _FOURS)
+    shifted = (first + second) + _MAGIC
+    fraction = (first - (shifted - _MAGIC)) + second
+    r = fma(wide, third, fraction) * 1.5707963267948966
+    return shifted.bits(), *_kernels_single(r)
+
+
+def _kernels_single(r: Scalar) -> tuple[Scalar, Scalar]:
+    """sin r and cos r in float64, to what float32 needs."""
     z = r * r
     sine = r * fma(z, horner(z, _SIN_SINGLE), 1.0)
-    return shifted.bits(), sine, fma(z, horner(z, _COS_SINGLE), 1.0)
+    return sine, fma(z, horner(z, _COS_SINGLE), 1.0)
 
 
-def _double(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """The quadrant in the last bits, and sin and cos of r, for float64."""
+def _double(x: Scalar) -> _Parts:
+    """For float64 within reach: r and what it lost."""
     shifted = fma(x, _TWO_OVER_PI, _MAGIC)
     k = shifted - _MAGIC
     head = fma(k, -_PARTS[1], fma(k, -_PARTS[0], x))
@@ -120,18 +164,20 @@ def _double(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     low = (high - r) + low
     z = r * r
     cube = z * r
-    s = horner(z, _SIN)
-    sine = r - (
-        (z * fma(low, 0.5, -(cube * s)) - low) - cube * -1.66666666666666324348e-01
-    )
+    tail = fma(low, 0.5, -(cube * horner(z, _SIN)))
+    sine = r - (fma(z, tail, -low) - cube * _SIN_FIRST)
     half = z * 0.5
     head = -half + 1.0
     cosine = head + (((-head + 1.0) - half) + fma(z * z, horner(z, _COS), -(r * low)))
     return shifted.bits(), sine, cosine
 
 
-def _parts(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    return _single(_within(x)) if x.single else _double(_within(x))
+def _parts(x: Scalar, short: bool) -> _Parts:
+    if not x.single:
+        if not short:
+            raise NotImplementedError("no straight code for every float64")
+        return _double(x)
+    return _short_single(x) if short else _long_single(x)
 
 
 def _turned(quadrant: Scalar, first: Scalar, second: Scalar) -> Scalar:
@@ -140,23 +186,23 @@ def _turned(quadrant: Scalar, first: Scalar, second: Scalar) -> Scalar:
     return y.with_sign((quadrant & 2) << 62)
 
 
-def sin(x: Scalar) -> Scalar:
-    """The sine; NaN beyond ``REACH``."""
-    quadrant, sine, cosine = _parts(x)
+def sin(x: Scalar, short: bool = False) -> Scalar:
+    """The sine; ``short`` for arguments within reach."""
+    quadrant, sine, cosine = _parts(x, short)
     y = _turned(quadrant, sine, cosine)
     return y.narrow() if x.single else select(abs(x) < 2.0**-27, x, y)
 
 
-def cos(x: Scalar) -> Scalar:
-    """The cosine; NaN beyond ``REACH``."""
-    quadrant, sine, cosine = _parts(x)
+def cos(x: Scalar, short: bool = False) -> Scalar:
+    """The cosine; ``short`` for arguments within reach."""
+    quadrant, sine, cosine = _parts(x, short)
     y = _turned(quadrant + 1, sine, cosine)
     return y.narrow() if x.single else y
 
 
-def tan(x: Scalar) -> Scalar:
-    """sin r / cos r or -cos r / sin r by the parity of the quadrant; NaN beyond."""
-    quadrant, sine, cosine = _parts(x)
+def tan(x: Scalar, short: bool = False) -> Scalar:
+    """sin r / cos r or -cos r / sin r by the parity of the quadrant."""
+    quadrant, sine, cosine = _parts(x, short)
     even = (quadrant & 1).equals(0)
     y = select(even, sine, -cosine) / select(even, cosine, sine)
     return y.narrow() if x.single else select(abs(x) < 2.0**-27, x, y)
