@@ -132,8 +132,7 @@ def test_broadcast_rows_and_columns():
 
 
 def test_functions_agree_with_numpy():
-    known = emitters._functions()
-    if "exp" not in known:
+    if "exp" not in emitters.functions("<f4"):
         pytest.skip("there are no native functions yet")
     x = dg.placeholder(dg.float32, [5000])
     y = dg.exp(x * 0.5) - dg.tanh(x)

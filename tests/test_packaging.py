@@ -46,7 +46,7 @@ OPTIONAL = {"IPython", "matplotlib", "scipy", "sklearn", "tqdm"}
 MAY_USE = {
     "graphlib": {"networkx"},
     "ops": OPTIONAL,
-    "runtime": OPTIONAL,
+    "runtime": OPTIONAL | {"llvmlite"},
     "viz": OPTIONAL | {"graphviz"},
     "": OPTIONAL,
 }

@@ -286,7 +286,12 @@ _BY_TYPE: dict[str, Callable[[Tape, Sequence[int], Mapping[str, Any]], int]] = {
 
 
 #: Ops that are one function natively, though not to NumPy.
-_FUNCTIONS = {"Erf": "erf", "Sigmoid": "sigmoid"}
+_FUNCTIONS = {
+    "Erf": "erf",
+    "Erfc": "erfc",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+}
 
 
 def trace(tape: Tape, opdef: Any, attrs: Mapping[str, Any], refs: Sequence[int]) -> int:
