@@ -22,6 +22,7 @@ from .arenas import Arena
 from .failures import require_variables, run_error
 from .fused import FUSED
 from .fused_steps import bind_fused
+from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
@@ -277,12 +278,15 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
-        if opdef is FUSED:
+        if opdef is FUSED or opdef.type in ROW_FORMULAS:
+            count, work = len(args), self.scratch(step).get("work", ())
             for s in step.outputs:
                 self._argument(s, args)
-            return bind_fused(  # type: ignore[no-any-return]
-                step, self.scratch(step).get("work", ()), args
-            )
+            if opdef is FUSED:
+                return bind_fused(step, work, args)  # type: ignore[no-any-return]
+            numpy = _into(self._kernel(step), count, len(step.outputs))
+            mode = self.state.settings.native
+            return bind_rows(step, slots, numpy, mode)  # type: ignore[no-any-return]
         ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
         if opdef.bind is not None and all(is_static(s.dims) for s in (*ins, *outs)):
             bound = opdef.bind(step.attrs, ins, outs)
@@ -302,17 +306,7 @@ class Frame:
         count = len(args)
         for s in step.outputs:
             self._argument(s, args)
-        if len(fixed) == 1:
-
-            def into_one(*arrays: Any) -> Any:
-                return kernel(*arrays[:count], out=arrays[count])
-
-            return into_one
-
-        def into_many(*arrays: Any) -> Any:
-            return kernel(*arrays[:count], out=arrays[count:])
-
-        return into_many
+        return _into(kernel, count, len(fixed))
 
     def _copy_view(self, step: Step, args: list[Any]) -> Callable[..., Any]:
         """A view op that must copy: its kernel's result, written to the output."""
@@ -507,6 +501,13 @@ class Frame:
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
+
+
+def _into(kernel: Callable[..., Any], count: int, outputs: int) -> Callable[..., Any]:
+    """A kernel as a function of its inputs, then its outputs."""
+    if outputs == 1:
+        return lambda *arrays: kernel(*arrays[:count], out=arrays[count])
+    return lambda *arrays: kernel(*arrays[:count], out=arrays[count:])
 
 
 def leave(array: Any) -> Any:

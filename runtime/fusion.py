@@ -29,7 +29,9 @@ TILED_BYTES = 1024 * 1024
 #: A tile cannot be smaller than one row of arrays that are broadcast.
 _LONGEST_ROW = 8 * TILE_BYTES
 #: Bounds of a group: members, arrays, and nodes looked at to see that it is convex.
-_MEMBERS, _ARRAYS, _LOOKED = 64, 24, 256
+_MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
+#: Nodes from one to the next between which nothing is thought to be alive for long.
+_NEAR = 24
 _WRITES = ("assign", "update", "body")
 #: Effects that happen in the order of the program.
 _ORDERED = (*_WRITES, "io", "probe")
@@ -83,6 +85,10 @@ class _Fusion:
                 effect = node
         self.kind: dict[Node, str] = {}
         self.group_of: dict[Node, list[Node]] = {}
+        #: Per group of several, the place of its last node.
+        self.last: dict[int, int] = {}
+        #: How many arrays are made before each place that are no elementwise results.
+        self.made: list[int] = []
 
     # -- which nodes ---------------------------------------------------------
 
@@ -138,11 +144,15 @@ class _Fusion:
     def groups(self) -> list[list[Node]]:
         """Groups of one node or more, which are disjoint."""
         group_of = self.group_of
+        kinds = self.kind
+        made = [0]
         for node in self.program.nodes:
             kind = self.candidate(node)
-            if not kind:
-                continue
-            self.kind[node] = kind
+            if kind:
+                kinds[node] = kind
+            made.append(made[-1] + (not kind and _makes(node, NATIVE_SIZE)))
+        self.made = made
+        for node in kinds:
             mine = group_of[node] = [node]
             for v in node.inputs:
                 theirs = None if v.node is None else group_of.get(v.node)
@@ -152,6 +162,7 @@ class _Fusion:
                     if len(theirs) < len(mine):
                         theirs, mine = mine, theirs
                     theirs += mine
+                    self.last[id(theirs)] = self.position[node]
                     for n in mine:
                         group_of[n] = theirs
                     mine = theirs
@@ -168,7 +179,11 @@ class _Fusion:
         if len(members) > _MEMBERS:
             return False
         given = {v for n in members for v in n.inputs if v.node not in members}
-        if len(given) + sum(self._leaves(n, members) for n in members) > _ARRAYS:
+        room = _ARRAYS - len(given)
+        if (
+            len(members) > room
+            and sum(self._leaves(n, members) for n in members) > room
+        ):
             return False
         return self._is_convex(members, given) and self._holds_no_more(theirs, mine)
 
@@ -188,8 +203,12 @@ class _Fusion:
             node = stack.pop()
             if node in members:
                 return False
-            whole = self.group_of.get(node, [node])
-            if node in seen or all(position[n] < first for n in whole):
+            if node in seen:
+                continue
+            whole = self.group_of.get(node)
+            if whole is None:
+                whole = [node]
+            if position[node] < first and self.last.get(id(whole), -1) < first:
                 continue
             seen.update(whole)
             if len(seen) > _LOOKED:
@@ -202,41 +221,56 @@ class _Fusion:
         return True
 
     def _holds_no_more(self, theirs: list[Node], mine: list[Node]) -> bool:
-        """Whether running ``theirs`` as late as ``mine`` keeps no more memory alive
-        while what lies between them runs."""
-        position = self.position
-        begin = max(position[n] for n in theirs)
-        end = min(position[n] for n in mine if position[n] > begin)
-        size = theirs[0].outputs[0].nbytes
+        """Whether one step in the place of two keeps no more memory alive while what
+        lies between them runs.
+
+        Run late, it keeps what ``theirs`` reads; run early, what ``mine`` makes; and
+        it saves what only passes from one to the other.
+        """
         members = {*theirs, *mine}
-        # What is elementwise can come before, or is in another group.
-        between = self.program.nodes[begin + 1 : end]
-        if not any(
-            n not in self.kind
-            and n.opdef.alias is None
-            and any(v.nbytes * 2 >= size for v in n.outputs)
-            for n in between
-        ):
+        position = self.position
+        size = theirs[0].outputs[0].nbytes
+        second = set(mine)
+        then = min(position[n] for n in mine)
+        late = 0
+        for v in {v for n in theirs for v in n.inputs}:
+            if v.kind != NODE or v.node in members or v in self.fetched:
+                continue
+            if _element(v) is not v:
+                continue
+            others = [position[r] for r in self.readers[v] if r not in members]
+            born = max(position[v.node], *others, -1)  # type: ignore[index]
+            if born < then and self._is_long(born, then, members, size):
+                late += v.nbytes
+        early = 0
+        places = [position[n] for n in members]
+        if self._is_long(min(places), max(places), members, size):
+            early = sum(
+                n.outputs[0].nbytes
+                for n in mine
+                if n.outputs[0] not in self.fetched and self._leaves(n, members)
+            )
+        if not late and not early:
             return True
-        late = {
-            v
-            for n in theirs
-            for v in n.inputs
-            if v.kind == NODE
-            and v.node not in members
-            and v.nbytes * 2 >= size
-            and v not in self.fetched
-            and all(position[r] <= begin for r in self.readers[v])
-        }
-        saved = {
-            v
+        saved = sum(
+            v.nbytes
             for n in theirs
             for v in n.outputs
             if v not in self.fetched
-            and all(r in members for r in self.readers[v])
-            and any(position[r] > begin for r in self.readers[v])
-        }
-        return len(late) <= len(saved)
+            and members.issuperset(self.readers[v])
+            and not second.isdisjoint(self.readers[v])
+        )
+        return max(late, early) <= saved
+
+    def _is_long(self, begin: int, end: int, members: set[Node], size: int) -> bool:
+        """Whether much happens between two places of the program: something else is
+        made that is no elementwise result, or there are many nodes."""
+        if end - begin > len(members) + _NEAR:
+            return True
+        return self.made[end] > self.made[begin + 1] and any(
+            n not in self.kind and _makes(n, size)
+            for n in self.program.nodes[begin + 1 : end]
+        )
 
     def pays(self, group: list[Node]) -> bool:
         """One pass of one ufunc is what NumPy does best."""
@@ -289,6 +323,13 @@ class _Fusion:
             v.index = k
         node.outputs = tuple(outputs)
         return node
+
+
+def _makes(node: Node, size: int) -> bool:
+    """Whether a node makes something that is not much smaller than ``size`` bytes."""
+    if node.opdef.alias is not None or node.opdef.type == "Fill":
+        return False
+    return any(v.nbytes * 2 >= size for v in node.outputs)
 
 
 def _dims(v: Value) -> tuple[int, ...]:
@@ -347,13 +388,13 @@ def _passes(node: Node) -> int:
 def _sorted(
     nodes: list[Node], fused: dict[Node, Node], previous: dict[Node, Node]
 ) -> list[Node]:
-    """Topological order, each node as near to its old place as that allows.
+    """Topological order, each node at its old place or as soon after as can be.
 
     ``previous`` says which effect comes before that of a node.
     """
     place: dict[Node, int] = {}
     for i, node in enumerate(nodes):
-        place[fused.get(node, node)] = i
+        place.setdefault(fused.get(node, node), i)
     left: dict[Node, int] = {}
     then: dict[Node, list[Node]] = defaultdict(list)
     for node in place:

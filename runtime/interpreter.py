@@ -64,7 +64,7 @@ def interpret(
             report.steps.append(
                 StepReport(
                     name=step.name,
-                    type=step.opdef.type,
+                    type=step.what,
                     source=str(step.source or ""),
                     start=begin - started,
                     seconds=end - begin,

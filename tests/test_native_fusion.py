@@ -126,6 +126,36 @@ def test_a_sum_on_arrival_holds_two_terms_only():
     assert plans[1].peak_bytes <= plans[2].peak_bytes + 8192
 
 
+def test_masks_are_kept_for_the_backward_pass_not_what_they_are_of():
+    x = dg.placeholder(dg.float32, [64, 64])
+    h = x
+    for i in range(40):
+        h = dg.matmul(h, x) if i % 5 == 4 else dg.maximum(h, x) * 0.5
+    fetches = [h, *dg.gradients(h, [x])]
+    fused_plan, plain = (
+        dg.Session(rewrites=r).plan(fetches, {x: None})
+        for r in (None, ("fold", "sums"))
+    )
+    assert len(fused_plan.steps) < 0.5 * len(plain.steps)
+    assert fused_plan.peak_bytes <= 1.1 * plain.peak_bytes
+    a = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    same(dg.Session().run(fetches, {x: a}), reference(x.graph, fetches, {x: a}))
+
+
+def test_groups_do_not_wait_for_each_other():
+    # b1 needs a1, a2 needs b2: {a1, a2} and {b1, b2} would each be convex.
+    x = dg.placeholder(dg.float32, [8, 8])
+    c = dg.placeholder(dg.float32, [8, 8])
+    a1 = x * 2.0
+    b2 = c * 3.0
+    a2 = dg.reshape(dg.reverse(b2, [0]), [8, 8]) - a1
+    b1 = dg.reshape(dg.reverse(a1, [0]), [8, 8]) + b2
+    rng = np.random.default_rng(0)
+    feeds = {t: rng.standard_normal((8, 8)).astype(np.float32) for t in (x, c)}
+    for fetches in ([a2, b1], [b1, a2], [dg.add(a2, b1)]):
+        same(dg.Session().run(fetches, feeds), reference(x.graph, fetches, feeds))
+
+
 def test_fusion_can_be_switched_off():
     x = dg.placeholder(dg.float32, [64])
     y = dg.exp(x * 2.0 + 1.0)

@@ -20,7 +20,7 @@ import numpy as np
 
 from .emit import constant, emit, llvm_type
 
-__all__ = ["Kernel", "generate"]
+__all__ = ["Kernel", "Writer", "finish"]
 
 #: How an array moves in the innermost loop.
 STILL, DENSE, STRIDED = "0", "1", "s"
@@ -45,9 +45,18 @@ class Kernel:
     moves: str
 
     @property
+    def hints(self) -> str:
+        """More for LLVM about the innermost loops."""
+        return ""
+
+    @property
     def text(self) -> str:
         """The canonical form: the same for the same machine code."""
         return repr((self.code, self.results, self.dtypes, self.rank, self.moves))
+
+    def generate(self, name: str, triple: str) -> str:
+        """The text of a module with the kernel as its function."""
+        return finish(self, name, triple, Writer)
 
     @property
     def inputs(self) -> int:
@@ -66,16 +75,11 @@ class _Named:
 
 
 # llvmlite cannot write distinct nodes; these numbers are beyond its own.
-_GROUP, _LOOP = _Named(90001), _Named(90002)
-_METADATA = """
-!90001 = distinct !{}
-!90002 = distinct !{!90002, !90003}
-!90003 = !{!"llvm.loop.parallel_accesses", !90001}
-"""
+_GROUP, _FIRST_LOOP = 90001, 90003
 
 
-def generate(kernel: Kernel, name: str, triple: str) -> str:
-    """The module's text."""
+def finish(kernel: Kernel, name: str, triple: str, writer: type[Writer]) -> str:
+    """The text of the module of a kernel."""
     from llvmlite import ir
 
     module = ir.Module(name)
@@ -84,36 +88,54 @@ def generate(kernel: Kernel, name: str, triple: str) -> str:
     signature = ir.FunctionType(ir.VoidType(), [i64.as_pointer(), i64, i64])
     function = ir.Function(module, signature, name)
     function.attributes.add("nounwind")
-    _Writer(ir, function, kernel).write()
-    text = str(module)
+    written = writer(ir, function, kernel)
+    written.write()
     # The widest vectors: loops of one kernel are long.
-    text = re.sub(r"(define [^\n]*) nounwind", r"\1 #0", text)
-    return f'{text}\nattributes #0 = {{ nounwind "prefer-vector-width"="512" }}\n' + (
-        _METADATA
-    )
+    text = re.sub(r"(define [^\n]*) nounwind", r"\1 #0", str(module))
+    lines = [
+        text,
+        'attributes #0 = { nounwind "prefer-vector-width"="512" }',
+        f"!{_GROUP} = distinct !{{}}",
+        f'!{_GROUP + 1} = !{{!"llvm.loop.parallel_accesses", !{_GROUP}}}',
+    ]
+    for i in range(_FIRST_LOOP, _FIRST_LOOP + written.loops):
+        lines.append(f"!{i} = distinct !{{!{i}, !{_GROUP + 1}{kernel.hints}}}")
+    return "\n".join(lines) + "\n"
 
 
-class _Writer:
-    """Writes one function."""
+class Writer:
+    """Writes one function.
 
-    def __init__(self, ir: Any, function: Any, kernel: Kernel) -> None:
+    Attributes:
+        loops: how many innermost loops were marked.
+    """
+
+    def __init__(self, ir: Any, function: Any, kernel: Any) -> None:
         self.ir = ir
         self.kernel = kernel
         self.function = function
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self.i64 = ir.IntType(64)
         self.scalars: dict[int, Any] = {}
+        self.loops = 0
+
+    def argument(self, args: Any, i: int) -> Any:
+        """One of the numbers that the function is given."""
+        return self.b.load(self.b.gep(args, [self.ir.Constant(self.i64, i)]))
+
+    def mark(self, branch: Any) -> None:
+        """Say that no element of a loop waits for another: outputs are inputs, or
+        they do not overlap."""
+        branch.set_metadata("llvm.loop", _Named(_FIRST_LOOP + self.loops))
+        self.loops += 1
 
     def write(self) -> None:
+        """Write all of it."""
         b, kernel = self.b, self.kernel
         args, start, stop = self.function.args
         count = len(kernel.dtypes)
-
-        def argument(i: int) -> Any:
-            return b.load(b.gep(args, [self.ir.Constant(self.i64, i)]))
-
-        bases = [argument(i) for i in range(count)]
-        sizes = [argument(count + k) for k in range(kernel.rank - 1)]
+        bases = [self.argument(args, i) for i in range(count)]
+        sizes = [self.argument(args, count + k) for k in range(kernel.rank - 1)]
         at = count + kernel.rank - 1
         strides: list[list[Any]] = []
         for loop in range(kernel.rank):
@@ -123,10 +145,10 @@ class _Writer:
                 if inner and kernel.moves[i] != STRIDED:
                     row.append(None)
                 else:
-                    row.append(argument(at + loop * count + i))
+                    row.append(self.argument(args, at + loop * count + i))
             strides.append(row)
         self._loop(0, bases, start, stop, sizes, strides)
-        self.b.ret_void()
+        b.ret_void()
 
     def _loop(
         self,
@@ -144,7 +166,7 @@ class _Writer:
             # What does not move is read before the loop.
             for i in range(self.kernel.inputs):
                 if self.kernel.moves[i] == STILL:
-                    self.scalars[i] = self._load(i, bases[i], plain=True)
+                    self.scalars[i] = self.load(i, bases[i], plain=True)
         before = b.block
         body = self.function.append_basic_block(f"loop{depth}")
         after = self.function.append_basic_block(f"end{depth}")
@@ -167,33 +189,36 @@ class _Writer:
         k.add_incoming(following, b.block)
         branch = b.cbranch(b.icmp_signed("<", following, stop), body, after)
         if inner:
-            branch.set_metadata("llvm.loop", _LOOP)
+            self.mark(branch)
         b.position_at_end(after)
 
     def _address(self, i: int, base: Any, k: Any, stride: Any) -> Any:
         """The address of an array's element in the innermost loop."""
         b = self.b
-        memory = self._memory(i)
+        memory = self.memory(i)
         move = self.kernel.moves[i]
         if move == STRIDED:
             return b.inttoptr(b.add(base, b.mul(k, stride)), memory.as_pointer())
         pointer = b.inttoptr(base, memory.as_pointer())
         return b.gep(pointer, [k]) if move == DENSE else pointer
 
-    def _memory(self, i: int) -> Any:
+    def memory(self, i: int) -> Any:
+        """The type of an array's element in memory."""
         dtype = self.kernel.dtypes[i]
         if np.dtype(dtype).kind == "b":
             return self.ir.IntType(8)
         return llvm_type(self.ir, dtype)
 
-    def _load(self, i: int, address: Any, plain: bool = False) -> Any:
+    def load(self, i: int, address: Any, plain: bool = False) -> Any:
+        """An array's element; ``plain``: at an address that is a number, outside of
+        the innermost loop."""
         b = self.b
         dtype = self.kernel.dtypes[i]
         if plain:
-            address = b.inttoptr(address, self._memory(i).as_pointer())
+            address = b.inttoptr(address, self.memory(i).as_pointer())
         value = b.load(address, align=np.dtype(dtype).itemsize)
         if not plain:
-            value.set_metadata("llvm.access.group", _GROUP)
+            value.set_metadata("llvm.access.group", _Named(_GROUP))
         if np.dtype(dtype).kind == "b":
             return b.icmp_unsigned("!=", value, self.ir.Constant(value.type, 0))
         return value
@@ -206,7 +231,7 @@ class _Writer:
             if name == "input":
                 i = operands[0]
                 value = self.scalars.get(i)
-                values.append(self._load(i, addresses[i]) if value is None else value)
+                values.append(self.load(i, addresses[i]) if value is None else value)
             elif name == "const":
                 values.append(constant(ir, dtype, operands[0]))
             else:
@@ -214,10 +239,13 @@ class _Writer:
                 read = kernel.code[operands[0]][1]
                 values.append(emit(b, ir, name, dtype, read, at))
         for k, ref in enumerate(kernel.results):
-            i = kernel.inputs + k
-            value = values[ref]
-            if np.dtype(kernel.dtypes[i]).kind == "b":
-                value = b.zext(value, ir.IntType(8))
-            size = np.dtype(kernel.dtypes[i]).itemsize
-            stored = b.store(value, addresses[i], align=size)
-            stored.set_metadata("llvm.access.group", _GROUP)
+            self.store(kernel.inputs + k, addresses[kernel.inputs + k], values[ref])
+
+    def store(self, i: int, address: Any, value: Any) -> None:
+        """Write an array's element."""
+        b = self.b
+        dtype = np.dtype(self.kernel.dtypes[i])
+        if dtype.kind == "b":
+            value = b.zext(value, self.ir.IntType(8))
+        stored = b.store(value, address, align=dtype.itemsize)
+        stored.set_metadata("llvm.access.group", _Named(_GROUP))

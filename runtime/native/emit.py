@@ -46,13 +46,24 @@ _INTEGER_ONLY = {"negative", "positive", "square", "absolute", "maximum", "minim
 
 
 @lru_cache(maxsize=1)
-def _functions() -> Mapping[str, Emit]:
-    """Transcendental functions, by the names of ufuncs."""
+def _module() -> Any:
+    """The transcendental functions (None: this tree has none)."""
     try:
-        module = import_module(".functions", __package__)
+        return import_module(".functions", __package__)
     except ModuleNotFoundError:
+        return None
+
+
+def functions(dtype: str) -> Mapping[str, Emit]:
+    """Transcendental functions of a dtype, by the names of ufuncs."""
+    module = _module()
+    if module is None:
         return {}
-    return module.EMIT  # type: ignore[no-any-return]
+    found: Mapping[str, Emit] = module.EMIT
+    if np.dtype(dtype).itemsize == 8:
+        # Of these float64 has code within a reach only.
+        found = {k: f for k, f in found.items() if k not in module.WITHIN}
+    return found
 
 
 def known(name: str, dtype: str) -> bool:
@@ -63,7 +74,7 @@ def known(name: str, dtype: str) -> bool:
     if kind == "f":
         if name in _FLOATS or name in _INTRINSICS or name in _FLOAT_ONLY:
             return True
-        return name in _functions()
+        return name in functions(dtype)
     if kind == "b":
         return name in _LOGIC or name in _BITS or name in ("logical_not", "invert")
     return name in _INTEGERS or name in _BITS or name in _INTEGER_ONLY
@@ -162,7 +173,7 @@ def _float(b: Any, ir: Any, name: str, values: list[Any]) -> Any:
         sign = b.call(_intrinsic(b, ir, "copysign", t, 2), [one, x])
         moved = b.select(b.fcmp_ordered("==", x, zero), zero, sign)
         return b.select(b.fcmp_unordered("uno", x, x), x, moved)
-    return _functions()[name](b, values)
+    return _module().EMIT[name](b, values)
 
 
 def _integer(b: Any, ir: Any, name: str, kind: str, values: list[Any]) -> Any:

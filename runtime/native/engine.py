@@ -76,10 +76,16 @@ class Engine:
         versions = llvmlite.__version__, llvm.llvm_version_info, self.triple
         #: What machine code depends on beside the kernel.
         self.identity = repr((versions, cpu, features, _sources()))
+        # Modules live in one context of LLVM's, which serves one thread at a time.
+        self._lock = threading.Lock()
         self._count = 0
 
     def compile(self, text: str) -> bytes:
         """The object file of a module."""
+        with self._lock:
+            return self._compile(text)
+
+    def _compile(self, text: str) -> bytes:
         llvm = self._llvm
         module = llvm.parse_assembly(text)
         module.verify()
@@ -94,10 +100,11 @@ class Engine:
 
     def load(self, data: bytes) -> Code:
         """The code of an object file, ready to be called."""
-        self._count += 1
-        library = self._llvm.JITLibraryBuilder()
-        library.add_object_img(data).add_current_process().export_symbol(SYMBOL)
-        return Code(library.link(self._jit, f"kernel{self._count}"))
+        with self._lock:
+            self._count += 1
+            library = self._llvm.JITLibraryBuilder()
+            library.add_object_img(data).add_current_process().export_symbol(SYMBOL)
+            return Code(library.link(self._jit, f"kernel{self._count}"))
 
 
 def _sources() -> str:

@@ -91,6 +91,10 @@ class Tape:
         ]
         return self.add(f.__name__, gives.str, *operands)
 
+    def reduce(self, how: str, ref: int) -> int:
+        """The "sum" or "max" of a row, in kernels of rows."""
+        return self.add(f"reduce_{how}", self.code[ref][1], ref)
+
 
 class Traced:
     """An array of a kernel that is traced: its element, as an instruction.
@@ -286,7 +290,12 @@ _BY_TYPE: dict[str, Callable[[Tape, Sequence[int], Mapping[str, Any]], int]] = {
 
 
 #: Ops that are one function natively, though not to NumPy.
-_FUNCTIONS = {"Erf": "erf", "Sigmoid": "sigmoid"}
+_FUNCTIONS = {
+    "Erf": "erf",
+    "Erfc": "erfc",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+}
 
 
 def trace(tape: Tape, opdef: Any, attrs: Mapping[str, Any], refs: Sequence[int]) -> int:

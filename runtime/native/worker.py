@@ -14,7 +14,7 @@ import weakref
 from collections import OrderedDict, deque
 
 from . import cache
-from .codegen import Kernel, generate
+from .codegen import Kernel
 from .engine import SYMBOL, Code, engine
 
 __all__ = ["Native", "native"]
@@ -67,7 +67,7 @@ def _build(kernel: Kernel) -> Code:
     data = cache.read(key)
     if data is not None:
         return found.load(data)
-    data = found.compile(generate(kernel, SYMBOL, found.triple))
+    data = found.compile(kernel.generate(SYMBOL, found.triple))
     cache.write(key, data)
     return found.load(data)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import dagrad as dg
 
-__all__ = ["DTYPES", "programs", "reference"]
+__all__ = ["DTYPES", "programs", "reference", "simple_functions"]
 
 DTYPES = [dg.float32, dg.float64, dg.int32, dg.int64, dg.bool]
 
@@ -121,3 +121,28 @@ def reference(graph, fetches, feeds):
     session = dg.Session(graph=graph, rewrites=())
     traced = dg.RunOptions(trace_level=dg.RunOptions.FULL_TRACE)
     return session.run(fetches, feeds, options=traced, run_metadata=dg.RunMetadata())
+
+
+def simple_functions(monkeypatch):
+    """Give the native tier exp and log, where it has none of its own."""
+    from llvmlite import ir
+
+    from dagrad.runtime.native import emit
+
+    if "exp" in emit.functions("<f4"):
+        return
+
+    def libm(name):
+        def function(b, values):
+            t = values[0].type
+            signature = ir.FunctionType(t, [t])
+            f = b.module.declare_intrinsic(f"llvm.{name}", [t], signature)
+            return b.call(f, values)
+
+        return function
+
+    class Functions:
+        EMIT = {name: libm(name) for name in ("exp", "log")}  # noqa: RUF012
+        WITHIN = ()
+
+    monkeypatch.setattr(emit, "_module", lambda: Functions)
