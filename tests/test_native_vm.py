@@ -243,6 +243,40 @@ def test_reductions(axis: Any, dtype: str) -> None:
     agree(build, [value])
 
 
+def test_views_of_feeds_do_not_end_a_stretch() -> None:
+    value = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+
+    def build() -> Any:
+        x = dg.placeholder(dg.float32, value.shape)
+        h = dg.zeros([5, 4])
+        for t in range(3):
+            h = dg.tanh(h * 0.5 + dg.transpose(x[t])) + dg.reduce_sum(x[t, 1:, ::2])
+        return [h, dg.gradients(dg.reduce_sum(h), x)[0]], [x]
+
+    agree(build, [value])
+    with dg.Graph().as_default():
+        (h, _), (x,) = build()
+        session = dg.Session(config=WAIT)
+        layouts = [value, value[::-1], value.copy(order="F"), value * 2]
+        for a in layouts:
+            wanted = dg.Session(config=dg.ConfigProto(native="off")).run(h, {x: a})
+            assert same(session.run(h, {x: a}), wanted)
+        (frame,) = executables(session)[0]._frames
+        assert len(frame.instructions) == 1
+
+
+def test_views_that_python_reads_are_made() -> None:
+    value = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    def build() -> Any:
+        x = dg.placeholder(dg.float32, value.shape)
+        row = x[1]
+        y = dg.tanh(row * 2) + 1
+        return [dg.cumsum(row), y, row, dg.gather(row, [0, 2])], [x]
+
+    agree(build, [value])
+
+
 def training(optimizer: Any, config: Any) -> tuple[list[Any], list[Any], int]:
     """(losses, parameters, stretches) of a few steps of a small network."""
     rng = np.random.default_rng(0)

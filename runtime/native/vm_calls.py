@@ -23,7 +23,7 @@ __all__ = [
     "encoded",
     "extent",
     "layout",
-    "traced_template",
+    "traced_templates",
     "verified",
 ]
 
@@ -163,10 +163,15 @@ def _numbers(rng: Any, shape: Any, dtype: Any, special: bool) -> Any:
 
 
 class _Lowering:
-    """Calls for the records of one tape."""
+    """Calls for the records of one tape.
 
-    def __init__(self, operands: Sequence[Any]) -> None:
+    With ``buffered``, reductions go through a contiguous copy, as they do in some of
+    NumPy's: which they do shows in the last bits of a sum.
+    """
+
+    def __init__(self, operands: Sequence[Any], buffered: bool) -> None:
         self.template = Template()
+        self.buffered = buffered
         self.spans = []
         for a in operands:
             low, high = extent(a.shape, a.strides, a.itemsize)
@@ -260,6 +265,10 @@ class _Lowering:
         if x.dtype != out.dtype or np.may_share_memory(x, out):
             raise Untraceable("a reduction that casts")
         loop = ufunc_loop(f, (x.dtype, x.dtype, x.dtype))
+        if self.buffered:
+            scratch = np.empty(x.shape, x.dtype)
+            self._copy(x, scratch)
+            x = scratch
         if f.__name__ in _IDEMPOTENT:
             first = [slice(None)] * x.ndim
             for i in record.axes:
@@ -351,10 +360,12 @@ def _axes(
     return found or [(1, tuple(a.itemsize for a in arrays))]
 
 
-def traced_template(
+def traced_templates(
     operands: Sequence[Operand], bind: Callable[[Sequence[Any]], Callable[[], Any]]
-) -> Template:
-    """The calls of a kernel; ``bind`` gives its call on arrays like ``operands``.
+) -> Iterator[Template]:
+    """Candidates for the calls of a kernel, of which one may be right.
+
+    ``bind`` gives the kernel's call on arrays like ``operands``.
 
     Raises:
         Untraceable: the kernel does something else than calling loops.
@@ -372,10 +383,12 @@ def traced_template(
         raise
     except Exception as error:  # the kernel takes no arrays of another class
         raise Untraceable(str(error)) from error
-    lowering = _Lowering(shadow.arrays)
-    for record in tape.records:
-        lowering.lower(record)
-    return lowering.template
+    reduces = any(record.kind == "reduce" for record in tape.records)
+    for buffered in (False, True)[: 1 + reduces]:
+        lowering = _Lowering(shadow.arrays, buffered)
+        for record in tape.records:
+            lowering.lower(record)
+        yield lowering.template
 
 
 # -- words ----------------------------------------------------------------------------
