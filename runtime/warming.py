@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE", "count", "warm"]
 
-#: In how many uses a frame gets native stretches, 0 for never.  What making them costs
-#: is then about what the uses before took.
+#: In how many uses a frame gets native stretches, 0 for never.  Making them costs about
+#: as much as a hundred uses (for a kind of step that is new, more).
 PATIENCE = {"off": 0, "auto": 32, "wait": 1}
 
 

@@ -394,19 +394,18 @@ def traced_templates(
 # -- words ----------------------------------------------------------------------------
 
 
-def encoded(call: Call, addresses: Sequence[int]) -> Iterator[int]:
+def encoded(call: Call, addresses: Sequence[int]) -> list[int]:
     """The words of a call, where region i starts at ``addresses[i]``."""
-    count = len(call.args)
-    length = 7 + len(call.sizes) + len(call.steps) + count
-    length += len(call.outer) * (1 + count)
-    yield from call.loop
-    yield from (count, len(call.sizes), len(call.steps), len(call.outer), length)
-    yield from call.sizes
-    yield from call.steps
-    yield from (addresses[region] + at for region, at in call.args)
-    yield from (n for n, _ in call.outer)
-    for _, strides in call.outer:
-        yield from strides
+    count, outer = len(call.args), call.outer
+    length = 7 + len(call.sizes) + len(call.steps) + count + len(outer) * (1 + count)
+    words = [*call.loop, count, len(call.sizes), len(call.steps), len(outer), length]
+    words += call.sizes
+    words += call.steps
+    words += [addresses[region] + at for region, at in call.args]
+    words += [n for n, _ in outer]
+    for _, strides in outer:
+        words += strides
+    return words
 
 
 def verified(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,7 @@ class _Installer:
             if step.mode == "call" and step.opdef.alias is not None
         }
         self.views: dict[int, Operand | None] = {}
+        self.base = frame.arena.memory.ctypes.data
 
     def install(self) -> None:
         """Replace the frame's instructions where that pays."""
@@ -292,8 +294,11 @@ class _Installer:
         looks = not isinstance(step.opdef.kernel, str)
         operands = []
         for i in (*step.inputs, *step.outputs):
-            array = frame._fixed(i)
             slot = slots[i]
+            if slot.kind == ARENA:
+                operands.append(_operand(_MEMORY, self.base + slot.offset, slot))
+                continue
+            array = frame._fixed(i)
             if array is None:
                 view = self.view_of(i)
                 operands.append(view or _changing_operand(i, slot))
@@ -415,10 +420,23 @@ def _is_small(slot: Slot) -> bool:
 
 def _changing_operand(i: int, slot: Slot) -> Operand:
     """The array of a slot that each run gives: contiguous, or Python runs."""
-    owner = slot.owner if slot.kind == SAME else i
+    return _operand(slot.owner if slot.kind == SAME else i, 0, slot)
+
+
+def _operand(root: int, at: int, slot: Slot) -> Operand:
+    """A contiguous array."""
     dims: tuple[int, ...] = slot.dims or ()  # type: ignore[assignment]
-    a = np.empty(dims, slot.dtype.dtype)
-    return Operand(owner, 0, 0, a.nbytes, a.dtype, dims, a.strides)
+    strides = _c_strides(dims, slot.dtype.size)
+    return Operand(root, at, at, at + slot.nbytes, slot.dtype.dtype, dims, strides)
+
+
+@lru_cache(maxsize=1024)
+def _c_strides(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
+    strides = []
+    for n in reversed(dims):
+        strides.append(size)
+        size *= n
+    return tuple(reversed(strides))
 
 
 def _fixed_operand(array: Any, constant: bool) -> Operand:
@@ -441,7 +459,8 @@ def _placed(array: Any, root: int, whole: Any) -> Operand:
 
 def _key(step: Step, operands: Sequence[Operand]) -> Any:
     """What a template depends on; None where that cannot be told."""
-    attrs = tuple(sorted(step.attrs.items())) if step.attrs else ()
+    # By repr too: 0.0 and -0.0 are equal, and 1 and True.
+    attrs = tuple([(k, v, repr(v)) for k, v in step.attrs.items()])
     try:
         hash(attrs)
     except TypeError:
