@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dagrad.runtime.interpreter import interpret
 
 pytest.importorskip("llvmlite")
 
-from dagrad.runtime.native import vm, vm_frames, vm_loops
+from dagrad.runtime.native import vm, vm_frames, vm_loops, vm_sources
 
 WAIT = dg.ConfigProto(native="wait")
 
@@ -500,6 +501,32 @@ def test_kernels_that_look_at_values_stay_in_python() -> None:
             expected = (np.tanh(a) * 2)[[2, 0]] + 1
             assert same(session.run(z, {x: a}), expected.astype(np.float32))
         assert len(calls) == 4
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_kernels_that_choose_by_values_stay_in_python(size: int) -> None:
+    # Which formula polygamma takes depends on its first argument.
+    def build() -> Any:
+        n, x = (dg.placeholder(dg.float32, [size]) for _ in "nx")
+        return [dg.polygamma(n, x) + n * 2 - x], [n, x]
+
+    for n in (0, 1, 3):
+        order = np.full(size, n, np.float32)
+        x = np.linspace(0.5, 2, size).astype(np.float32)
+        agree(build, [order, x])
+
+
+def test_code_that_makes_plain_arrays_is_known() -> None:
+    def harmless(x: Any) -> Any:
+        return np.tanh(x)
+
+    def losing(x: Any) -> Any:
+        return [np.asarray(part) for part in x]
+
+    assert vm_sources.keeps_class(np.add)
+    assert vm_sources.keeps_class(partial(harmless, out=3))
+    assert not vm_sources.keeps_class(partial(losing, out=3))
+    assert not vm_sources.keeps_class(lambda x: losing(harmless(x)))
 
 
 def test_errors_of_values_are_raised() -> None:

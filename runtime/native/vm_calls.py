@@ -188,9 +188,7 @@ class _Lowering:
         for k, (start, first, last) in enumerate(self.spans):
             if first <= at + low and at + high <= last:
                 return k, at - start
-        owner = array
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
+        owner = _owner(array)
         start = _address(owner)
         k = self.found.get(start, -1)
         if k < 0:
@@ -212,8 +210,18 @@ class _Lowering:
             raise Untraceable("a write into a constant")
         return k, at - start
 
+    def _known(self, array: Any) -> bool:
+        """Whether an array is in an operand, or what a call has written."""
+        at = _address(array)
+        if any(first <= at < last for _, first, last in self.spans):
+            return True
+        return self.found.get(_address(_owner(array)), -1) in self.written
+
     def lower(self, record: Record) -> None:
         """Append the calls of a record."""
+        for x, told in zip(record.ins, record.told):
+            if told and not self._known(x):
+                raise Untraceable("a copy past the tape")
         arrays = [*record.ins, record.out]
         if any(not a.size or not a.flags.aligned for a in arrays):
             raise Untraceable("empty or unaligned arrays")
@@ -328,6 +336,12 @@ class _Lowering:
         self.template.work += work + max(a.size for a in arrays)
 
 
+def _owner(array: Any) -> Any:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
 def _no_partial_overlap(x: Any, out: Any) -> None:
     if np.may_share_memory(x, out) and (
         _address(x) != _address(out)
@@ -377,8 +391,9 @@ def traced_templates(
         a if o.value is not None else tape.traced(a)
         for a, o in zip(shadow.arrays, operands)
     ]
+    kernel = bind(told)
     try:
-        bind(told)()
+        kernel()
     except Untraceable:
         raise
     except Exception as error:  # the kernel takes no arrays of another class

@@ -26,6 +26,7 @@ from .vm_calls import (
     traced_templates,
     verified,
 )
+from .vm_sources import keeps_class
 from .vm_trace import Untraceable
 
 __all__ = ["install"]
@@ -315,6 +316,8 @@ class _Installer:
             shadow = _Shadow(self.frame, given, arrays[len(slots) :])
             shadow._bind(0, step)
             function, args = shadow.instructions[0]
+            if not keeps_class(function):
+                raise Untraceable("plain arrays")
             return lambda: function(*args)
 
         try:
