@@ -124,7 +124,7 @@ def optimizer_op(
             g = g.copy()
         scalars = arrays[states:at] + arrays[at + 1 :]
         prepared = tuple(
-            np.asarray(c, var.dtype) if isinstance(c, np.generic) else c
+            np.asanyarray(c, var.dtype) if isinstance(c, np.generic) else c
             for c in prepare(*scalars, **attrs)
         )
         flat = [s.reshape(-1) for s in state]
@@ -173,7 +173,7 @@ def optimizer_op(
 
         def update() -> None:
             prepared = [
-                np.asarray(c, dtype) if isinstance(c, np.generic) else c
+                np.asanyarray(c, dtype) if isinstance(c, np.generic) else c
                 for c in prepare(*scalars, **attrs)
             ]
             for parts, gradient, scratch in tiles:
@@ -266,7 +266,7 @@ def rows_op(type: str, dense: OpDef) -> OpDef:
             return var
         scalars = arrays[states:at] + arrays[at + 2 :]
         prepared = tuple(
-            np.asarray(c, var.dtype) if isinstance(c, np.generic) else c
+            np.asanyarray(c, var.dtype) if isinstance(c, np.generic) else c
             for c in method.prepare(*scalars, **attrs)
         )
         q = math.prod(var.shape[1:])

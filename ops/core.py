@@ -37,7 +37,7 @@ __all__ = [
 def copy_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
     """A copy of ``x``."""
     if out is None:
-        return xp.array(x)
+        return xp.copy(x)
     xp.copyto(out, x)
     return out
 

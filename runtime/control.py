@@ -23,6 +23,7 @@ from .executor import Executable, Frame
 from .loop_memory import Made, Marks, Places, Stack, Track
 from .plan import Plan
 from .variables import State
+from .warming import count
 
 __all__ = ["Bodies", "Loop", "bodies_of"]
 
@@ -259,7 +260,7 @@ class Loop:
         go_on = self._flag(frame, places)
         kept = [(i, after[i]) for i in still if i in after]
         t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
-        frame.used(t)
+        count(frame, t)
         frame.forget()
         # Spare buffers go before marks get the rows that going backward needs.
         while tracks:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from .pieces import Pieces, cut
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .together import Free, StepFailed, gather
 from .variables import State
+from .warming import PATIENCE, warm
 
 __all__ = ["Executable", "Frame", "leave", "run_error"]
 
@@ -35,9 +36,6 @@ __all__ = ["Executable", "Frame", "leave", "run_error"]
 Site = tuple[list[Any], int]
 # NumPy 2.4 takes the output of these by keyword only; by position it is faster.
 _KEYWORD_OUT = ("maximum", "minimum")
-# In how many uses a frame gets native stretches, 0 for never.  What making them
-# costs is then less than what the uses before took.
-_PATIENCE = {"off": 0, "auto": 32, "wait": 1}
 # How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
 _GIVE, _SCALAR, _COPY, _FOUND = range(4)
 
@@ -76,7 +74,7 @@ class Frame:
         self.arena = arena
         #: What native stretches point to, and in how many uses to make them.
         self.kept: list[Any] = []
-        self.waiting = _PATIENCE[state.settings.native]
+        self.waiting = PATIENCE[state.settings.native]
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
@@ -459,20 +457,11 @@ class Frame:
         except StepFailed as failed:
             raise failed.told from failed.cause
         except Exception as error:
-            left = operator.length_hint(steps)
-            self._explain(len(self.instructions) - left - 1, error)
-
-    def _explain(self, at: int, error: Exception) -> NoReturn:
-        """Raise the error of the instruction at a place."""
-        function, arrays = self.instructions[at]
-        if getattr(function, "explains", False):
-            raise error
-        raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
-
-    def used(self, times: int) -> None:
-        """Count uses towards native stretches; they are made between uses."""
-        if self.waiting:
-            self.waiting = max(1, self.waiting - times)
+            at = len(self.instructions) - operator.length_hint(steps) - 1
+            function, arrays = self.instructions[at]
+            if getattr(function, "explains", False):
+                raise
+            raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
 
     # -- what a loop needs to run the frame again and again --------------------
 
@@ -597,18 +586,8 @@ class Executable:
             frame.arena.lock.release()
             frame = self._take(None)
         if frame.waiting:
-            self._warm(frame)
+            warm(frame)
         return frame
-
-    def _warm(self, frame: Frame) -> None:
-        """Count a use of a frame; after enough of them it gets native stretches."""
-        frame.waiting -= 1
-        if not frame.waiting:
-            from .native.vm_frames import install
-
-            native = self.state.settings.native
-            if not install(frame, native == "wait"):
-                frame.waiting = _PATIENCE[native]
 
     def _take(self, passed: Frame | None) -> Frame:
         """A frame whose arena is locked for this run; not ``passed``, which is

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dagrad.runtime.interpreter import interpret
 
 pytest.importorskip("llvmlite")
 
-from dagrad.runtime.native import vm, vm_frames, vm_loops
+from dagrad.runtime.native import vm, vm_frames, vm_loops, vm_sources
 
 WAIT = dg.ConfigProto(native="wait")
 
@@ -239,6 +240,40 @@ def test_reductions(axis: Any, dtype: str) -> None:
         y = x * 2
         kinds = (dg.reduce_sum, dg.reduce_max, dg.reduce_min, dg.reduce_prod)
         return [f(y, axis) + 1 for f in kinds], [x]
+
+    agree(build, [value])
+
+
+def test_views_of_feeds_do_not_end_a_stretch() -> None:
+    value = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+
+    def build() -> Any:
+        x = dg.placeholder(dg.float32, value.shape)
+        h = dg.zeros([5, 4])
+        for t in range(3):
+            h = dg.tanh(h * 0.5 + dg.transpose(x[t])) + dg.reduce_sum(x[t, 1:, ::2])
+        return [h, dg.gradients(dg.reduce_sum(h), x)[0]], [x]
+
+    agree(build, [value])
+    with dg.Graph().as_default():
+        (h, _), (x,) = build()
+        session = dg.Session(config=WAIT)
+        layouts = [value, value[::-1], value.copy(order="F"), value * 2]
+        for a in layouts:
+            wanted = dg.Session(config=dg.ConfigProto(native="off")).run(h, {x: a})
+            assert same(session.run(h, {x: a}), wanted)
+        (frame,) = executables(session)[0]._frames
+        assert len(frame.instructions) == 1
+
+
+def test_views_that_python_reads_are_made() -> None:
+    value = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    def build() -> Any:
+        x = dg.placeholder(dg.float32, value.shape)
+        row = x[1]
+        y = dg.tanh(row * 2) + 1
+        return [dg.cumsum(row), y, row, dg.gather(row, [0, 2])], [x]
 
     agree(build, [value])
 
@@ -466,6 +501,32 @@ def test_kernels_that_look_at_values_stay_in_python() -> None:
             expected = (np.tanh(a) * 2)[[2, 0]] + 1
             assert same(session.run(z, {x: a}), expected.astype(np.float32))
         assert len(calls) == 4
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_kernels_that_choose_by_values_stay_in_python(size: int) -> None:
+    # Which formula polygamma takes depends on its first argument.
+    def build() -> Any:
+        n, x = (dg.placeholder(dg.float32, [size]) for _ in "nx")
+        return [dg.polygamma(n, x) + n * 2 - x], [n, x]
+
+    for n in (0, 1, 3):
+        order = np.full(size, n, np.float32)
+        x = np.linspace(0.5, 2, size).astype(np.float32)
+        agree(build, [order, x])
+
+
+def test_code_that_makes_plain_arrays_is_known() -> None:
+    def harmless(x: Any) -> Any:
+        return np.tanh(x)
+
+    def losing(x: Any) -> Any:
+        return [np.asarray(part) for part in x]
+
+    assert vm_sources.keeps_class(np.add)
+    assert vm_sources.keeps_class(partial(harmless, out=3))
+    assert not vm_sources.keeps_class(partial(losing, out=3))
+    assert not vm_sources.keeps_class(lambda x: losing(harmless(x)))
 
 
 def test_errors_of_values_are_raised() -> None:

@@ -27,6 +27,7 @@ innermost first.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import warnings
@@ -290,6 +291,18 @@ def machine() -> Machine | None:
                 )
             _tried = True
     return _machine
+
+
+def _leave_in_child() -> None:
+    """A fork while another thread compiles: the child does without."""
+    global _lock, _tried
+    if _lock.locked():
+        _lock = threading.Lock()
+        _tried = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_in_child)
 
 
 def _layouts_are_known() -> bool:

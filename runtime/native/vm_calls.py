@@ -23,7 +23,7 @@ __all__ = [
     "encoded",
     "extent",
     "layout",
-    "traced_template",
+    "traced_templates",
     "verified",
 ]
 
@@ -163,10 +163,15 @@ def _numbers(rng: Any, shape: Any, dtype: Any, special: bool) -> Any:
 
 
 class _Lowering:
-    """Calls for the records of one tape."""
+    """Calls for the records of one tape.
 
-    def __init__(self, operands: Sequence[Any]) -> None:
+    With ``buffered``, reductions go through a contiguous copy, as they do in some of
+    NumPy's: which they do shows in the last bits of a sum.
+    """
+
+    def __init__(self, operands: Sequence[Any], buffered: bool) -> None:
         self.template = Template()
+        self.buffered = buffered
         self.spans = []
         for a in operands:
             low, high = extent(a.shape, a.strides, a.itemsize)
@@ -183,9 +188,7 @@ class _Lowering:
         for k, (start, first, last) in enumerate(self.spans):
             if first <= at + low and at + high <= last:
                 return k, at - start
-        owner = array
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
+        owner = _owner(array)
         start = _address(owner)
         k = self.found.get(start, -1)
         if k < 0:
@@ -207,8 +210,18 @@ class _Lowering:
             raise Untraceable("a write into a constant")
         return k, at - start
 
+    def _known(self, array: Any) -> bool:
+        """Whether an array is in an operand, or what a call has written."""
+        at = _address(array)
+        if any(first <= at < last for _, first, last in self.spans):
+            return True
+        return self.found.get(_address(_owner(array)), -1) in self.written
+
     def lower(self, record: Record) -> None:
         """Append the calls of a record."""
+        for x, told in zip(record.ins, record.told):
+            if told and not self._known(x):
+                raise Untraceable("a copy past the tape")
         arrays = [*record.ins, record.out]
         if any(not a.size or not a.flags.aligned for a in arrays):
             raise Untraceable("empty or unaligned arrays")
@@ -260,6 +273,10 @@ class _Lowering:
         if x.dtype != out.dtype or np.may_share_memory(x, out):
             raise Untraceable("a reduction that casts")
         loop = ufunc_loop(f, (x.dtype, x.dtype, x.dtype))
+        if self.buffered:
+            scratch = np.empty(x.shape, x.dtype)
+            self._copy(x, scratch)
+            x = scratch
         if f.__name__ in _IDEMPOTENT:
             first = [slice(None)] * x.ndim
             for i in record.axes:
@@ -319,6 +336,12 @@ class _Lowering:
         self.template.work += work + max(a.size for a in arrays)
 
 
+def _owner(array: Any) -> Any:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
 def _no_partial_overlap(x: Any, out: Any) -> None:
     if np.may_share_memory(x, out) and (
         _address(x) != _address(out)
@@ -351,10 +374,12 @@ def _axes(
     return found or [(1, tuple(a.itemsize for a in arrays))]
 
 
-def traced_template(
+def traced_templates(
     operands: Sequence[Operand], bind: Callable[[Sequence[Any]], Callable[[], Any]]
-) -> Template:
-    """The calls of a kernel; ``bind`` gives its call on arrays like ``operands``.
+) -> Iterator[Template]:
+    """Candidates for the calls of a kernel, of which one may be right.
+
+    ``bind`` gives the kernel's call on arrays like ``operands``.
 
     Raises:
         Untraceable: the kernel does something else than calling loops.
@@ -366,34 +391,36 @@ def traced_template(
         a if o.value is not None else tape.traced(a)
         for a, o in zip(shadow.arrays, operands)
     ]
+    kernel = bind(told)
     try:
-        bind(told)()
+        kernel()
     except Untraceable:
         raise
     except Exception as error:  # the kernel takes no arrays of another class
         raise Untraceable(str(error)) from error
-    lowering = _Lowering(shadow.arrays)
-    for record in tape.records:
-        lowering.lower(record)
-    return lowering.template
+    reduces = any(record.kind == "reduce" for record in tape.records)
+    for buffered in (False, True)[: 1 + reduces]:
+        lowering = _Lowering(shadow.arrays, buffered)
+        for record in tape.records:
+            lowering.lower(record)
+        yield lowering.template
 
 
 # -- words ----------------------------------------------------------------------------
 
 
-def encoded(call: Call, addresses: Sequence[int]) -> Iterator[int]:
+def encoded(call: Call, addresses: Sequence[int]) -> list[int]:
     """The words of a call, where region i starts at ``addresses[i]``."""
-    count = len(call.args)
-    length = 7 + len(call.sizes) + len(call.steps) + count
-    length += len(call.outer) * (1 + count)
-    yield from call.loop
-    yield from (count, len(call.sizes), len(call.steps), len(call.outer), length)
-    yield from call.sizes
-    yield from call.steps
-    yield from (addresses[region] + at for region, at in call.args)
-    yield from (n for n, _ in call.outer)
-    for _, strides in call.outer:
-        yield from strides
+    count, outer = len(call.args), call.outer
+    length = 7 + len(call.sizes) + len(call.steps) + count + len(outer) * (1 + count)
+    words = [*call.loop, count, len(call.sizes), len(call.steps), len(outer), length]
+    words += call.sizes
+    words += call.steps
+    words += [addresses[region] + at for region, at in call.args]
+    words += [n for n, _ in outer]
+    for _, strides in outer:
+        words += strides
+    return words
 
 
 def verified(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..executor import Frame, run_error
-from ..plan import ARENA, CALL, CONST, FETCH, SAME, Plan, Slot, Step
+from ..plan import ARENA, CALL, CONST, FEED, FETCH, SAME, Plan, Slot, Step
 from .vm import HEAD, Machine, machine
 from .vm_calls import (
     Operand,
@@ -22,9 +23,10 @@ from .vm_calls import (
     encoded,
     extent,
     layout,
-    traced_template,
+    traced_templates,
     verified,
 )
+from .vm_sources import keeps_class
 from .vm_trace import Untraceable
 
 __all__ = ["install"]
@@ -37,6 +39,11 @@ _LONG = 1 << 13
 _MEMORY = -1
 #: Templates that are kept.
 _MOST = 4096
+
+#: The calls of an instruction, None where it runs in Python.
+Found = tuple[Template, list[Operand]] | None
+#: Of an instruction that has nothing to do where the machine runs: it makes a view.
+_NOTHING: Found = (Template(), [])
 
 _templates: dict[Any, Template | None] = {}
 _starting: threading.Thread | None = None
@@ -125,19 +132,31 @@ class _Installer:
         self.machine = machine
         self.cell_of: dict[int, int] = {}  # slot -> place in ``cells``
         self.cells: list[Any] = []
+        self.place_of: dict[int, int] = {}  # step -> its instruction
+        # The steps that make views of what changes from run to run, by slot.
+        self.makers = {
+            step.outputs[0]: number
+            for number, step in enumerate(frame.plan.steps)
+            if step.mode == "call" and step.opdef.alias is not None
+        }
+        self.views: dict[int, Operand | None] = {}
+        self.base = frame.arena.memory.ctypes.data
 
     def install(self) -> None:
         """Replace the frame's instructions where that pays."""
         frame = self.frame
-        plan = frame.plan
-        found: list[tuple[Template, list[Operand]] | None] = []
-        before = -1
+        steps_of = frame.plan.steps
+        found: list[Found] = []
         for number in frame.steps:
-            own = number != before  # what follows frees what the step has read
-            found.append(self._calls(plan.steps[number]) if own else None)
-            before = number
+            step = steps_of[number]
+            if number in self.place_of:  # this frees what the step has read
+                found.append(_NOTHING)
+                continue
+            self.place_of[number] = len(found)
+            view = self.view_of(step.outputs[0]) if step.outputs else None
+            found.append(_NOTHING if view is not None else self._calls(step))
         frame._arrays.clear()
-        runs = _runs(found)
+        runs = self._runs(found)
         for start, stop in runs:
             for item in found[start:stop]:
                 assert item is not None
@@ -175,9 +194,68 @@ class _Installer:
             sites[:] = [s for s in sites if id(s[0]) not in lists]
             sites.append((self.cells, cell))
 
+    # -- stretches ---------------------------------------------------------------
+
+    def _runs(self, found: list[Found]) -> list[tuple[int, int]]:
+        """Stretches that pay, without views that Python reads."""
+        while True:
+            runs = _stretches(found)
+            ends = {i: run for run in runs for i in range(*run)}
+            torn = [
+                i for i in ends if found[i] is _NOTHING and not self._inside(i, ends)
+            ]
+            if not torn:
+                return runs
+            for i in torn:
+                found[i] = None
+
+    def _inside(self, at: int, ends: dict[int, tuple[int, int]]) -> bool:
+        """Whether nothing outside its stretch sees what an instruction does, which
+        makes a view, or frees some."""
+        frame = self.frame
+        number = frame.steps[at]
+        step = frame.plan.steps[number]
+        if at != self.place_of[number]:
+            makers = [self.makers.get(i) for i in step.frees]
+            places = [-1 if n is None else self.place_of[n] for n in makers]
+            return all(ends.get(p) == ends[at] for p in places)
+        mine = {id(args) for _, args in frame.instructions[slice(*ends[at])]}
+        return all(id(t) in mine for t, _ in frame.sites_at(step.outputs[0]))
+
+    def view_of(self, i: int) -> Operand | None:
+        """Where the view in slot ``i`` is in a feed or a fetched array."""
+        if i not in self.views and i in self.makers:
+            self.views[i] = self._view_of(i)
+        return self.views.get(i)
+
+    def _view_of(self, i: int) -> Operand | None:
+        slots = self.frame.plan.slots
+        step = self.frame.plan.steps[self.makers[i]]
+        source = step.inputs[step.opdef.alias or 0]
+        others = [slots[k] for k in step.inputs if k != source]
+        if not all(map(_is_small, (slots[i], slots[source]))):
+            return None
+        if any(s.kind != CONST for s in others):
+            return None
+        if slots[source].kind in (FEED, FETCH):
+            base: Operand | None = _changing_operand(source, slots[source])
+        else:
+            base = self.view_of(source)
+        if base is None:
+            return None
+        whole = np.empty(base.high + 8, np.uint8)
+        array = np.ndarray(base.shape, base.dtype, whole, base.offset, base.strides)
+        given = [array if k == source else slots[k].value for k in step.inputs]
+        kernel = step.opdef.kernel
+        assert callable(kernel), "ufuncs make no views"
+        view = kernel(np, *given, **step.attrs)
+        if not np.may_share_memory(view, whole):
+            return None
+        return _placed(view, base.root, whole)
+
     # -- steps -----------------------------------------------------------------
 
-    def _calls(self, step: Step) -> tuple[Template, list[Operand]] | None:
+    def _calls(self, step: Step) -> Found:
         """The calls of a step, where the machine can do them."""
         opdef = step.opdef
         slots = self.frame.plan.slots
@@ -193,8 +271,11 @@ class _Installer:
         own = all(s.kind in (ARENA, FETCH) for s in outs)
         if any(s.kind == CALL for s in outs):
             return None
-        if any(s.kind == CALL and (not own or _in_arena(s, slots)) for s in ins):
-            return None
+        for i in step.inputs:
+            # What a kernel allocates is no other array's memory.
+            alone = own and slots[i].owner == i
+            if slots[i].kind == CALL and not alone and self.view_of(i) is None:
+                return None
         operands = self._operands(step)
         key = _key(step, operands)
         if key in _templates:
@@ -214,10 +295,14 @@ class _Installer:
         looks = not isinstance(step.opdef.kernel, str)
         operands = []
         for i in (*step.inputs, *step.outputs):
-            array = frame._fixed(i)
             slot = slots[i]
+            if slot.kind == ARENA:
+                operands.append(_operand(_MEMORY, self.base + slot.offset, slot))
+                continue
+            array = frame._fixed(i)
             if array is None:
-                operands.append(_changing_operand(i, slot))
+                view = self.view_of(i)
+                operands.append(view or _changing_operand(i, slot))
             else:
                 operands.append(_fixed_operand(array, looks and slot.kind == CONST))
         work = frame.scratch(step).get("work", ())
@@ -231,13 +316,15 @@ class _Installer:
             shadow = _Shadow(self.frame, given, arrays[len(slots) :])
             shadow._bind(0, step)
             function, args = shadow.instructions[0]
+            if not keeps_class(function):
+                raise Untraceable("plain arrays")
             return lambda: function(*args)
 
         try:
             with np.errstate(all="ignore"):
-                template = traced_template(operands, bind)
-                if verified(template, operands, bind, self.machine):
-                    return template
+                for template in traced_templates(operands, bind):
+                    if verified(template, operands, bind, self.machine):
+                        return template
         except Untraceable:
             pass  # Python runs this step, as before
         return None
@@ -270,7 +357,7 @@ class _Installer:
         words: list[int] = []
         calls = 0
         # (position of a word, cell, bytes, shape) of what a run has to fill in.
-        patches: list[tuple[int, int, int, tuple[int, ...]]] = []
+        patches: list[tuple[int, int, int, Any]] = []
         for template, operands in found:
             addresses = [o.offset if o.root == _MEMORY else 0 for o in operands]
             at = scratch.ctypes.data
@@ -290,7 +377,8 @@ class _Installer:
                     if region < len(operands) and operands[region].root != _MEMORY:
                         o = operands[region]
                         cell = self.cell_of[o.root]
-                        patches.append((first + k, cell, offset, o.shape))
+                        dims = self.frame.plan.slots[o.root].dims
+                        patches.append((first + k, cell, o.offset + offset, dims))
         return self._patched(calls, words, patches)
 
     def _patched(self, calls: int, words: list[int], patches: Any) -> Any:
@@ -309,13 +397,14 @@ class _Installer:
         return table
 
 
-def _runs(found: Sequence[Any]) -> list[tuple[int, int]]:
-    """Stretches of two and more that are there."""
+def _stretches(found: Sequence[Found]) -> list[tuple[int, int]]:
+    """Where instructions that are there make two and more calls."""
     runs = []
     start = 0
     for i in range(len(found) + 1):
         if i == len(found) or found[i] is None:
-            if i - start >= 2:
+            calls = [len(item[0].calls) for item in found[start:i] if item is not None]
+            if sum(calls) >= 2:
                 runs.append((start, i))
             start = i + 1
     return runs
@@ -332,32 +421,49 @@ def _is_small(slot: Slot) -> bool:
     return 0 < slot.nbytes <= _LARGE * slot.dtype.size
 
 
-def _in_arena(slot: Slot, slots: Sequence[Slot]) -> bool:
-    return slots[slot.owner].kind == ARENA
-
-
 def _changing_operand(i: int, slot: Slot) -> Operand:
     """The array of a slot that each run gives: contiguous, or Python runs."""
-    owner = slot.owner if slot.kind == SAME else i
+    return _operand(slot.owner if slot.kind == SAME else i, 0, slot)
+
+
+def _operand(root: int, at: int, slot: Slot) -> Operand:
+    """A contiguous array."""
     dims: tuple[int, ...] = slot.dims or ()  # type: ignore[assignment]
-    a = np.empty(dims, slot.dtype.dtype)
-    return Operand(owner, 0, 0, a.nbytes, a.dtype, dims, a.strides)
+    strides = _c_strides(dims, slot.dtype.size)
+    return Operand(root, at, at, at + slot.nbytes, slot.dtype.dtype, dims, strides)
+
+
+@lru_cache(maxsize=1024)
+def _c_strides(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
+    strides = []
+    for n in reversed(dims):
+        strides.append(size)
+        size *= n
+    return tuple(reversed(strides))
 
 
 def _fixed_operand(array: Any, constant: bool) -> Operand:
+    placed = _placed(array, _MEMORY, None)
+    return placed._replace(value=array) if constant else placed
+
+
+def _placed(array: Any, root: int, whole: Any) -> Operand:
+    """An array as a part of ``whole``, or at its address."""
     at = array.__array_interface__["data"][0]
+    if whole is not None:
+        at -= whole.__array_interface__["data"][0]
     shape, strides, dtype = array.shape, array.strides, array.dtype
     if array.flags.c_contiguous:
         low, high = 0, array.nbytes
     else:
         low, high = extent(shape, strides, dtype.itemsize)
-    value = array if constant else None
-    return Operand(_MEMORY, at, at + low, at + high, dtype, shape, strides, value)
+    return Operand(root, at, at + low, at + high, dtype, shape, strides)
 
 
 def _key(step: Step, operands: Sequence[Operand]) -> Any:
     """What a template depends on; None where that cannot be told."""
-    attrs = tuple(sorted(step.attrs.items())) if step.attrs else ()
+    # By repr too: 0.0 and -0.0 are equal, and 1 and True.
+    attrs = tuple([(k, v, repr(v)) for k, v in step.attrs.items()])
     try:
         hash(attrs)
     except TypeError:

@@ -30,6 +30,7 @@ class Record(NamedTuple):
         ins, out: plain arrays; of "reduce", ``out`` has the reduced axes.
         dtypes: of the loop of a "ufunc".
         axes: of "reduce".
+        told: which of ``ins`` were traced.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Record(NamedTuple):
     out: Any
     dtypes: tuple[Any, ...] = ()
     axes: tuple[int, ...] = ()
+    told: tuple[bool, ...] = ()
 
 
 class Tape:
@@ -54,17 +56,19 @@ class Tape:
 
     def copy(self, source: Any, target: Any) -> None:
         """Record and make a copy, with a cast where the dtypes differ."""
+        told = (isinstance(source, Traced),)
         source, target = plain(source), plain(target)
         if not isinstance(source, np.ndarray):
             source = np.asarray(source, target.dtype)
         np.copyto(target, source, casting="unsafe")
         source = np.broadcast_to(source, target.shape)
-        self.records.append(Record("copy", None, (source,), target))
+        self.records.append(Record("copy", None, (source,), target, told=told))
 
     def ufunc(self, f: np.ufunc, inputs: Sequence[Any], out: Any, dtype: Any) -> Any:
         """Record and make a call of a ufunc with one output."""
         if f.nout != 1 or (f.signature is not None and f is not np.matmul):
             raise Untraceable(f.__name__)
+        told = tuple(isinstance(x, Traced) for x in inputs)
         ins = [plain(x) for x in inputs]
         out = None if out is None else plain(out)
         asked: dict[str, Any] = {}
@@ -83,13 +87,15 @@ class Tape:
         else:
             f(*ins, out=out, dtype=dtype)
         kind = "matmul" if f is np.matmul else "ufunc"
-        self.records.append(Record(kind, f, tuple(ins), out, tuple(dtypes)))
+        record = Record(kind, f, tuple(ins), out, tuple(dtypes), told=told)
+        self.records.append(record)
         return self.traced(out)
 
     def reduce(
         self, f: np.ufunc, x: Any, axis: Any, dtype: Any, out: Any, keepdims: bool
     ) -> Any:
         """Record and make a reduction."""
+        told = (isinstance(x, Traced),)
         x = plain(x)
         out = None if out is None else plain(out)
         if axis is None:
@@ -100,7 +106,7 @@ class Tape:
         result = f.reduce(x, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
         result = np.asarray(result) if out is None else out
         full = result if keepdims else np.expand_dims(result, axes)
-        self.records.append(Record("reduce", f, (x,), full, (), axes))
+        self.records.append(Record("reduce", f, (x,), full, (), axes, told))
         return self.traced(result)
 
 
@@ -283,11 +289,24 @@ def _where(condition: Any, *sides: Any) -> Any:
     out = np.asarray(np.where(c, *pair))
     tape = _tape(condition, *sides)
     spread = tuple(np.broadcast_to(a, out.shape) for a in (c, *pair))
-    tape.records.append(Record("select", None, spread, out))
+    told = tuple(isinstance(a, Traced) for a in (condition, *sides))
+    tape.records.append(Record("select", None, spread, out, told=told))
     return tape.traced(out)
 
 
+def _broadcast_to(array: Any, shape: Any) -> Any:
+    return _tape(array).traced(np.broadcast_to(plain(array), shape))
+
+
+def _broadcast_arrays(*arrays: Any) -> Any:
+    tape = _tape(*arrays)
+    spread = np.broadcast_arrays(*[plain(a) for a in arrays])
+    return tuple(tape.traced(a) for a in spread)
+
+
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.broadcast_arrays: _broadcast_arrays,
+    np.broadcast_to: _broadcast_to,
     np.copyto: _copyto,
     np.dot: _dot,
     np.concatenate: _concatenate,
@@ -295,8 +314,6 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 # They read nothing but shapes, or call ufuncs and methods that tell.
 _HARMLESS = {
-    np.broadcast_arrays,
-    np.broadcast_to,
     np.empty_like,
     np.expand_dims,
     np.max,
