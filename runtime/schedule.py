@@ -16,7 +16,6 @@ import numpy as np
 from .exact_order import exact_order
 from .liveness import Flat, Ints, flatten, live_bytes, spans
 
-
 # Nodes up to which the best order is searched for, the bytes that it must be able to
 # save, and the states that are looked at: about 20 us each.
 _SMALL = 25
