@@ -12,7 +12,7 @@ from .recompute import Choice, Outcome, Steps
 __all__ = ["LEAST_TRIALS", "Found", "Trials", "better"]
 
 #: Nodes that may be followed in one search, in all trials: about 4 us each.
-_EFFORT = 1_000_000
+_EFFORT = 600_000
 #: At least so many trials, whatever the size.
 LEAST_TRIALS = 12
 
