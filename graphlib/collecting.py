@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .recomputation import Wish
 
 __all__ = ["Collections", "once"]
 
@@ -15,6 +18,8 @@ class Collections:
     def __init__(self) -> None:
         self._collections: dict[Any, list[Any]] = {}
         self._built: dict[Any, Any] = {}
+        #: What gradients may have computed again (see graphlib.recomputation).
+        self.wishes: list[Wish] = []
 
     def add_to_collection(self, name: Any, value: Any) -> None:
         """Append ``value`` to the collection ``name``."""

@@ -19,6 +19,7 @@ from .graph import Graph
 from .masks import SELECTS, Masks, selects
 from .operation import Operation
 from .operators import TABLE
+from .recomputation import check_checkpoints, wish
 from .shapes import TensorShape, compatible, text
 from .source import caller
 from .stacks import home, open_home
@@ -117,6 +118,7 @@ def gradients(
     aggregation_method: Any = None,
     stop_gradients: Any = None,
     unconnected_gradients: Any = UnconnectedGradients.NONE,
+    checkpoints: Any = None,
 ) -> list[Tensor | None]:
     """d(sum of ys)/dx for each x in ``xs``: sum_i <grad_ys_i, dy_i/dx>.
 
@@ -131,6 +133,14 @@ def gradients(
             fan-in.
         stop_gradients: tensors to hold constant.
         unconnected_gradients: ``"none"``, ``"zero"`` or ``"raise"``.
+        checkpoints: which forward values are kept for the backward operations; the
+            others are computed again in each run, to the same bit.  A collection of
+            tensors: these.  ``"speed"``: results of matrix products, convolutions and
+            other dense arithmetic, so that only what is cheap runs again.
+            ``"memory"``: about sqrt(n) places where little crosses, for O(sqrt n)
+            memory and at most one more forward pass.  What draws at random or has an
+            effect is kept.  A wish for the plan: it is not saved with the graph.
+            None: all is kept, unless ``ConfigProto(memory_limit=)`` is exceeded.
 
     Returns:
         One tensor per x, of its shape and dtype; None (or zeros) where no y
@@ -146,10 +156,15 @@ def gradients(
     are; what the backward nodes read is kept until they have run.
 
     Reference:
+        Chen, Xu, Zhang, Guestrin, Training deep nets with sublinear memory cost (2016),
+        for checkpoints;
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
     policy = UnconnectedGradients(unconnected_gradients)
-    return _gradients(ys, xs, grad_ys, name, stop_gradients, policy, rows=False)
+    keep = None if checkpoints is None else check_checkpoints(checkpoints)
+    return _gradients(
+        ys, xs, grad_ys, name, stop_gradients, policy, rows=False, keep=keep
+    )
 
 
 def gradients_or_rows(
@@ -168,6 +183,7 @@ def _gradients(
     stop_gradients: Any,
     policy: UnconnectedGradients,
     rows: bool,
+    keep: str | frozenset[Tensor] | None = None,
 ) -> list[Any]:
     y_list = _tensors(ys)
     x_list = _tensors(xs)
@@ -184,6 +200,8 @@ def _gradients(
         context = graph._local.context
         saved = context.forward_op, context.mark, context.masked
         context.mark, context.masked = mark, None
+        forward = [] if keep is None else between(y_list, x_list, stops)
+        first = len(graph._operations)
         try:
             grads = _seed(y_list, grad_ys)
             _walk(graph, y_list, x_list, stops, grads, scope)
@@ -200,6 +218,8 @@ def _gradients(
                 results.append(g)
         finally:
             context.forward_op, context.mark, context.masked = saved
+    if keep is not None:
+        wish(graph, keep, forward, first)
     return results
 
 

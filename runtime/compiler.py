@@ -21,6 +21,7 @@ from .recomputed import fit, taken
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order
 from .settings import Settings
+from .wishes import follow_wishes, wishes_for
 
 __all__ = ["compile_plan"]
 
@@ -96,6 +97,9 @@ def compile_plan(
         except CycleError:
             if cautious:
                 raise
+    wishes = wishes_for(operations)
+    if wishes:
+        layout, problem, best = follow_wishes(layout, problem, best, wishes)
     plan = layout.plan(problem, best, time.perf_counter() - started)
     limit = settings.memory_limit
     if limit is None or taken(plan) <= limit:

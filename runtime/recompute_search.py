@@ -20,127 +20,20 @@ further by changing one or two choices at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 import numpy as np
 
-from .liveness import Ints
 from .recompute import Choice, Outcome, Steps
+from .recompute_climb import climb
+from .recompute_cut import least_cut
+from .recompute_trials import LEAST_TRIALS, Found, Trials
 
-__all__ = ["Found", "search"]
+__all__ = ["fewest", "search"]
 
-#: Nodes that may be followed in one search, in all trials: about 4 us each.
-_EFFORT = 1_000_000
-#: At least so many trials, whatever the size.
-_TRIALS = 12
 #: Steps up to which single choices are tried one by one.
 _SMALL = 48
-#: Nodes followed by that.
-_CLIMB = 120_000
-#: How many of the best are changed by two choices at a time.
-_CLIMBED = 8
 _ROUNDS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A choice and what it comes to; ``fits`` says whether within the budget."""
-
-    choice: Choice
-    outcome: Outcome
-    fits: bool
-
-
-class _Search:
-    """The best choice so far, and how much more may be tried."""
-
-    def __init__(self, steps: Steps, budget: int) -> None:
-        self.steps = steps
-        self.budget = budget
-        self.left = max(_EFFORT // max(steps.size, 1), _TRIALS)
-        self.base = steps.follow(Choice())
-        self.best = Found(Choice(), self.base, self.base.peak <= budget)
-        self._forward: tuple[list[int], Ints] | None = None
-        self.closures: dict[tuple[int, int], tuple[int, list[int]]] = {}
-
-    def beside(self, b: int, t: int) -> list[int]:
-        """The values that ``b`` is made of and that are dead by step ``t``."""
-        steps = self.steps
-        sources = steps.reads[steps.producer[b]]
-        return [c for c in sources if steps.last[c] < t and not steps.kept[c]]
-
-    def ways(self, b: int, t: int) -> tuple[tuple[float, int], tuple[float, int]]:
-        """(Cost, bytes saved) of computing ``b`` again before step ``t``: with what is
-        dead by then, or from what is kept for it."""
-        steps = self.steps
-        cost, sources = self.closure(b, t)
-        stays = sum(
-            steps.nbytes[c] for c in sources if steps.last[c] < t and not steps.kept[c]
-        )
-        held = sum(steps.nbytes[c] for c in self.beside(b, t))
-        own = steps.cost[steps.producer[b]]
-        return (cost, steps.nbytes[b] - stays), (own, steps.nbytes[b] - held)
-
-    def follow(self, choice: Choice) -> Outcome:
-        """Follow a choice, and remember it if it is the best so far."""
-        self.left -= 1
-        outcome = self.steps.follow(choice)
-        new = Found(choice.copy(), outcome, outcome.peak <= self.budget)
-        if _better(new, self.best):
-            self.best = new
-        return outcome
-
-    def forward(self) -> tuple[list[int], Ints]:
-        """Per buffer its last use before the peak, per step up to the peak the weight
-        of what is used after it and before the peak: what a cut there keeps."""
-        if self._forward is None:
-            steps, base = self.steps, self.base
-            turn = int(base.live.argmax())
-            until = list(steps.last)
-            idle = set()
-            for b, a, t in base.gaps:
-                if a < turn < t:
-                    until[b] = a
-                    idle.add(b)
-            change = np.zeros(turn + 2, dtype=np.int64)
-            for b, s in enumerate(steps.producer):
-                if 0 <= s < until[b] and s <= turn:
-                    # What would die before the peak is kept for the cut alone.
-                    size = steps.nbytes[b] * (4 if b in idle else 5)
-                    change[s] += size
-                    change[min(until[b], turn + 1)] -= size
-            self._forward = until, np.cumsum(change)[: turn + 1]
-        return self._forward
-
-    def once(self) -> int:
-        """The cost of computing everything again once that lies idle at the peak."""
-        steps, base = self.steps, self.base
-        turn = int(base.live.argmax())
-        seen: set[int] = set()
-        stack = [steps.producer[b] for b, a, t in base.gaps if a < turn < t]
-        while stack:
-            s = stack.pop()
-            if s not in seen and all(steps.limit[b] >= 0 for b in steps.writes[s]):
-                seen.add(s)
-                stack.extend(steps.producer[b] for b in steps.reads[s])
-        return sum(steps.cost[s] for s in seen)
-
-    def closure(self, b: int, at: int) -> tuple[int, list[int]]:
-        """As :meth:`Steps.closure`, remembered."""
-        found = self.closures.get((b, at))
-        if found is None:
-            found = self.closures[b, at] = self.steps.closure(b, at)
-        return found
-
-
-def _better(a: Found, b: Found) -> bool:
-    """Cheaper within the budget; else smaller."""
-    if a.fits and b.fits:
-        return (a.outcome.extra, a.outcome.peak) < (b.outcome.extra, b.outcome.peak)
-    if a.fits or b.fits:
-        return a.fits
-    return (a.outcome.peak, a.outcome.extra) < (b.outcome.peak, b.outcome.extra)
 
 
 def search(steps: Steps, budget: int) -> Found:
@@ -149,7 +42,7 @@ def search(steps: Steps, budget: int) -> Found:
 
     Near linear in the number of steps.
     """
-    state = _Search(steps, budget)
+    state = Trials(steps, budget)
     if state.best.fits:
         return state.best
     starts: list[Choice] = []
@@ -166,26 +59,46 @@ def search(steps: Steps, budget: int) -> Found:
             starts.append(choice)
     if not state.best.fits:
         best = state.best
-        state.left = max(state.left, _TRIALS)
+        state.left = max(state.left, LEAST_TRIALS)
         choice, outcome = _fit(state, best.choice.copy(), best.outcome, 4 * _ROUNDS)
         if outcome.peak <= budget:
             _trim(state, choice, outcome)
     if steps.size <= _SMALL:
-        _climb(state, starts)
+        climb(state, starts)
     return state.best
+
+
+def fewest(steps: Steps) -> Outcome:
+    """The fewest bytes by one level of segments: about the root of what all takes, for
+    at most one more run of what is dropped."""
+    state = Trials(steps, 0)
+    base = state.base
+    turn = int(base.live.argmax())
+    idle = sum(steps.nbytes[b] for b, a, t in base.gaps if a < turn < t)
+    best = base
+    for k in (2, 3, 4, 5, 6, 8, 11, 16, 22, 32, 45, 64, 90, 128, 180, 256):
+        for shrink in (True, False):
+            choice = Choice()
+            _segments(state, choice, base, idle // k, float("inf"), shrink)
+            outcome = state.follow(choice)
+            if (outcome.peak, outcome.extra) < (best.peak, best.extra):
+                best = outcome
+        if state.left <= 0:
+            break
+    return best
 
 
 _Ways = Iterator[tuple[Choice, Outcome]]
 
 
-def _ways_greedy(state: _Search) -> _Ways:
+def _ways_greedy(state: Trials) -> _Ways:
     for merged in (True, False):
         choice = Choice()
         _drop(state, choice, state.base, state.budget, merged, True)
         yield choice, state.follow(choice)
 
 
-def _ways_segments(state: _Search) -> _Ways:
+def _ways_segments(state: Trials) -> _Ways:
     """One level of segments, the longest that fit; of cheap values alone, then all."""
     for density in reversed(_densities(state)):
         for shrink in (True, False):
@@ -199,10 +112,18 @@ def _ways_segments(state: _Search) -> _Ways:
                     break
 
 
-def _ways_nested(state: _Search) -> _Ways:
+def _ways_cut(state: Trials) -> _Ways:
+    """The least cut through what is cheap; then greedily, as far as that is needed."""
+    for density in _densities(state)[:-1]:
+        choice = least_cut(state, density)
+        if choice is not None:
+            yield choice, state.follow(choice)
+
+
+def _ways_nested(state: Trials) -> _Ways:
     """Segments in segments, where one level does not fit."""
     budget = state.budget
-    if state.best.fits and state.best.outcome.extra <= state.once():
+    if state.cheap():
         return
     density = _densities(state)[-1]
     for share in (1.5, 2.5, 4.0, 6.0, 10.0, 16.0):
@@ -221,8 +142,10 @@ def _ways_nested(state: _Search) -> _Ways:
                 return
 
 
-def _ways_tighter(state: _Search) -> _Ways:
+def _ways_tighter(state: Trials) -> _Ways:
     """Greedily, with room left for what is computed again."""
+    if state.steps.size > _SMALL and state.cheap():
+        return
     for share in (0.9, 0.75, 0.6, 0.45):
         for merged in (True, False):
             choice = Choice()
@@ -235,15 +158,16 @@ def _ways_tighter(state: _Search) -> _Ways:
         yield choice, state.follow(choice)
 
 
-_WAYS: tuple[Callable[[_Search], _Ways], ...] = (
+_WAYS: tuple[Callable[[Trials], _Ways], ...] = (
     _ways_greedy,
     _ways_segments,
+    _ways_cut,
     _ways_nested,
     _ways_tighter,
 )
 
 
-def _densities(state: _Search) -> list[float]:
+def _densities(state: Trials) -> list[float]:
     """Bounds of cost for each byte, from cheap values only to all."""
     found = sorted(
         state.closure(b, t)[0] / state.steps.nbytes[b] for b, _, t in state.base.gaps
@@ -290,7 +214,7 @@ class _Groups:
 
 
 def _drop(
-    state: _Search,
+    state: Trials,
     choice: Choice,
     outcome: Outcome,
     target: int,
@@ -357,7 +281,7 @@ def _drop(
 
 
 def _fit(
-    state: _Search, choice: Choice, outcome: Outcome, rounds: int = _ROUNDS
+    state: Trials, choice: Choice, outcome: Outcome, rounds: int = _ROUNDS
 ) -> tuple[Choice, Outcome]:
     """Drop more, round by round, as long as the peak falls."""
     best, lowest, stuck = (choice.copy(), outcome), outcome.peak, 0
@@ -374,7 +298,7 @@ def _fit(
     return best
 
 
-def _trim(state: _Search, choice: Choice, outcome: Outcome) -> Choice:
+def _trim(state: Trials, choice: Choice, outcome: Outcome) -> Choice:
     """Keep after all what there is room for, the dearest first."""
     steps, budget = state.steps, state.budget
     for _ in range(4):
@@ -410,7 +334,7 @@ def _trim(state: _Search, choice: Choice, outcome: Outcome) -> Choice:
 
 
 def _segments(
-    state: _Search,
+    state: Trials,
     choice: Choice,
     outcome: Outcome,
     room: int,
@@ -431,7 +355,7 @@ def _segments(
     _cut(state, choice, idle, outcome.peak - state.budget, room, shrink, hold=True)
 
 
-def _split(state: _Search, choice: Choice, outcome: Outcome, share: float) -> bool:
+def _split(state: Trials, choice: Choice, outcome: Outcome, share: float) -> bool:
     """Drop again, in segments, what was computed again and lies idle where that is
     over the budget; whether there is such."""
     live, budget = outcome.live, state.budget
@@ -460,7 +384,7 @@ def _split(state: _Search, choice: Choice, outcome: Outcome, share: float) -> bo
 
 
 def _cut(
-    state: _Search,
+    state: Trials,
     choice: Choice,
     crossing: list[tuple[int, int]],
     excess: int,
@@ -514,101 +438,3 @@ def _cut(
                         choice.held.add((steps.last[b], b))
                         kept += nbytes[b]
         first, made, count, at = cut + 1, 0, 0, cut + 1
-
-
-# -- small programs ------------------------------------------------------------
-
-
-def _climb(state: _Search, starts: list[Choice]) -> None:
-    """Change one choice at a time while that is better, then two of the best."""
-    effort = _CLIMB // max(state.steps.size, 1)
-    seen: set[object] = set()
-    found: list[Found] = []
-    for start in [state.best.choice, *starts]:
-        key = frozenset(start.drops), frozenset(start.held), frozenset(start.wants)
-        if key not in seen and effort > 0:
-            seen.add(key)
-            outcome = state.follow(start)
-            now = Found(start, outcome, outcome.peak <= state.budget)
-            now, effort = _climb_from(state, now, effort, pairs=False)
-            found.append(now)
-    found.sort(
-        key=lambda f: (not f.fits, f.outcome.extra if f.fits else f.outcome.peak)
-    )
-    for now in found[:_CLIMBED]:
-        _, effort = _climb_from(state, now, effort, pairs=True)
-
-
-def _climb_from(
-    state: _Search, now: Found, effort: int, pairs: bool
-) -> tuple[Found, int]:
-    """The top that is reached, and the effort that is left."""
-    while effort > 0:
-        moved = False
-        for trial in _neighbours(state, now, pairs):
-            effort -= 1
-            outcome = state.follow(trial)
-            new = Found(trial, outcome, outcome.peak <= state.budget)
-            if _better(new, now):
-                now, moved = new, True
-                break
-            if effort <= 0:
-                break
-        if not moved:
-            break
-    return now, effort
-
-
-def _neighbours(state: _Search, now: Found, pairs: bool) -> Iterator[Choice]:
-    """Choices that differ in one drop or hold, then (``pairs``) in two."""
-    choice, outcome = now.choice, now.outcome
-    undo = sorted(choice.drops)
-    add = sorted({(a, b) for b, a, _ in outcome.gaps} - choice.drops)
-    hold = sorted({(a, b) for b, a, _ in outcome.revived})
-    free = sorted(choice.held)
-    steps = state.steps
-    early = sorted(
-        {
-            (steps.last[c], b)
-            for b, a, t in outcome.returned
-            for c in steps.reads[steps.producer[b]]
-            if a < steps.last[c] < t
-        }
-        - choice.wants
-    )
-
-    def changed(*moves: tuple[str, tuple[int, int]]) -> Choice:
-        new = choice.copy()
-        for kind, what in moves:
-            target = {"d": new.drops, "h": new.held, "w": new.wants}.get(kind)
-            if target is not None:
-                target.symmetric_difference_update([what])
-                continue
-            new.drops.add(what)
-            new.held.update((steps.last[c], c) for c in sources[what])
-        return new
-
-    sources = {
-        (a, b): found
-        for b, a, t in outcome.gaps
-        if (a, b) not in choice.drops and (found := state.beside(b, t))
-    }
-    cheaper = [*(("d", p) for p in undo), *(("h", p) for p in hold)]
-    smaller = [
-        *(("d", p) for p in add),
-        *(("s", p) for p in sorted(sources)),
-        *(("h", p) for p in free),
-        *(("w", p) for p in early),
-        *(("w", p) for p in sorted(choice.wants)),
-    ]
-    if not pairs:
-        for m in (*cheaper, *smaller):
-            yield changed(m)
-        return
-    for m in cheaper if now.fits else smaller:
-        for other in smaller:
-            if m != other:
-                yield changed(m, other)
-    for i, m in enumerate(cheaper):
-        for other in cheaper[i + 1 :]:
-            yield changed(m, other)

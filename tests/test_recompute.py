@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from dagrad.runtime.recompute import Choice, Steps
+from dagrad.runtime.recompute_cut import least_cut
 from dagrad.runtime.recompute_search import search
+from dagrad.runtime.recompute_trials import Trials
 from dagrad.runtime.schedule import Problem, simulate
 
 FIXTURE = Path(__file__).with_name("fixtures") / "recompute.json"
@@ -214,3 +216,27 @@ def test_nothing_may_run_again():
     found = search(steps_of(p, cost, again=[False] * len(p.reads)), 8)
     assert not found.fits
     assert found.outcome.nodes == list(range(len(p.reads)))
+
+
+def test_a_least_cut_keeps_one_value_in_the_place_of_many():
+    # A dear value z that nothing reads later, and ten cheap ones made of it that are
+    # all needed at the end: z is kept, and they are made of it again.
+    nbytes, reads, cost = [8] * 24, [[], [0]], [100, 100]
+    for _ in range(10):
+        reads.append([1])
+        cost.append(1)
+    reads.append([2])  # as wide as z
+    cost.append(50)
+    for k in range(10):
+        reads.append([len(reads) - 1, 2 + k])
+        cost.append(50)
+    nbytes = nbytes[: len(reads)]
+    p = problem(reads, [[i] for i in range(len(reads))], nbytes)
+    steps = steps_of(p, cost)
+    state = Trials(steps, 48)
+    choice = least_cut(state, 1.0)
+    assert {b for _, b in choice.held} == {1}
+    assert steps.follow(choice).extra <= 10
+    found = search(steps, 48)
+    assert found.fits and found.outcome.extra <= 10
+    assert least_cut(state, 0.01) is None  # nothing is as cheap as that
