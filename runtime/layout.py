@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import variable_of
 from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
 from .costs import microseconds
@@ -254,12 +255,9 @@ class Layout:
             after.append(waits)
             scratch: Any = ()
             if node.opdef.workspace is not None and mode in ("out", "write"):
-                scratch = tuple(
-                    (np.dtype(d), tuple(dims))
-                    for d, dims in node.opdef.workspace(
-                        node.inputs, node.outputs, node.attrs
-                    )
-                )
+                asked = node.opdef.workspace(node.inputs, node.outputs, node.attrs)
+                if all(is_static(dims) for _, dims in asked):  # else it allocates
+                    scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
             if node in self.bodies and mode == "out":
                 spent: tuple[int, ...] = ()
                 if "schedule" in node.attrs:
