@@ -459,13 +459,16 @@ class Layout:
         if threads < 2:
             return ()
         own = self.program.nodes
-        costs = [microseconds(n.opdef, n.inputs, n.outputs, n.attrs) for n in own]
         allowed = [
             n.opdef.effect is None
             and n.opdef.control is None
             # What declares no flops and allocates may be a user's Python.
             and (mode != "call" or n.opdef.flops is not None)
             for n, mode in zip(own, self.mode)
+        ]
+        costs = [
+            microseconds(n.opdef, n.inputs, n.outputs, n.attrs) if may else 0.0
+            for n, may in zip(own, allowed)
         ]
         return find_regions(problem, nodes, costs, allowed, threads)
 
