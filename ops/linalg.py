@@ -153,7 +153,7 @@ def _bind_matmul(attrs: Any, inputs: Any, outputs: Any) -> Callable[..., Any] | 
 
 
 #: Multiplications from which a product is cut in two, and in four; rows of a tile.
-_CUT = 20_000_000, 500_000_000
+_CUT = 20_000_000, 4_000_000_000
 _TILE = 64
 
 

@@ -253,7 +253,7 @@ class Frame:
         if len(pieces) < 2:
             return None
         self._argument(step.outputs[0], args)
-        return Pieces(self.state.pool, self.state.settings.intra, pieces)
+        return Pieces(self.state.pool, self.state.settings.intra, pieces, args)
 
     def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
         """A call without arguments, where every array has its place for good."""

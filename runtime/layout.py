@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import variable_of
 from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
 from .costs import microseconds
@@ -259,12 +260,9 @@ class Layout:
             after.append(waits)
             scratch: Any = ()
             if node.opdef.workspace is not None and mode in ("out", "write"):
-                scratch = tuple(
-                    (np.dtype(d), tuple(dims))
-                    for d, dims in node.opdef.workspace(
-                        node.inputs, node.outputs, node.attrs
-                    )
-                )
+                asked = node.opdef.workspace(node.inputs, node.outputs, node.attrs)
+                if all(is_static(dims) for _, dims in asked):  # else it allocates
+                    scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
             if node in self.bodies and mode == "out":
                 spent: tuple[int, ...] = ()
                 if "schedule" in node.attrs:
@@ -490,13 +488,16 @@ class Layout:
         if threads < 2:
             return ()
         own = self.program.nodes
-        costs = [microseconds(n.opdef, n.inputs, n.outputs, n.attrs) for n in own]
         allowed = [
             n.opdef.effect is None
             and n.opdef.control is None
             # What declares no flops and allocates may be a user's Python.
             and (mode != "call" or n.opdef.flops is not None)
             for n, mode in zip(own, self.mode)
+        ]
+        costs = [
+            microseconds(n.opdef, n.inputs, n.outputs, n.attrs) if may else 0.0
+            for n, may in zip(own, allowed)
         ]
         return find_regions(problem, nodes, costs, allowed, threads)
 

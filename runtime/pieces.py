@@ -27,22 +27,30 @@ _MOST = 8
 #: Where the pieces begin along the axis that is cut: whole cache lines.
 _ALIGN = 64
 
-#: Writes its part of the output: takes the inputs and the output, whole.
-Piece = Callable[..., Any]
+#: Given the inputs and the output, whole: a call that writes its part of the output.
+Piece = Callable[..., Callable[[], Any]]
 
 
 class Pieces:
-    """A step's kernel, in pieces: called with the inputs and the output."""
+    """A step's kernel, in pieces: called with the inputs and the output.
 
-    __slots__ = ("_most", "_pieces", "_pool")
+    Where all of them are in their places for good, the calls are ready beforehand.
+    """
 
-    def __init__(self, pool: Pool, most: int, pieces: Sequence[Piece]) -> None:
+    __slots__ = ("_calls", "_most", "_pieces", "_pool")
+
+    def __init__(
+        self, pool: Pool, most: int, pieces: Sequence[Piece], arrays: Sequence[Any]
+    ) -> None:
         self._pool = pool
         self._most = most
         self._pieces = pieces
+        fixed = all(a is not None for a in arrays)
+        self._calls = [p(*arrays) for p in pieces] if fixed else None
 
     def __call__(self, *arrays: Any) -> None:
-        self._pool.run([partial(p, *arrays) for p in self._pieces], self._most)
+        calls = self._calls or [p(*arrays) for p in self._pieces]
+        self._pool.run(calls, self._most)
 
 
 def cut(step: Step, slots: Sequence[Slot], work: Sequence[Any]) -> Sequence[Piece]:
@@ -56,7 +64,7 @@ def cut(step: Step, slots: Sequence[Slot], work: Sequence[Any]) -> Sequence[Piec
     if step.mode != "out" or step.copy_view or len(step.outputs) != 1:
         return ()
     if step.opdef.pieces is not None:
-        return product_pieces(step, slots)
+        return [partial(partial, p) for p in product_pieces(step, slots)]
     if not step.opdef.elementwise:
         return ()
     out = slots[step.outputs[0]]
@@ -71,8 +79,9 @@ def cut(step: Step, slots: Sequence[Slot], work: Sequence[Any]) -> Sequence[Piec
     return _elementwise(step, ins, out, work, min(_MOST, size // _PIECE))
 
 
-def product_pieces(step: Step, slots: Sequence[Slot]) -> Sequence[Piece]:
-    """The pieces by which an op itself says that it can be cut."""
+def product_pieces(step: Step, slots: Sequence[Slot]) -> Sequence[Callable[..., Any]]:
+    """The pieces into which an op itself says that it can be cut: each takes the
+    inputs and the output, and writes its part."""
     ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
     if step.opdef.pieces is None or not all(is_static(s.dims) for s in (*ins, *outs)):
         return ()
@@ -118,6 +127,6 @@ def _within(dims: Any, out: tuple[int, ...], axis: int, part: slice) -> Any:
     return (*[slice(None)] * own, part)
 
 
-def _piece(kernel: Callable[..., Any], where: Sequence[Any], *arrays: Any) -> None:
-    parts = [a if w is None else a[w] for a, w in zip(arrays, where)]
-    kernel(*parts[:-1], out=parts[-1])
+def _piece(kernel: Callable[..., Any], where: Sequence[Any], *arrays: Any) -> Any:
+    *parts, out = [a if w is None else a[w] for a, w in zip(arrays, where)]
+    return partial(kernel, *parts, out=out)

@@ -248,3 +248,12 @@ def test_traced_and_fast_runs_draw_from_one_stream(graph):
     plain = [one.run(x) for _ in range(3)]
     mixed = [two.run(x), two.run(x, options=options), two.run(x)]
     np.testing.assert_array_equal(plain, mixed)
+
+
+def test_an_op_with_scratch_memory_of_a_size_that_only_the_run_tells():
+    x = dg.placeholder(dg.float64, [3, 4])
+    pads = dg.placeholder(dg.int32, [2, 2])
+    slope = dg.gradients(dg.pad(x, pads, "SYMMETRIC"), x)[0]
+    with dg.Session() as s:
+        got = s.run(slope, {x: np.ones((3, 4)), pads: [[1, 0], [0, 0]]})
+    np.testing.assert_array_equal(got, [[2.0] * 4, [1.0] * 4, [1.0] * 4])

@@ -72,6 +72,7 @@ def programs(draw):
         makers = [
             lambda: dg.tanh(pick()),
             lambda: dg.sigmoid(pick()),
+            lambda: dg.nn.relu(pick()),
             lambda: dg.nn.softplus(pick()),
             lambda: dg.nn.softmax(pick()),
             lambda: dg.cast(dg.cast(pick(), dg.float32), dg.float64) / 3.0,
