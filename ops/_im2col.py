@@ -8,7 +8,8 @@ itself a stride-1 convolution of the cotangent with the flipped filter, one for
 each residue of the input position modulo the stride, so no zeros are
 multiplied and nothing is scattered.  Only where the input has very few channels,
 so that this GEMM would be too narrow, the product of cotangent and filter is
-made first and added tap by tap.
+made first and added tap by tap.  Where it is less work, columns hold the taps of
+the last axis only (``_row_columns``).
 
 Inside, arrays are views with channels last; sources and results may have any
 strides.  Workspaces are flat and carved here.
@@ -30,6 +31,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..graphlib.errors import ShapeError
+from . import _row_columns
+from ._row_columns import carve
 from ._windows import Axis, Padding, make_axes, tap_views
 
 __all__ = [
@@ -118,14 +121,6 @@ def _columns_plan(
     )
 
 
-def carve(buffer: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A view of the flat workspace ``buffer`` of ``shape`` (or a new array)."""
-    n = prod(shape)
-    if buffer is None or buffer.size < n:
-        return np.empty(shape, dtype)
-    return buffer[:n].reshape(shape)
-
-
 def _columns(
     src: Any, axes: tuple[Axis, ...], plan: _Columns, pad: Any, col: Any
 ) -> Iterator[tuple[int, int, Any]]:
@@ -146,37 +141,39 @@ def _columns(
         return
     taps = tuple(a.taps for a in axes)
     counts = tuple(a.outputs for a in axes)
-    buffer = None
+    src = base = src[(slice(None), *plan.from_)]
     if plan.padded is not None:
-        buffer = carve(pad, (plan.chunk, *plan.padded), src.dtype)
-        buffer.fill(0)
+        base = carve(pad, (plan.chunk, *plan.padded), src.dtype)
+        base.fill(0)
+        inside = base[(slice(None), *plan.into)]
+    first, *along, deep = base.strides
+    # A view of all windows at once: of the source, or of the padded chunk.
+    windows = as_strided(
+        base,
+        (base.shape[0], *counts, *taps, channels),
+        (
+            first,
+            *(b * a.stride for a, b in zip(axes, along)),
+            *(b * a.step for a, b in zip(axes, along)),
+            deep,
+        ),
+    )
     flat = carve(col, (plan.chunk * plan.positions * plan.width,), src.dtype)
-    src = src[(slice(None), *plan.from_)]
     for i in range(0, n, plan.chunk):
         j = min(i + plan.chunk, n)
-        m = j - i
-        if buffer is None:
-            base = src[i:j]
+        rows = (j - i) * plan.positions
+        if plan.padded is None:
+            view = windows[i:j]
         else:
-            base = buffer[:m]
-            base[(slice(None), *plan.into)] = src[i:j]
-        s = base.strides
-        moves = tuple(b * a.stride for a, b in zip(axes, s[1:]))
-        steps = tuple(b * a.step for a, b in zip(axes, s[1:]))
-        rows = m * plan.positions
-        here = flat[: rows * plan.width]
+            np.copyto(inside[: j - i], src[i:j])
+            view = windows[: j - i]
+        columns = flat[: rows * plan.width]
         if plan.taps_first:
-            view = as_strided(
-                base, (*taps, channels, m, *counts), (*steps, s[-1], s[0], *moves)
-            )
-            np.copyto(here.reshape(view.shape), view)
-            yield i, j, here.reshape(plan.width, rows).T
+            columns = columns.reshape(plan.width, rows).T
         else:
-            view = as_strided(
-                base, (m, *counts, *taps, channels), (s[0], *moves, *steps, s[-1])
-            )
-            np.copyto(here.reshape(view.shape), view)
-            yield i, j, here.reshape(rows, plan.width)
+            columns = columns.reshape(rows, plan.width)
+        np.copyto(columns.reshape(view.shape), view)
+        yield i, j, columns
 
 
 def _correlate(
@@ -249,7 +246,7 @@ class Geometry(NamedTuple):
         )
 
 
-NO_WORK = (None, None, None, None)
+NO_WORK = (None, None, None, None, None)
 
 
 # -- forward ----------------------------------------------------------------------
@@ -272,17 +269,26 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
         out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
     if not out.size:
         return out
+    work = work or NO_WORK
+    if src.size and w.size and _row_columns.pays(axes, *w.shape[-2:]):
+        dst = last(out, geometry.first)
+        _row_columns.correlate(src, w, axes, dst, not geometry.first, work)
+        return out
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
-    _correlate(src, matrix, axes, last(out, geometry.first), result, work or NO_WORK)
+    _correlate(src, matrix, axes, last(out, geometry.first), result, work)
     return out
 
 
 def convolve_workspace(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
-    """Elements of padding, columns and product that :func:`convolve` takes."""
+    """Elements of the scratch memory that :func:`convolve` takes."""
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
+    if _row_columns.pays(axes, w[-2], w[-1]):
+        return _row_columns.correlate_workspace(
+            axes, x[0], w[-2], w[-1], itemsize, not geometry.first
+        )
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
     copied = geometry.first and not plan.turned
     product = plan.chunk * plan.positions * w[-1] if copied else 0
@@ -311,7 +317,10 @@ def filter_gradient(
     if src.size == 0 or cot.size == 0 or out.size == 0:
         out.fill(0)
         return out
-    pad, col, rows, part = work or NO_WORK
+    if _row_columns.pays(axes, channels, outputs):
+        _row_columns.filter_gradient(src, cot, axes, out, work or NO_WORK)
+        return out
+    pad, col, rows, part, _ = work or NO_WORK
     plan = _columns_plan(axes, x.shape[0], channels, x.itemsize)
     total = out.reshape(-1, outputs)
     for i, j, columns in _columns(src, axes, plan, pad, col):
@@ -336,13 +345,15 @@ def filter_workspace(
     geometry: Geometry,
     itemsize: int,
 ) -> list[int]:
-    """Elements of padding, columns, cotangent rows and partial sums."""
+    """Elements of padding, columns, cotangent rows, partial sums and sums."""
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
+    if _row_columns.pays(axes, w[-2], w[-1]):
+        return _row_columns.filter_workspace(axes, x[0], w[-2], w[-1], itemsize)
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
     images = x[0] if plan.direct else plan.chunk
     rows = images * plan.positions * w[-1] if geometry.first else 0
     several = x[0] > plan.chunk and (not plan.direct or geometry.first)
-    return [plan.pad_size, plan.col_size, rows, prod(w) if several else 0]
+    return [plan.pad_size, plan.col_size, rows, prod(w) if several else 0, 0]
 
 
 def check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
@@ -421,6 +432,11 @@ def input_gradient(
             target.fill(0)
             continue
         flipped = w[tuple(taps for _, taps, _ in parts)].swapaxes(-1, -2)
+        own = tuple(p[2] for p in parts)
+        if target.size and cot.size and _row_columns.pays(own, *flipped.shape[-2:]):
+            straight = whole and not geometry.first
+            _row_columns.correlate(cot, flipped, own, target, straight, work)
+            continue
         if flipped.size == w.size == prod(w.shape[-2:]):
             matrix = flipped.reshape(flipped.shape[-2:])  # one tap: a view
         else:
@@ -428,7 +444,7 @@ def input_gradient(
             np.copyto(matrix, flipped)
             matrix = matrix.reshape(-1, channels)
         result = "any" if not whole else "first" if geometry.first else "last"
-        _correlate(cot, matrix, tuple(p[2] for p in parts), target, result, work)
+        _correlate(cot, matrix, own, target, result, work)
     return out
 
 
@@ -468,22 +484,29 @@ def _scatter(cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any) -
 def input_workspace(
     sizes: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
-    """Elements of padding, columns, product and flipped filter."""
+    """Elements of padding, columns, product, flipped filter and sums."""
     axes = geometry.axes(spatial(sizes, geometry.first), w[:-2])
     if w[-2] < _NARROW and w[-1] >= _WIDE:
         chunk = _scatter_chunk(axes, sizes[0], w[-2], itemsize)
-        return [0, 0, chunk * prod(a.outputs * a.taps for a in axes) * w[-2], 0]
-    need = [0, 0, 0, 0]
+        return [0, 0, chunk * prod(a.outputs * a.taps for a in axes) * w[-2], 0, 0]
+    need = [0, 0, 0, 0, 0]
     whole = all(a.stride == 1 for a in axes)
     for parts in itertools.product(*(_phases(a) for a in axes)):
         if any(taps is None for _, taps, _ in parts):
             continue
         own = tuple(p[2] for p in parts)
+        if _row_columns.pays(own, w[-1], w[-2]):
+            straight = whole and not geometry.first
+            here = _row_columns.correlate_workspace(
+                own, sizes[0], w[-1], w[-2], itemsize, straight
+            )
+            need = [max(a, b) for a, b in zip(need, here)]
+            continue
         plan = _columns_plan(own, sizes[0], w[-1], itemsize)
         images = sizes[0] if plan.direct else plan.chunk
         matrix = prod(a.taps for a in own) * w[-1] * w[-2]
         into = whole and (plan.turned or not geometry.first)
         product = 0 if into else images * plan.positions * w[-2]
-        sizes_here = (plan.pad_size, plan.col_size, product, matrix)
+        sizes_here = (plan.pad_size, plan.col_size, product, matrix, 0)
         need = [max(a, b) for a, b in zip(need, sizes_here)]
     return need
