@@ -279,7 +279,6 @@ def filter_gradient(
     channels, outputs = out.shape[-2:]
     plan = _plan(axes, src.shape[0], channels, outputs, src.itemsize)
     sums = carve(total, (plan.width, plan.columns), src.dtype)
-    terms = carve(product, sums.shape, src.dtype)
     flat = carve(spread, (plan.block * plan.columns,), src.dtype)
     pieces = _Pieces(cot, flat, axes, plan)
     laid = -1
@@ -296,6 +295,7 @@ def filter_gradient(
         if part.start == first == 0:
             np.matmul(columns.T, wide, out=sums)
         else:
+            terms = carve(product, sums.shape, src.dtype)
             np.matmul(columns.T, wide, out=terms)
             np.add(sums, terms, out=sums)
     rank = len(axes)
