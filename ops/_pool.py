@@ -7,8 +7,8 @@ channels too.  What the kernels do is in ``_pool_kernels``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -21,14 +21,13 @@ from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from . import _batch_window
 from ._build import create, shape_tensor
+from ._calls import Call, ready, run
 from ._kinds import iterator_buffers, require
 from ._pool_kernels import (
-    Call,
     claim_calls,
     claim_scratch,
     fold_calls,
     fold_scratch,
-    run,
     spread_calls,
     spread_scratch,
 )
@@ -102,18 +101,6 @@ def _flat(specs: Sequence[Any], dtype: Any = None) -> Any:
     if dtype is not None:
         specs = [(dtype, n) for n in specs]
     return [(kind, (n,)) for kind, n in specs]
-
-
-def _settled(calls: Callable[..., list[Call]]) -> Callable[..., Any]:
-    """The ready form of a kernel: the calls on arrays whose memory stays.
-
-    ``calls``: f(*arrays, out, work, attrs).
-    """
-
-    def settle(arrays: Any, out: Any, work: Any, attrs: Attrs) -> Any:
-        return partial(run, calls(*arrays, out, work, attrs))
-
-    return settle
 
 
 def _fold_scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
@@ -222,7 +209,7 @@ MAX_POOL: OpDef = OpDef(
     jvp=lambda op, t: _like(MAX_POOL_GRAD_GRAD, (op.inputs[0], op.outputs[0], t), op),
     writes_out=True,
     workspace=_fold_scratch,
-    settle=_settled(_max_calls),
+    settle=ready(_max_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="y[p] = max_k x[p*stride + k - lo]",
@@ -242,7 +229,7 @@ MAX_POOL_GRAD: OpDef = OpDef(
     writes_out=True,
     transient=iterator_buffers(2),
     workspace=_claim_scratch,
-    settle=_settled(_max_grad_calls),
+    settle=ready(_max_grad_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="g[p] added to the first x of window p that equals y[p]",
@@ -261,7 +248,7 @@ MAX_POOL_GRAD_GRAD: OpDef = OpDef(
     writes_out=True,
     transient=iterator_buffers(2),
     workspace=_claim_scratch,
-    settle=_settled(_max_grad_grad_calls),
+    settle=ready(_max_grad_grad_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="h where x is the first of window p that equals y[p]",
@@ -416,7 +403,7 @@ AVG_POOL: OpDef = OpDef(
     writes_out=True,
     transient=iterator_buffers(3),
     workspace=_fold_scratch,
-    settle=_settled(_avg_calls),
+    settle=ready(_avg_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
@@ -433,7 +420,7 @@ AVG_POOL_GRAD: OpDef = OpDef(
     writes_out=True,
     transient=iterator_buffers(3),
     workspace=_avg_scratch,
-    settle=_settled(_avg_grad_calls),
+    settle=ready(_avg_grad_calls),
     flops=_work_flops,
     batch=_batch_window.average_grad,
     doc="the transpose of AvgPool",

@@ -10,34 +10,26 @@ Padding is never copied: ``tap_views`` leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from ._calls import Call
 from ._windows import Axis, tap_views
 
 __all__ = [
-    "Call",
     "claim_calls",
     "claim_scratch",
     "fold_calls",
     "fold_scratch",
-    "run",
     "spread_calls",
     "spread_scratch",
 ]
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-
 # What lies between two passes takes about this many bytes.
 _CHUNK_BYTES = 256 * 1024
-
-
-def run(calls: Sequence[Call]) -> None:
-    for call, arrays in calls:
-        call(*arrays)
 
 
 def _chunk(images: int, elements: int, itemsize: int) -> int:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ._calls import Call
 from ._windows import Axis, tap_views
 
 __all__ = [
@@ -46,6 +47,7 @@ _BLOCK_ROWS = 192
 _COPY = 9
 _ADD = 28
 _EDGE = 10
+_ZERO = np.zeros((), np.int8)
 # Shorter runs are copied and added at the cost of the loop around them.
 _RUN = 16
 
@@ -123,7 +125,8 @@ def _plan(
 @lru_cache(maxsize=4096)
 def _pairs(outer: tuple[Axis, ...], first: int, end: int) -> tuple[Any, ...]:
     """(tap number, output slices, slices of the rows from ``first`` to ``end``) of
-    each tap of the other axes that meets these rows."""
+    each tap of the other axes that meets these rows; one that meets all outputs
+    comes first."""
     found = []
     counts = tuple(a.taps for a in outer)
     for taps, (o, *outs), (i, *ins) in tap_views(outer):
@@ -134,13 +137,22 @@ def _pairs(outer: tuple[Axis, ...], first: int, end: int) -> tuple[Any, ...]:
             here = slice(start + shift, stop + shift)
             there = slice(start - first, stop - first)
             found.append((number, (here, *outs), (there, *ins)))
-    return tuple(found)
+    every = [slice(0, a.outputs) for a in outer]
+    return tuple(sorted(found, key=lambda f: list(f[1]) != every))
 
 
 def _blocks(
-    src: Any, axes: tuple[Axis, ...], plan: _Plan, pad: Any, col: Any
+    src: Any,
+    axes: tuple[Axis, ...],
+    plan: _Plan,
+    pad: Any,
+    col: Any,
+    calls: list[Call],
 ) -> Iterator[tuple[slice, int, int, Any]]:
-    """Yields (images, first row, end row, columns), images slowest."""
+    """Yields (images, first row, end row, columns), images slowest.
+
+    What makes the columns is appended to ``calls``.
+    """
     inner = axes[-1]
     n, size, *between, _, channels = src.shape
     start = max(0, -inner.lo)
@@ -149,7 +161,7 @@ def _blocks(
     if plan.padded:
         shape = (plan.images, plan.rows, *between, inner.span, channels)
         base = carve(pad, shape, src.dtype)
-        base.fill(0)
+        calls.append((np.copyto, (base, _ZERO)))
         inside = base[..., start + inner.lo : stop + inner.lo, :]
     *others, move, deep = base.strides
     windows = as_strided(
@@ -163,12 +175,13 @@ def _blocks(
         for first in range(0, size, plan.rows):
             end = min(first + plan.rows, size)
             if plan.padded:
-                np.copyto(inside[: part.stop - i, : end - first], src[part, first:end])
+                target = inside[: part.stop - i, : end - first]
+                calls.append((np.copyto, (target, src[part, first:end])))
                 view = windows[: part.stop - i, : end - first]
             else:
                 view = windows[part, first:end]
             here = flat[: view.size]
-            np.copyto(here.reshape(view.shape), view)
+            calls.append((np.copyto, (here.reshape(view.shape), view)))
             yield part, first, end, here.reshape(-1, plan.width)
 
 
@@ -208,8 +221,8 @@ class _Pieces:
 
 def correlate(
     src: Any, w: Any, axes: tuple[Axis, ...], dst: Any, last: bool, work: Sequence[Any]
-) -> None:
-    """dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ w[k].
+) -> list[Call]:
+    """The calls of dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ w[k].
 
     Args:
         src: (images, *spatial, channels), any strides.
@@ -225,23 +238,31 @@ def correlate(
     rank = len(axes)
     turned = w.transpose(rank - 1, rank, *range(rank - 1), rank + 1)
     factor = carve(matrix, turned.shape, w.dtype)
-    np.copyto(factor, turned)
+    calls: list[Call] = [(np.copyto, (factor, turned))]
     factor = factor.reshape(plan.width, plan.columns)
     sums = dst if last else carve(total, (plan.images, *dst.shape[1:]), src.dtype)
     flat = carve(product, (plan.block * plan.columns,), src.dtype)
     pieces = _Pieces(sums, flat, axes, plan)
-    for part, first, end, columns in _blocks(src, axes, plan, pad, col):
+    for part, first, end, columns in _blocks(src, axes, plan, pad, col, calls):
         m = part.stop - part.start
         where = part if last else slice(0, m)
-        if first == 0:
-            sums[where].fill(0)
         rows, pairs = pieces.of(first, end)
-        np.matmul(columns, factor, out=rows[:m].reshape(-1, plan.columns))
+        products = rows[:m].reshape(-1, plan.columns)
+        calls.append((np.matmul, (columns, factor, products)))
+        started = first > 0
+        if not started and not (pairs and pairs[0][0].shape == sums.shape):
+            calls.append((np.copyto, (sums[where], _ZERO)))
+            started = True
         for by_outputs, by_rows in pairs:
             target = by_outputs[where]
-            np.add(target, by_rows[:m], out=target)
+            if started:
+                calls.append((np.add, (target, by_rows[:m], target)))
+            else:
+                calls.append((np.copyto, (target, by_rows[:m])))
+            started = True
         if not last and end == src.shape[1]:
-            dst[part] = sums[where]
+            calls.append((np.copyto, (dst[part], sums[where])))
+    return calls
 
 
 def correlate_workspace(
@@ -266,8 +287,9 @@ def correlate_workspace(
 
 def filter_gradient(
     src: Any, cot: Any, axes: tuple[Axis, ...], out: Any, work: Sequence[Any]
-) -> None:
-    """out[k, c, o] = sum_{n, p} src[n, p*stride + k*step - lo, c] cot[n, p, o].
+) -> list[Call]:
+    """The calls of out[k, c, o] = sum src[n, p*stride + k*step - lo, c] cot[n, p, o],
+    over n and p.
 
     Args:
         src: (images, *spatial, channels), any strides.
@@ -282,25 +304,28 @@ def filter_gradient(
     flat = carve(spread, (plan.block * plan.columns,), src.dtype)
     pieces = _Pieces(cot, flat, axes, plan)
     laid = -1
-    for part, first, end, columns in _blocks(src, axes, plan, pad, col):
+    calls: list[Call] = []
+    for part, first, end, columns in _blocks(src, axes, plan, pad, col, calls):
         m = part.stop - part.start
         rows, pairs = pieces.of(first, end)
         if laid != first:
             # What no tap writes stays zero as long as the rows are the same.
-            rows.fill(0)
+            calls.append((np.copyto, (rows, _ZERO)))
             laid = first
         for by_outputs, by_rows in pairs:
-            np.copyto(by_rows[:m], by_outputs[part])
+            calls.append((np.copyto, (by_rows[:m], by_outputs[part])))
         wide = rows[:m].reshape(-1, plan.columns)
         if part.start == first == 0:
-            np.matmul(columns.T, wide, out=sums)
+            calls.append((np.matmul, (columns.T, wide, sums)))
         else:
             terms = carve(product, sums.shape, src.dtype)
-            np.matmul(columns.T, wide, out=terms)
-            np.add(sums, terms, out=sums)
+            calls.append((np.matmul, (columns.T, wide, terms)))
+            calls.append((np.add, (sums, terms, sums)))
     rank = len(axes)
     turned = sums.reshape(axes[-1].taps, channels, *out.shape[: rank - 1], outputs)
-    np.copyto(out, turned.transpose(*range(2, rank + 1), 0, 1, rank + 1))
+    turned = turned.transpose(*range(2, rank + 1), 0, 1, rank + 1)
+    calls.append((np.copyto, (out, turned)))
+    return calls
 
 
 def filter_workspace(
