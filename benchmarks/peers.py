@@ -57,6 +57,7 @@ def graph_ops(tf: Any) -> Any:
         constant=tf.constant,
         conv=lambda x, w: tf.nn.conv2d(x, w, strides=[1, 1, 1, 1], padding="SAME"),
         pool=lambda x: tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], "SAME"),
+        bias=tf.nn.bias_add,
     )
 
 
@@ -308,6 +309,17 @@ def torch() -> Peer:
     from torch.nn import functional
 
     th.set_num_threads(THREADS)
+
+    # Images stay in memory with channels last; PyTorch sees the axes in its order.
+    def first(x: Any) -> Any:
+        return x.permute(0, 3, 1, 2)
+
+    def last(x: Any) -> Any:
+        return x.permute(0, 2, 3, 1)
+
+    def filters(w: Any) -> Any:
+        return w.permute(3, 2, 0, 1)
+
     ops = SimpleNamespace(
         relu=th.relu,
         sigmoid=th.sigmoid,
@@ -322,6 +334,9 @@ def torch() -> Peer:
         sum=th.sum,
         rsqrt=th.rsqrt,
         constant=th.from_numpy,
+        conv=lambda x, w: last(functional.conv2d(first(x), filters(w), padding="same")),
+        pool=lambda x: last(functional.max_pool2d(first(x), 2)),
+        bias=th.add,
     )
 
     def tensors(model: Model) -> Any:

@@ -17,6 +17,7 @@ from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from . import _batch_window, _depthwise, _im2col
 from ._build import create, shape_tensor
+from ._calls import ready
 from ._jets import bilinear
 from ._kinds import iterator_buffers, require
 from ._windows import output_size
@@ -217,6 +218,28 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         )
         return [(item, (n,)) for n in need]
 
+    def settle(which: str) -> Any:
+        """The calls of one kernel, ready; ``which`` says what it gives."""
+        if depthwise:
+            return None
+        if which == "forward":
+            return ready(
+                lambda x, w, out, work, attrs: _im2col.convolve_calls(
+                    x, w, geometry(attrs), out, work
+                )
+            )
+        if which == "input":
+            return ready(
+                lambda _, w, g, out, work, attrs: _im2col.input_calls(
+                    w, g, geometry(attrs), out, work
+                )
+            )
+        return ready(
+            lambda x, _, g, out, work, attrs: _im2col.filter_calls(
+                x, g, geometry(attrs), out, work
+            )
+        )
+
     deep = -2 if depthwise else -1
     forward = OpDef(
         types[0],
@@ -234,6 +257,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         jet=bilinear(0, 1),
         writes_out=True,
         workspace=workspace,
+        settle=settle("forward"),
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
         batch=_batch_window.depthwise("forward")
         if depthwise
@@ -258,6 +282,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         transient=iterator_buffers(2),
         workspace=input_workspace,
+        settle=settle("input"),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
         batch=_batch_window.depthwise("input")
         if depthwise
@@ -281,6 +306,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         jet=bilinear(0, 2),
         writes_out=True,
         workspace=filter_workspace,
+        settle=settle("filter"),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
         batch=_batch_window.depthwise("filter")
         if depthwise

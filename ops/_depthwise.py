@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.errors import ShapeError
-from ._im2col import Geometry, carve, check_cotangent, last, spatial
+from ._im2col import Geometry, check_cotangent, last, spatial
+from ._row_columns import carve
 from ._windows import Axis, tap_views
 
 __all__ = ["convolve", "filter_gradient", "input_gradient"]

@@ -8,7 +8,8 @@ itself a stride-1 convolution of the cotangent with the flipped filter, one for
 each residue of the input position modulo the stride, so no zeros are
 multiplied and nothing is scattered.  Only where the input has very few channels,
 so that this GEMM would be too narrow, the product of cotangent and filter is
-made first and added tap by tap.
+made first and added tap by tap.  Where it is less work, columns hold the taps of
+the last axis only (``_row_columns``).
 
 Inside, arrays are views with channels last; sources and results may have any
 strides.  Workspaces are flat and carved here.
@@ -30,14 +31,20 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..graphlib.errors import ShapeError
+from . import _row_columns
+from ._calls import Call, run
+from ._row_columns import carve
 from ._windows import Axis, Padding, make_axes, tap_views
 
 __all__ = [
     "Geometry",
     "convolve",
+    "convolve_calls",
     "convolve_workspace",
+    "filter_calls",
     "filter_gradient",
     "filter_workspace",
+    "input_calls",
     "input_gradient",
     "input_workspace",
 ]
@@ -52,6 +59,7 @@ _SHORT_RUN = 16
 # A GEMM of fewer columns wastes most of its work; of this depth it is worth it.
 _NARROW = 12
 _WIDE = 8
+_ZERO = np.zeros((), np.int8)
 
 
 class _Columns(NamedTuple):
@@ -118,18 +126,17 @@ def _columns_plan(
     )
 
 
-def carve(buffer: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A view of the flat workspace ``buffer`` of ``shape`` (or a new array)."""
-    n = prod(shape)
-    if buffer is None or buffer.size < n:
-        return np.empty(shape, dtype)
-    return buffer[:n].reshape(shape)
-
-
 def _columns(
-    src: Any, axes: tuple[Axis, ...], plan: _Columns, pad: Any, col: Any
+    src: Any,
+    axes: tuple[Axis, ...],
+    plan: _Columns,
+    pad: Any,
+    col: Any,
+    calls: list[Call],
 ) -> Iterator[tuple[int, int, Any]]:
     """Yields (first image, last image, columns): columns is (rows, width).
+
+    What makes the columns is appended to ``calls``.
 
     ``src`` is (images, *spatial, channels); ``pad`` and ``col`` are flat
     workspaces.  The columns are only valid until the next are asked for.
@@ -146,37 +153,39 @@ def _columns(
         return
     taps = tuple(a.taps for a in axes)
     counts = tuple(a.outputs for a in axes)
-    buffer = None
+    src = base = src[(slice(None), *plan.from_)]
     if plan.padded is not None:
-        buffer = carve(pad, (plan.chunk, *plan.padded), src.dtype)
-        buffer.fill(0)
+        base = carve(pad, (plan.chunk, *plan.padded), src.dtype)
+        calls.append((np.copyto, (base, _ZERO)))
+        inside = base[(slice(None), *plan.into)]
+    first, *along, deep = base.strides
+    # A view of all windows at once: of the source, or of the padded chunk.
+    windows = as_strided(
+        base,
+        (base.shape[0], *counts, *taps, channels),
+        (
+            first,
+            *(b * a.stride for a, b in zip(axes, along)),
+            *(b * a.step for a, b in zip(axes, along)),
+            deep,
+        ),
+    )
     flat = carve(col, (plan.chunk * plan.positions * plan.width,), src.dtype)
-    src = src[(slice(None), *plan.from_)]
     for i in range(0, n, plan.chunk):
         j = min(i + plan.chunk, n)
-        m = j - i
-        if buffer is None:
-            base = src[i:j]
+        rows = (j - i) * plan.positions
+        if plan.padded is None:
+            view = windows[i:j]
         else:
-            base = buffer[:m]
-            base[(slice(None), *plan.into)] = src[i:j]
-        s = base.strides
-        moves = tuple(b * a.stride for a, b in zip(axes, s[1:]))
-        steps = tuple(b * a.step for a, b in zip(axes, s[1:]))
-        rows = m * plan.positions
-        here = flat[: rows * plan.width]
+            calls.append((np.copyto, (inside[: j - i], src[i:j])))
+            view = windows[: j - i]
+        columns = flat[: rows * plan.width]
         if plan.taps_first:
-            view = as_strided(
-                base, (*taps, channels, m, *counts), (*steps, s[-1], s[0], *moves)
-            )
-            np.copyto(here.reshape(view.shape), view)
-            yield i, j, here.reshape(plan.width, rows).T
+            columns = columns.reshape(plan.width, rows).T
         else:
-            view = as_strided(
-                base, (m, *counts, *taps, channels), (s[0], *moves, *steps, s[-1])
-            )
-            np.copyto(here.reshape(view.shape), view)
-            yield i, j, here.reshape(rows, plan.width)
+            columns = columns.reshape(rows, plan.width)
+        calls.append((np.copyto, (columns.reshape(view.shape), view)))
+        yield i, j, columns
 
 
 def _correlate(
@@ -186,8 +195,8 @@ def _correlate(
     dst: Any,
     result: str,
     work: Sequence[Any],
-) -> None:
-    """dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ matrix[k].
+) -> list[Call]:
+    """The calls of dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ matrix[k].
 
     Args:
         src: (images, *spatial, channels), any strides.
@@ -199,11 +208,11 @@ def _correlate(
             "last", the product (a GEMM into transposed memory is much slower
             than a product that is copied there).
     """
+    calls: list[Call] = []
     if dst.size == 0:
-        return
+        return calls
     if matrix.size == 0 or src.size == 0:
-        dst.fill(0)
-        return
+        return [(np.copyto, (dst, _ZERO))]
     plan = _columns_plan(axes, src.shape[0], src.shape[-1], src.itemsize)
     outputs = matrix.shape[1]
     p = plan.positions
@@ -211,18 +220,20 @@ def _correlate(
         # Columns and result both have positions last: nothing is transposed.
         order = (0, dst.ndim - 1, *range(1, dst.ndim - 1))
         whole = dst.transpose(order).reshape(dst.shape[0], outputs, p)
-        for i, j, columns in _columns(src, axes, plan, work[0], work[1]):
+        for i, j, columns in _columns(src, axes, plan, work[0], work[1], calls):
             for k in range(i, j):
                 rows = columns[(k - i) * p : (k - i + 1) * p]
-                np.matmul(matrix.T, rows.T, out=whole[k])
-        return
-    for i, j, columns in _columns(src, axes, plan, work[0], work[1]):
+                calls.append((np.matmul, (matrix.T, rows.T, whole[k])))
+        return calls
+    for i, j, columns in _columns(src, axes, plan, work[0], work[1], calls):
         if result == "last":
-            np.matmul(columns, matrix, out=dst[i:j].reshape(-1, outputs))
+            target = dst[i:j].reshape(-1, outputs)
+            calls.append((np.matmul, (columns, matrix, target)))
         else:
             product = carve(work[2], ((j - i) * p, outputs), src.dtype)
-            np.matmul(columns, matrix, out=product)
-            dst[i:j] = product.reshape(dst[i:j].shape)
+            calls.append((np.matmul, (columns, matrix, product)))
+            calls.append((np.copyto, (dst[i:j], product.reshape(dst[i:j].shape))))
+    return calls
 
 
 def last(x: Any, first: bool) -> Any:
@@ -249,7 +260,7 @@ class Geometry(NamedTuple):
         )
 
 
-NO_WORK = (None, None, None, None)
+NO_WORK = (None, None, None, None, None)
 
 
 # -- forward ----------------------------------------------------------------------
@@ -270,19 +281,33 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
     if out is None:
         counts = [a.outputs for a in axes]
         out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
-    if not out.size:
-        return out
+    run(convolve_calls(x, w, geometry, out, work))
+    return out
+
+
+def convolve_calls(
+    x: Any, w: Any, geometry: Geometry, out: Any, work: Any
+) -> list[Call]:
+    """The calls of :func:`convolve`."""
+    axes = geometry.axes(spatial(x.shape, geometry.first), w.shape[:-2])
+    src, dst = (last(a, geometry.first) for a in (x, out))
+    work = work or NO_WORK
+    if out.size and src.size and w.size and _row_columns.pays(axes, *w.shape[-2:]):
+        return _row_columns.correlate(src, w, axes, dst, not geometry.first, work)
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
-    _correlate(src, matrix, axes, last(out, geometry.first), result, work or NO_WORK)
-    return out
+    return _correlate(src, matrix, axes, dst, result, work)
 
 
 def convolve_workspace(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
-    """Elements of padding, columns and product that :func:`convolve` takes."""
+    """Elements of the scratch memory that :func:`convolve` takes."""
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
+    if _row_columns.pays(axes, w[-2], w[-1]):
+        return _row_columns.correlate_workspace(
+            axes, x[0], w[-2], w[-1], itemsize, not geometry.first
+        )
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
     copied = geometry.first and not plan.turned
     product = plan.chunk * plan.positions * w[-1] if copied else 0
@@ -308,26 +333,37 @@ def filter_gradient(
         )
     if out is None:
         out = np.empty(shape, x.dtype)
+    run(filter_calls(x, g, geometry, out, work))
+    return out
+
+
+def filter_calls(x: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> list[Call]:
+    """The calls of :func:`filter_gradient`."""
+    axes = geometry.axes(spatial(x.shape, geometry.first), out.shape[:-2])
+    src, cot = (last(a, geometry.first) for a in (x, g))
+    channels, outputs = src.shape[-1], cot.shape[-1]
     if src.size == 0 or cot.size == 0 or out.size == 0:
-        out.fill(0)
-        return out
-    pad, col, rows, part = work or NO_WORK
+        return [(np.copyto, (out, _ZERO))]
+    if _row_columns.pays(axes, channels, outputs):
+        return _row_columns.filter_gradient(src, cot, axes, out, work or NO_WORK)
+    calls: list[Call] = []
+    pad, col, rows, part, _ = work or NO_WORK
     plan = _columns_plan(axes, x.shape[0], channels, x.itemsize)
     total = out.reshape(-1, outputs)
-    for i, j, columns in _columns(src, axes, plan, pad, col):
+    for i, j, columns in _columns(src, axes, plan, pad, col, calls):
         piece = cot[i:j]
         if piece.flags.c_contiguous:
             matrix = piece.reshape(-1, outputs)
         else:
             matrix = carve(rows, (columns.shape[0], outputs), x.dtype)
-            np.copyto(matrix.reshape(piece.shape), piece)
+            calls.append((np.copyto, (matrix.reshape(piece.shape), piece)))
         if i == 0:
-            np.matmul(columns.T, matrix, out=total)
+            calls.append((np.matmul, (columns.T, matrix, total)))
         else:
             product = carve(part, total.shape, x.dtype)
-            np.matmul(columns.T, matrix, out=product)
-            np.add(total, product, out=total)
-    return out
+            calls.append((np.matmul, (columns.T, matrix, product)))
+            calls.append((np.add, (total, product, total)))
+    return calls
 
 
 def filter_workspace(
@@ -336,13 +372,15 @@ def filter_workspace(
     geometry: Geometry,
     itemsize: int,
 ) -> list[int]:
-    """Elements of padding, columns, cotangent rows and partial sums."""
+    """Elements of padding, columns, cotangent rows, partial sums and sums."""
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
+    if _row_columns.pays(axes, w[-2], w[-1]):
+        return _row_columns.filter_workspace(axes, x[0], w[-2], w[-1], itemsize)
     plan = _columns_plan(axes, x[0], w[-2], itemsize)
     images = x[0] if plan.direct else plan.chunk
     rows = images * plan.positions * w[-1] if geometry.first else 0
     several = x[0] > plan.chunk and (not plan.direct or geometry.first)
-    return [plan.pad_size, plan.col_size, rows, prod(w) if several else 0]
+    return [plan.pad_size, plan.col_size, rows, prod(w) if several else 0, 0]
 
 
 def check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
@@ -407,29 +445,42 @@ def input_gradient(
         )
     if out is None:
         out = np.empty(tuple(sizes), g.dtype)
+    run(input_calls(w, g, geometry, out, work))
+    return out
+
+
+def input_calls(w: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> list[Call]:
+    """The calls of :func:`input_gradient`."""
+    axes = geometry.axes(spatial(out.shape, geometry.first), w.shape[:-2])
+    cot, dst = (last(a, geometry.first) for a in (g, out))
     work = work or NO_WORK
-    dst = last(out, geometry.first)
+    channels = w.shape[-2]
     if channels < _NARROW and w.shape[-1] >= _WIDE:
-        _scatter(cot, w, axes, dst, work[2])
-        return out
+        return _scatter(cot, w, axes, dst, work[2])
+    calls: list[Call] = []
     phases = list(itertools.product(*(_phases(a) for a in axes)))
     whole = all(a.stride == 1 for a in axes)
     for parts in phases:
         where = tuple(slice(r, None, a.stride) for (r, _, _), a in zip(parts, axes))
         target = dst[(slice(None), *where)]
         if any(taps is None for _, taps, _ in parts):
-            target.fill(0)
+            calls.append((np.copyto, (target, _ZERO)))
             continue
         flipped = w[tuple(taps for _, taps, _ in parts)].swapaxes(-1, -2)
+        own = tuple(p[2] for p in parts)
+        if target.size and cot.size and _row_columns.pays(own, *flipped.shape[-2:]):
+            straight = whole and not geometry.first
+            calls += _row_columns.correlate(cot, flipped, own, target, straight, work)
+            continue
         if flipped.size == w.size == prod(w.shape[-2:]):
             matrix = flipped.reshape(flipped.shape[-2:])  # one tap: a view
         else:
             matrix = carve(work[3], flipped.shape, w.dtype)
-            np.copyto(matrix, flipped)
+            calls.append((np.copyto, (matrix, flipped)))
             matrix = matrix.reshape(-1, channels)
         result = "any" if not whole else "first" if geometry.first else "last"
-        _correlate(cot, matrix, tuple(p[2] for p in parts), target, result, work)
-    return out
+        calls += _correlate(cot, matrix, own, target, result, work)
+    return calls
 
 
 def _scatter_chunk(
@@ -439,7 +490,9 @@ def _scatter_chunk(
     return min(max(1, 4 * _CHUNK_BYTES // max(1, row)), max(1, images))
 
 
-def _scatter(cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any) -> None:
+def _scatter(
+    cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any
+) -> list[Call]:
     """The gradient to the input, added tap by tap (col2im), for few channels."""
     channels, outputs = w.shape[-2:]
     matrix = w.reshape(-1, outputs)
@@ -448,42 +501,50 @@ def _scatter(cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any) -
     chunk = _scatter_chunk(axes, cot.shape[0], channels, cot.itemsize)
     if not cot.flags.c_contiguous:
         chunk = 1  # so that an image's cotangent is a (transposed) matrix
-    dst.fill(0)
+    calls: list[Call] = [(np.copyto, (dst, _ZERO))]
     if cot.size == 0:
-        return
+        return calls
     for i in range(0, cot.shape[0], chunk):
         piece = cot[i : i + chunk]
         m = piece.shape[0]
         # Taps and channels first: the additions run along the positions.
         terms = carve(product, (matrix.shape[0], m * positions), cot.dtype)
-        np.matmul(matrix, piece.reshape(-1, outputs).T, out=terms)
+        calls.append((np.matmul, (matrix, piece.reshape(-1, outputs).T, terms)))
         terms = terms.reshape(*w.shape[:-1], m, *counts)
         into = dst[i : i + m].transpose(dst.ndim - 1, *range(dst.ndim - 1))
         for taps, outs, ins in tap_views(axes):
             target = into[(slice(None), slice(None), *ins)]
             term = terms[taps][(slice(None), slice(None), *outs)]
-            np.add(target, term, out=target)
+            calls.append((np.add, (target, term, target)))
+    return calls
 
 
 def input_workspace(
     sizes: Sequence[int], w: Sequence[int], geometry: Geometry, itemsize: int
 ) -> list[int]:
-    """Elements of padding, columns, product and flipped filter."""
+    """Elements of padding, columns, product, flipped filter and sums."""
     axes = geometry.axes(spatial(sizes, geometry.first), w[:-2])
     if w[-2] < _NARROW and w[-1] >= _WIDE:
         chunk = _scatter_chunk(axes, sizes[0], w[-2], itemsize)
-        return [0, 0, chunk * prod(a.outputs * a.taps for a in axes) * w[-2], 0]
-    need = [0, 0, 0, 0]
+        return [0, 0, chunk * prod(a.outputs * a.taps for a in axes) * w[-2], 0, 0]
+    need = [0, 0, 0, 0, 0]
     whole = all(a.stride == 1 for a in axes)
     for parts in itertools.product(*(_phases(a) for a in axes)):
         if any(taps is None for _, taps, _ in parts):
             continue
         own = tuple(p[2] for p in parts)
+        if _row_columns.pays(own, w[-1], w[-2]):
+            straight = whole and not geometry.first
+            here = _row_columns.correlate_workspace(
+                own, sizes[0], w[-1], w[-2], itemsize, straight
+            )
+            need = [max(a, b) for a, b in zip(need, here)]
+            continue
         plan = _columns_plan(own, sizes[0], w[-1], itemsize)
         images = sizes[0] if plan.direct else plan.chunk
         matrix = prod(a.taps for a in own) * w[-1] * w[-2]
         into = whole and (plan.turned or not geometry.first)
         product = 0 if into else images * plan.positions * w[-2]
-        sizes_here = (plan.pad_size, plan.col_size, product, matrix)
+        sizes_here = (plan.pad_size, plan.col_size, product, matrix, 0)
         need = [max(a, b) for a, b in zip(need, sizes_here)]
     return need

@@ -2,12 +2,12 @@
 
 Windows have a size along every axis of the array (1 along those that are not
 pooled), so one kernel serves every rank and data format, and pools over
-channels too.  Padding is never copied: ``tap_views`` leaves it out.
+channels too.  What the kernels do is in ``_pool_kernels``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -21,16 +21,22 @@ from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from . import _batch_window
 from ._build import create, shape_tensor
+from ._calls import Call, ready, run
 from ._kinds import iterator_buffers, require
+from ._pool_kernels import (
+    claim_calls,
+    claim_scratch,
+    fold_calls,
+    fold_scratch,
+    spread_calls,
+    spread_scratch,
+)
 from ._windows import Axis, make_axes, output_size, tap_counts, tap_views
 
 __all__ = ["AVG_POOL", "AVG_POOL_GRAD", "MAX_POOL", "MAX_POOL_GRAD"]
 __all__ += ["MAX_POOL_GRAD_GRAD", "MAX_POOL_WITH_ARGMAX"]
 
 Attrs = Mapping[str, Any]
-
-# The outputs that are worked on at a time take about this many bytes.
-_CHUNK_BYTES = 64 * 1024
 
 
 def _infer(inputs: Sequence[Any], attrs: Attrs) -> Any:
@@ -71,22 +77,6 @@ def _axes(shape: Sequence[int], attrs: Attrs) -> tuple[Axis, ...]:
     )
 
 
-def _chunk(images: int, axes: Sequence[Axis], itemsize: int) -> int:
-    row = max(1, prod(a.outputs for a in axes) * itemsize)
-    return min(max(1, _CHUNK_BYTES // row), max(1, images))
-
-
-def _pairs(part: slice, axes: Sequence[Axis]) -> Iterator[tuple[Any, Any]]:
-    for _, outs, ins in tap_views(axes):
-        yield (part, *outs), (part, *ins)
-
-
-def _parts(images: int, axes: Sequence[Axis], itemsize: int) -> Iterator[slice]:
-    chunk = _chunk(images, axes, itemsize)
-    for i in range(0, images, chunk):
-        yield slice(i, min(i + chunk, images))
-
-
 def _new(x: Any, axes: Sequence[Axis], out: Any) -> Any:
     if out is not None:
         return out
@@ -106,108 +96,73 @@ def _lowest(dtype: Any) -> Any:
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
-def _max_kernel(xp: Any, x: Any, out: Any = None, **attrs: Any) -> Any:
+def _flat(specs: Sequence[Any], dtype: Any = None) -> Any:
+    """Scratch arrays as a plan takes them."""
+    if dtype is not None:
+        specs = [(dtype, n) for n in specs]
+    return [(kind, (n,)) for kind, n in specs]
+
+
+def _fold_scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
+    item = ins[0].dtype.dtype
+    axes = _axes(ins[0].dims, attrs)
+    return _flat(fold_scratch(axes, ins[0].dims[0], item.itemsize), item)
+
+
+def _larger(a: Any, b: Any, out: Any) -> None:
+    np.maximum(a, b, out=out)  # which takes ``out`` by name only
+
+
+def _max_calls(x: Any, out: Any, work: Any, attrs: Attrs) -> list[Call]:
     axes = _axes(x.shape, attrs)
-    out = _new(x, axes, out)
-    lowest = _lowest(out.dtype)
-    for part in _parts(x.shape[0], axes, x.itemsize):
-        started = False
-        for outs, ins in _pairs(part, axes):
-            target = out[outs]
-            if started:
-                np.maximum(target, x[ins], out=target)
-                continue
-            started = True
-            if target.shape[1:] == out.shape[1:]:
-                np.copyto(target, x[ins])
-            else:
-                out[part].fill(lowest)
-                np.copyto(target, x[ins])
-        if not started:
-            out[part].fill(lowest)
+    return fold_calls(_larger, x, axes, _lowest(x.dtype), out, work)
+
+
+def _max_kernel(
+    xp: Any, x: Any, out: Any = None, work: Any = None, **attrs: Any
+) -> Any:
+    out = _new(x, _axes(x.shape, attrs), out)
+    run(_max_calls(x, out, work, attrs))
     return out
 
 
-def _bits(array: Any) -> Any:
-    """A float array's bits, so that masks act on infinities and NaN alike."""
-    return array.view(f"i{array.itemsize}")
-
-
-def _scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
-    """Two flags, a mask and a term for each output of a chunk."""
+def _claim_scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
     x = ins[0]
-    item = x.dtype.dtype
     axes = _axes(x.dims, attrs)
-    n = _chunk(x.dims[0], axes, item.itemsize) * prod(a.outputs for a in axes)
-    bits = np.dtype(f"i{item.itemsize}")
-    return [(np.dtype(bool), (n,)), (np.dtype(bool), (n,)), (bits, (n,)), (bits, (n,))]
+    return _flat(claim_scratch(axes, x.dims[0], x.dtype.dtype.itemsize))
 
 
-def _winners(
-    x: Any, y: Any, axes: Sequence[Axis], attrs: Attrs, work: Any
-) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """(outputs, inputs, mask, scratch) for each tap: the mask has all bits set
-    where the tap holds the first largest input of its window."""
-    chunk = _chunk(x.shape[0], axes, x.itemsize)
-    if work is None:
-        n = chunk * prod(a.outputs for a in axes)
-        bits = f"i{x.itemsize}"
-        work = (*np.empty((2, n), bool), *np.empty((2, n), bits))
-    for part in _parts(x.shape[0], axes, x.itemsize):
-        shape = y[part].shape
-        size = prod(shape)
-        done = work[0][:size].reshape(shape)
-        done.fill(False)
-        for outs, ins in _pairs(part, axes):
-            seen = done[(slice(None), *outs[1:])]
-            hit, mask, term = (
-                w[: seen.size].reshape(seen.shape) for w in (work[1], *work[2:])
-            )
-            np.equal(x[ins], y[outs], out=hit)
-            np.greater(hit, seen, out=hit)  # and not seen
-            np.logical_or(seen, hit, out=seen)
-            np.copyto(mask, hit)
-            np.negative(mask, out=mask)
-            yield outs, ins, mask, term
-
-
-def _disjoint(axes: Sequence[Axis]) -> bool:
-    return all(a.stride >= (a.taps - 1) * a.step + 1 for a in axes)
+def _max_grad_calls(
+    x: Any, y: Any, g: Any, out: Any, work: Any, attrs: Attrs
+) -> list[Call]:
+    axes = _axes(x.shape, attrs)
+    _check_pooled(x.shape, axes, g.shape)
+    return claim_calls(x, y, axes, g, None, out, work)
 
 
 def _max_grad_kernel(
     xp: Any, x: Any, y: Any, g: Any, out: Any = None, work: Any = None, **attrs: Any
 ) -> Any:
-    axes = _axes(x.shape, attrs)
-    _check_pooled(x.shape, axes, g.shape)
     if out is None:
         out = np.empty(x.shape, x.dtype)
-    out.fill(0)
-    alone = _disjoint(axes)
-    given, into = _bits(g), _bits(out)
-    for outs, ins, mask, term in _winners(x, y, axes, attrs, work):
-        if alone:
-            np.bitwise_and(given[outs], mask, out=into[ins])
-        else:
-            np.bitwise_and(given[outs], mask, out=term)
-            target = out[ins]
-            np.add(target, term.view(out.dtype), out=target)
+    run(_max_grad_calls(x, y, g, out, work, attrs))
     return out
+
+
+def _max_grad_grad_calls(
+    x: Any, y: Any, h: Any, out: Any, work: Any, attrs: Attrs
+) -> list[Call]:
+    axes = _axes(x.shape, attrs)
+    _check_pooled(x.shape, axes, y.shape)
+    return claim_calls(x, y, axes, None, h, out, work)
 
 
 def _max_grad_grad_kernel(
     xp: Any, x: Any, y: Any, h: Any, out: Any = None, work: Any = None, **attrs: Any
 ) -> Any:
-    axes = _axes(x.shape, attrs)
-    _check_pooled(x.shape, axes, y.shape)
     if out is None:
         out = np.empty(y.shape, x.dtype)
-    out.fill(0)
-    given, into = _bits(h), _bits(out)
-    for outs, ins, mask, term in _winners(x, y, axes, attrs, work):
-        np.bitwise_and(given[ins], mask, out=term)
-        target = into[outs]
-        np.bitwise_or(target, term, out=target)
+    run(_max_grad_grad_calls(x, y, h, out, work, attrs))
     return out
 
 
@@ -253,6 +208,8 @@ MAX_POOL: OpDef = OpDef(
     vjp=(lambda op, g: _like(MAX_POOL_GRAD, (op.inputs[0], op.outputs[0], g), op),),
     jvp=lambda op, t: _like(MAX_POOL_GRAD_GRAD, (op.inputs[0], op.outputs[0], t), op),
     writes_out=True,
+    workspace=_fold_scratch,
+    settle=ready(_max_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="y[p] = max_k x[p*stride + k - lo]",
@@ -270,7 +227,9 @@ MAX_POOL_GRAD: OpDef = OpDef(
         None if tg is None else _like(MAX_POOL_GRAD, (*op.inputs[:2], tg), op)
     ),
     writes_out=True,
-    workspace=_scratch,
+    transient=iterator_buffers(2),
+    workspace=_claim_scratch,
+    settle=ready(_max_grad_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="g[p] added to the first x of window p that equals y[p]",
@@ -287,7 +246,9 @@ MAX_POOL_GRAD_GRAD: OpDef = OpDef(
         None if th is None else _like(MAX_POOL_GRAD_GRAD, (*op.inputs[:2], th), op)
     ),
     writes_out=True,
-    workspace=_scratch,
+    transient=iterator_buffers(2),
+    workspace=_claim_scratch,
+    settle=ready(_max_grad_grad_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="h where x is the first of window p that equals y[p]",
@@ -373,64 +334,43 @@ def _divisor(axes: tuple[Axis, ...], include_padding: bool, dtype: Any) -> Any:
     return total
 
 
-def _avg_kernel(
-    xp: Any, x: Any, *, include_padding: bool, out: Any = None, **attrs: Any
-) -> Any:
+def _avg_calls(x: Any, out: Any, work: Any, attrs: Attrs) -> list[Call]:
     axes = _axes(x.shape, attrs)
-    out = _new(x, axes, out)
-    divisor = _divisor(axes, include_padding, out.dtype)
-    for part in _parts(x.shape[0], axes, x.itemsize):
-        whole = out[part]
-        started = False
-        for outs, ins in _pairs(part, axes):
-            target = out[outs]
-            if not started:
-                started = True
-                if target.shape != whole.shape:
-                    whole.fill(0)
-                np.copyto(target, x[ins])
-            else:
-                np.add(target, x[ins], out=target)
-        if not started:
-            whole.fill(0)
-        np.divide(whole, divisor, out=whole)
+    calls = fold_calls(np.add, x, axes, 0, out, work)
+    divisor = _divisor(axes, attrs["include_padding"], out.dtype)
+    return [*calls, (np.divide, (out, divisor, out))]
+
+
+def _avg_kernel(
+    xp: Any, x: Any, out: Any = None, work: Any = None, **attrs: Any
+) -> Any:
+    out = _new(x, _axes(x.shape, attrs), out)
+    run(_avg_calls(x, out, work, attrs))
     return out
 
 
+def _avg_grad_calls(
+    sizes: Any, g: Any, out: Any, work: Any, attrs: Attrs
+) -> list[Call]:
+    axes = _axes(out.shape, attrs)
+    _check_pooled(out.shape, axes, g.shape)
+    divisor = _divisor(axes, attrs["include_padding"], out.dtype)
+    return spread_calls(g, divisor, axes, out, work)
+
+
 def _avg_grad_kernel(
-    xp: Any,
-    sizes: Any,
-    g: Any,
-    *,
-    include_padding: bool,
-    out: Any = None,
-    work: Any = None,
-    **attrs: Any,
+    xp: Any, sizes: Any, g: Any, out: Any = None, work: Any = None, **attrs: Any
 ) -> Any:
-    shape = tuple(map(int, sizes))
-    axes = _axes(shape, attrs)
-    _check_pooled(shape, axes, g.shape)
     if out is None:
-        out = np.empty(shape, g.dtype)
-    divisor = _divisor(axes, include_padding, out.dtype)
-    chunk = _chunk(shape[0], axes, g.itemsize)
-    buffer = np.empty(chunk * prod(g.shape[1:]), g.dtype) if work is None else work[0]
-    out.fill(0)
-    for part in _parts(shape[0], axes, g.itemsize):
-        piece = g[part]
-        share = buffer[: piece.size].reshape(piece.shape)
-        np.divide(piece, divisor, out=share)
-        for outs, ins in _pairs(part, axes):
-            target = out[ins]
-            np.add(target, share[(slice(None), *outs[1:])], out=target)
+        out = np.empty(tuple(map(int, sizes)), g.dtype)
+    run(_avg_grad_calls(sizes, g, out, work, attrs))
     return out
 
 
 def _avg_scratch(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
     item = ins[1].dtype.dtype
-    axes = _axes(outs[0].dims, attrs)
-    chunk = _chunk(outs[0].dims[0], axes, item.itemsize)
-    return [(item, (chunk * prod(a.outputs for a in axes),))]
+    dims = outs[0].dims
+    return _flat(spread_scratch(_axes(dims, attrs), dims[0], item.itemsize), item)
 
 
 def _infer_avg(inputs: Sequence[Any], attrs: Attrs) -> Any:
@@ -462,6 +402,8 @@ AVG_POOL: OpDef = OpDef(
     jvp=lambda op, t: create(AVG_POOL, (t,), dict(op.attrs)),
     writes_out=True,
     transient=iterator_buffers(3),
+    workspace=_fold_scratch,
+    settle=ready(_avg_calls),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
@@ -478,6 +420,7 @@ AVG_POOL_GRAD: OpDef = OpDef(
     writes_out=True,
     transient=iterator_buffers(3),
     workspace=_avg_scratch,
+    settle=ready(_avg_grad_calls),
     flops=_work_flops,
     batch=_batch_window.average_grad,
     doc="the transpose of AvgPool",

@@ -119,6 +119,25 @@ def _flip(x: Any, transpose: bool, adjoint: bool) -> Any:
     return x.swapaxes(-1, -2) if transpose else x
 
 
+def _is_low(kind: Any, a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether a b^T is a few rows times a large matrix.
+
+    OpenBLAS is a third slower there than at b a^T, whose transpose it is, and
+    which costs a copy of the result.  (One row is a product with a vector.)
+    """
+    if len(a) != 2 or len(b) != 2 or kind.kind != "f" or kind.itemsize < 4:
+        return False
+    return 2 <= a[0] <= 48 and b[0] >= 4 * a[0] and b[0] * b[1] >= 1 << 16
+
+
+def _matmul_workspace(inputs: Any, outputs: Any, attrs: Any) -> Any:
+    a, b = inputs
+    if attrs["transpose_a"] or not attrs["transpose_b"]:
+        return ()
+    item = a.dtype.dtype
+    return [(item, (b.dims[0], a.dims[0]))] if _is_low(item, a.dims, b.dims) else ()
+
+
 def _matmul_kernel(
     xp: Any,
     a: Any,
@@ -129,7 +148,15 @@ def _matmul_kernel(
     adjoint_a: bool,
     adjoint_b: bool,
     out: Any = None,
+    work: Any = None,
 ) -> Any:
+    if transpose_b and not transpose_a and _is_low(a.dtype, a.shape, b.shape):
+        turned = work[0] if work else xp.empty((b.shape[0], a.shape[0]), a.dtype)
+        xp.dot(b, a.T, turned)
+        if out is None:
+            out = xp.empty(turned.shape[::-1], a.dtype)
+        xp.copyto(out, turned.T)
+        return out
     a = _flip(a, transpose_a, adjoint_a)
     b = _flip(b, transpose_b, adjoint_b)
     return _product(xp, a, b, out)
@@ -140,6 +167,8 @@ def _bind_matmul(attrs: Any, inputs: Any, outputs: Any) -> Callable[..., Any] | 
     if len(a.dims) != 2 or len(b.dims) != 2 or a.dtype.size < 4:
         return None
     if not a.dtype.is_inexact or attrs["adjoint_a"] or attrs["adjoint_b"]:
+        return None
+    if _matmul_workspace(inputs, outputs, attrs):
         return None
     dot = np.dot
     ta, tb = attrs["transpose_a"], attrs["transpose_b"]
@@ -335,6 +364,7 @@ MATMUL = OpDef(
     jvp=_matmul_jvp,
     jet=bilinear(0, 1),
     writes_out=True,
+    workspace=_matmul_workspace,
     bind=_bind_matmul,
     pieces=_matmul_pieces,
     blas=(0, 1),
