@@ -77,8 +77,7 @@ class Graph(Collections):
     outer: Graph | None = None
     #: The scope at the top: empty but in bodies, whose names begin with it.
     top_scope = ""
-    #: Whether what is built now is built only to see what it reads.
-    trial = False
+    trial = False  #: whether what is built now only shows what it reads
 
     def __init__(self) -> None:
         self._operations: list[Operation] = []
