@@ -140,7 +140,7 @@ class Steps:
         """Run the steps with what a choice drops.  O(n + what is computed again)."""
         return _Run(self, choice).outcome()
 
-    def closure(self, b: int, at: int, most: int = 200) -> tuple[int, list[int]]:
+    def closure(self, b: int, at: int, most: int = 50) -> tuple[int, list[int]]:
         """(Cost of computing ``b`` before step ``at`` from what is alive then, the
         values that it is computed from).
 

@@ -11,6 +11,9 @@ Source: the partition of forward and backward graphs by PyTorch's AOTAutograd (2
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
+from ..graphlib.flows import near_side
 from .recompute import Choice
 from .recompute_trials import Trials
 
@@ -23,39 +26,34 @@ _LARGEST = 6_000
 def least_cut(state: Trials, density: float) -> Choice | None:
     """What to drop and hold where steps that cost at most ``density`` for each byte may
     run again; None where there is nothing to drop, or the program is too large."""
-    import networkx as nx
-    from networkx.algorithms.flow import dinitz
-
     steps, base = state.steps, state.base
     turn = int(base.live.argmax())
     needed = {b: (a, t) for b, a, t in base.gaps if a < turn < t}
-    net = nx.DiGraph()
+    net: dict[tuple[Hashable, Hashable], int | None] = {}
     stack = list(needed)
     seen = set(stack)
-    edges = 0
     while stack:
         b = stack.pop()
-        net.add_edge((b, 0), (b, 1), capacity=steps.nbytes[b])
+        net[(b, 0), (b, 1)] = steps.nbytes[b]
         if b in needed:
-            net.add_edge((b, 1), "end")
+            net[(b, 1), "end"] = None
         s = steps.producer[b]
         # Computed again wherever it is needed, from what is there or kept.
         if steps.limit[b] < turn or steps.cost[s] > density * steps.nbytes[b]:
-            net.add_edge("start", (b, 0))
+            net["start", (b, 0)] = None
             continue
         for c in steps.reads[s]:
             if steps.kept[c]:
                 continue
-            net.add_edge((c, 1), (b, 0))
+            net[(c, 1), (b, 0)] = None
             if c not in seen:
                 seen.add(c)
                 stack.append(c)
-        edges += len(steps.reads[s]) + 2
-        if edges > _LARGEST:
+        if len(net) > _LARGEST:
             return None
-    if "start" not in net or "end" not in net:
+    if not any(a == "start" for a, _ in net):
         return None
-    _, (near, _) = nx.minimum_cut(net, "start", "end", flow_func=dinitz)
+    near = near_side(net, "start", "end")
     saved = {b for b in seen if (b, 0) in near and (b, 1) not in near}
     choice = Choice()
     for b, (a, _) in needed.items():

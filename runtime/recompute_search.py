@@ -59,7 +59,7 @@ def search(steps: Steps, budget: int) -> Found:
             starts.append(choice)
     if not state.best.fits:
         best = state.best
-        state.left = max(state.left, LEAST_TRIALS)
+        state.left = max(state.left, LEAST_TRIALS * steps.size)
         choice, outcome = _fit(state, best.choice.copy(), best.outcome, 4 * _ROUNDS)
         if outcome.peak <= budget:
             _trim(state, choice, outcome)

@@ -32,7 +32,7 @@ class Trials:
     def __init__(self, steps: Steps, budget: int) -> None:
         self.steps = steps
         self.budget = budget
-        self.left = max(_EFFORT // max(steps.size, 1), LEAST_TRIALS)
+        self.left = max(_EFFORT, LEAST_TRIALS * steps.size)
         self.base = steps.follow(Choice())
         self.best = Found(Choice(), self.base, self.base.peak <= budget)
         self._forward: tuple[list[int], Ints] | None = None
@@ -58,8 +58,8 @@ class Trials:
 
     def follow(self, choice: Choice) -> Outcome:
         """Follow a choice, and remember it if it is the best so far."""
-        self.left -= 1
         outcome = self.steps.follow(choice)
+        self.left -= len(outcome.nodes)
         new = Found(choice.copy(), outcome, outcome.peak <= self.budget)
         if better(new, self.best):
             self.best = new
