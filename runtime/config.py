@@ -48,7 +48,7 @@ class GPUOptions(_Record):
 
 
 class OptimizerOptions(_Record):
-    """Recorded, never used: rewrites never change results."""
+    """Recorded, never used: ``Session(rewrites=...)`` chooses."""
 
     L0 = -1
     L1 = 0

@@ -68,3 +68,58 @@ def test_explain_tells_about_bodies_too():
     told = dg.Session(graph=graph).plan(y, {x: None}).explain()
     assert "body of " in told
     assert "\n  identity: 1\n    removed, 1: " in told
+
+
+@pytest.mark.parametrize("name", ["algebra", "stable", "views", "loops", "chains"])
+def test_a_pass_stops_where_its_budget_is_spent_and_says_so(name, monkeypatch):
+    monkeypatch.setattr(
+        "dagrad.runtime.rewrites._walk.Budget.__init__",
+        lambda self, nodes: setattr(self, "left", 2),
+    )
+    with dg.Graph().as_default() as graph:
+        x = dg.placeholder(dg.float64, [4, 4])
+        v = dg.placeholder(dg.float64, [4, 1])
+        y = x
+        for _ in range(5):
+            y = dg.log(1.0 + dg.transpose(dg.transpose(y * 1.0)))
+        for _ in range(3):
+            y = dg.while_loop(
+                lambda i, y: i < 2, lambda i, y: (i + 1, y + dg.sin(x)), [0, y]
+            )[1]
+        z = dg.matmul(dg.matmul(dg.matmul(y, y), x), v)
+    rng = np.random.default_rng(0)
+    feeds = {x: rng.uniform(0.5, 1, (4, 4)), v: rng.normal(size=(4, 1))}
+    session = dg.Session(graph=graph, rewrites=[name])
+    want = dg.Session(graph=graph, rewrites=[]).run(z, feeds)
+    np.testing.assert_allclose(session.run(z, feeds), want, 1e-12)
+    told = session.plan(z, feeds).explain()
+    assert f"{name}: " in told
+    assert "stopped: its budget is spent, 1: " in told
+
+
+def test_the_plan_of_a_long_chain_takes_about_as_long_as_it_is():
+    """Steps of the passes, which are counted: no pass is more than linear."""
+    from dagrad.runtime.rewrites import _walk
+
+    spent = []
+    for n in (500, 1000):
+        with dg.Graph().as_default() as graph:
+            x = dg.placeholder(dg.float32, [2, 2])
+            y = x
+            for i in range(n):
+                y = dg.matmul(y * 1.0, x) if i % 3 else dg.log(1.0 + dg.transpose(y))
+        used = []
+        begin = _walk.Budget.__init__
+
+        class Counted(_walk.Budget):
+            def __init__(self, nodes, used=used):
+                super().__init__(nodes)
+                used.append((self, self.left))
+
+        with pytest.MonkeyPatch.context() as patch:
+            for module in ("_walk", "loops", "chains"):
+                patch.setattr(f"dagrad.runtime.rewrites.{module}.Budget", Counted)
+            dg.Session(graph=graph).plan(y, {x: None})
+        assert begin is _walk.Budget.__init__
+        spent.append(sum(most - budget.left for budget, most in used))
+    assert spent[1] < 2.3 * spent[0]

@@ -1,6 +1,8 @@
 """Rewrites of a program before it is planned: one pass a file.
 
-A pass takes a Program and changes it; results do not change, to the bit.
+A pass takes a Program and changes it.  Each file says what the pass needs and what it
+keeps: results to the bit, but for those that come nearer to the true value ("stable",
+sums of copies in "broadcasts") or round elsewhere within a bound ("chains").
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def order_chains(program: Program) -> int:
     if program.types.isdisjoint(_KINDS):
         return 0
     links = [n for n in program.nodes if n.opdef.type in _KINDS]
-    if len(links) < 2:
+    made = {v for n in links for v in n.outputs}
+    if made.isdisjoint(v for n in links for v in n.inputs):
         return 0
     walk = Walk(program, Budget(len(program.nodes)))
     inner = {_inner(walk, n, v) for n in links for v in n.inputs}
