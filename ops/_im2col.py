@@ -289,10 +289,12 @@ def convolve_calls(
     x: Any, w: Any, geometry: Geometry, out: Any, work: Any
 ) -> list[Call]:
     """The calls of :func:`convolve`."""
+    if not out.size:
+        return []
     axes = geometry.axes(spatial(x.shape, geometry.first), w.shape[:-2])
     src, dst = (last(a, geometry.first) for a in (x, out))
     work = work or NO_WORK
-    if out.size and src.size and w.size and _row_columns.pays(axes, *w.shape[-2:]):
+    if src.size and w.size and _row_columns.pays(axes, *w.shape[-2:]):
         return _row_columns.correlate(src, w, axes, dst, not geometry.first, work)
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
