@@ -19,7 +19,8 @@ from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
-from .executor import Executable, Frame
+from .executor import Executable
+from .frame import Frame
 from .loop_memory import Made, Marks, Places, Stack, Track
 from .plan import Plan
 from .variables import State

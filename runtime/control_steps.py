@@ -8,7 +8,7 @@ from typing import Any
 from .branch import Branch
 from .checkpointed import CheckpointedGradient
 from .control import Loop, bodies_of
-from .executor import Frame
+from .frame import Frame
 from .plan import Plan, Step
 from .segment_plans import arena_readers, spendable
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .executor import leave
 from .failures import require_variables, run_error
+from .frame import leave
 from .pieces import product_pieces
 from .plan import CONST, VARIABLE, Plan, Step
 from .report import RunReport, StepReport

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graphlib.checkpointing import Schedule, rows, segments
 from ..graphlib.shapes import is_static
-from .executor import Frame
+from .frame import Frame
 from .plan import FETCH, SAME, Plan
 
 __all__ = ["Made", "Marks", "Places", "Stack", "Track"]

@@ -13,7 +13,7 @@ from .plan import Plan
 from .pool import Pool
 
 if TYPE_CHECKING:
-    from .executor import Frame, Site
+    from .frame import Frame, Site
 
 __all__ = ["Free", "StepFailed", "gather"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .executor import Frame
+    from .frame import Frame
 
 __all__ = ["PATIENCE", "count", "warm"]
 

@@ -245,8 +245,8 @@ def test_the_predicted_peak_is_what_a_run_takes(program):
     plan = session.plan(fetches, feeds)
     assert plan.exact
     peak = traced_peak(lambda: session.run(fetches, feeds))
-    # Ready calls and their argument lists are there too.
-    lists = 2048 * len(plan.steps)
+    # Ready calls with their argument lists are there too, and the views of windows.
+    lists = 4096 * len(plan.steps)
     assert plan.peak_bytes <= peak + 1024
     assert peak <= max(plan.arena_bytes, plan.peak_bytes) + 64 * 1024 + lists
     # Later runs allocate what they hand out, and no arrays.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..executor import Frame, run_error
+from ..frame import Frame, run_error
 from ..plan import ARENA, CALL, CONST, FEED, FETCH, SAME, Plan, Slot, Step
 from .vm import HEAD, Machine, machine
 from .vm_calls import (

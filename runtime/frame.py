@@ -1,0 +1,513 @@
+"""A plan bound to memory, ready to run as one flat loop.
+
+A frame is a plan bound to one arena: every kernel call is ready with its
+arguments, so a run is ``for f, args in instructions: f(*args)``.  Values that
+change from run to run (feeds, fetched arrays, whatever kernels allocate) are
+written into the argument lists where they are used.  A frame serves one run at
+a time; concurrent runs get frames of their own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.operation import Operation
+from ..graphlib.shapes import is_static
+from .arenas import Arena
+from .failures import require_variables, run_error
+from .fused import FUSED
+from .fused_steps import bind_fused
+from .native_rows import ROW_FORMULAS, bind_rows
+from .native_updates import bind_update
+from .pieces import Pieces, cut
+from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
+from .together import Free, StepFailed, gather
+from .variables import State
+from .warming import PATIENCE
+
+__all__ = ["Frame", "Site", "leave", "run_error"]
+
+# Where a run writes an array: (argument list, position).
+Site = tuple[list[Any], int]
+# NumPy 2.4 takes the output of these by keyword only; by position it is faster.
+_KEYWORD_OUT = ("maximum", "minimum")
+# How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
+_GIVE, _SCALAR, _COPY, _FOUND = range(4)
+
+
+def _known(slot: Slot) -> tuple[int, ...]:
+    """The shape of a slot that was planned, so that every dimension is known."""
+    return slot.dims or ()  # type: ignore[return-value]
+
+
+class Frame:
+    """One binding of a plan to an arena and to a session's state."""
+
+    __slots__ = (
+        "_arrays",
+        "_memory",
+        "_sites",
+        "arena",
+        "assigned_sites",
+        "collect",
+        "epoch",
+        "feed_sites",
+        "fresh",
+        "instructions",
+        "kept",
+        "outs",
+        "plan",
+        "state",
+        "steps",
+        "waiting",
+    )
+
+    def __init__(self, plan: Plan, state: State, arena: Arena) -> None:
+        self.plan = plan
+        self.state = state
+        self.epoch = state.epoch
+        self.arena = arena
+        #: What native stretches point to, and in how many uses to make them.
+        self.kept: list[Any] = []
+        self.waiting = PATIENCE[state.settings.native]
+        self._memory = arena.memory
+        self._sites: dict[int, list[Site]] = {}
+        self._arrays: dict[int, Any] = {}
+        self.outs: list[Any] = [None] * len(plan.fetches)
+        require_variables(plan, state)
+        if plan.bodies:
+            from .control import bodies_of
+
+            bodies_of(state).know(plan.bodies)
+        self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
+        self.steps: list[int] = []  # the plan's step of each instruction
+        for number, step in enumerate(plan.steps):
+            self._bind(number, step)
+        self.collect = [self._collector(k, s) for k, s in enumerate(plan.fetches)]
+        sites = self._sites
+        self.feed_sites = [sites.get(s, []) for s in plan.feeds]
+        #: (shape, dtype, sites) of arrays that each run allocates for the caller.
+        self.fresh = [
+            (s.dims, s.dtype.dtype, sites.get(i, []))
+            for i, s in enumerate(plan.slots)
+            if s.kind == FETCH
+        ]
+        self.assigned_sites = [
+            (state.cell(self._variable_op(i)), sites.get(i, [])) for i in plan.assigned
+        ]
+        if plan.regions:
+            gather(self)
+        self._freeze()
+
+    # -- binding -------------------------------------------------------------
+
+    def _freeze(self) -> None:
+        """Make argument lists that no run changes tuples: they unpack faster."""
+        changed = {id(target) for sites in self._sites.values() for target, _ in sites}
+        self.instructions = [
+            (f, args if id(args) in changed else tuple(args))
+            for f, args in self.instructions
+        ]
+        self._arrays.clear()
+
+    def _variable_op(self, slot: int) -> Operation:
+        return self.plan.variable_ops[slot]
+
+    def _fixed(self, i: int) -> Any:
+        """The array of a slot whose memory is the same in every run, else None."""
+        array = self._arrays.get(i)
+        if array is not None:
+            return array
+        slot = self.plan.slots[i]
+        kind = slot.kind
+        if kind == ARENA:
+            array = np.ndarray(
+                _known(slot), slot.dtype.dtype, buffer=self._memory, offset=slot.offset
+            )
+        elif kind == CONST:
+            array = slot.value
+        elif kind == VARIABLE:
+            if i in self.plan.assigned:
+                return None
+            array = self.state.cell(self._variable_op(i)).array
+        elif kind == VIEW:
+            array = self._view(slot)
+        else:
+            return None
+        self._arrays[i] = array
+        return array
+
+    def _view(self, slot: Slot) -> Any:
+        base = self._fixed(slot.owner)
+        dims = _known(slot)
+        if not slot.nbytes:
+            return np.empty(dims, slot.dtype.dtype)
+        owner = self.plan.slots[slot.owner]
+        if owner.kind == ARENA:
+            view = np.ndarray(
+                dims,
+                slot.dtype.dtype,
+                buffer=self._memory,
+                offset=owner.offset + slot.offset,
+                strides=slot.strides,
+            )
+        else:
+            view = np.ndarray(
+                dims,
+                slot.dtype.dtype,
+                buffer=base.reshape(-1).view(np.uint8) if base.ndim == 0 else base,
+                offset=slot.offset,
+                strides=slot.strides,
+            )
+        if 0 in slot.strides:  # type: ignore[operator]
+            view.setflags(write=False)  # a broadcast: one element, many places
+        return view
+
+    def _argument(self, slot: int, args: list[Any]) -> None:
+        """Append a slot's array to ``args``, or note to write it there in a run."""
+        array = self._fixed(slot)
+        if array is None:
+            self.sites_at(slot).append((args, len(args)))
+        args.append(array)
+
+    def sites_at(self, slot: int) -> list[Site]:
+        """Where a run writes a slot's array, or that of the feed in whose memory
+        it is."""
+        if self.plan.slots[slot].kind == SAME:
+            slot = self.plan.slots[slot].owner
+        return self._sites.setdefault(slot, [])
+
+    def _bind(self, number: int, step: Step) -> None:
+        """The instructions of one step."""
+        if step.mode in ("view", "none"):
+            return
+        args: list[Any] = []
+        opdef = step.opdef
+        cell_first = opdef.effect in ("assign", "probe")
+        for k, s in enumerate(step.inputs):
+            if cell_first and k == 0:
+                args.append(self._cell_of(s))
+            else:
+                self._argument(s, args)
+        pieces = self._in_pieces(step, args) if self.state.settings.intra else None
+        settled = None if pieces else self._settled(step, args)
+        function: Callable[..., Any]
+        if pieces is not None:
+            function = pieces
+        elif settled is not None:
+            native = self.state.settings.native
+            function, args = bind_update(step, args, settled, native), []
+        elif step.mode == "out":
+            function = self._into_out(step, args)
+        elif step.mode == "write" and not self._out_sites(step):
+            function = self._kernel(step)
+        else:
+            function = self._call(step)
+        self._emit(number, function, args)
+        self._emit_frees(number, step)
+
+    def _emit(self, number: int, function: Any, args: list[Any]) -> None:
+        self.instructions.append((function, args))
+        self.steps.append(number)
+
+    def _cell_of(self, slot: int) -> Any:
+        return self.state.cell(self._variable_op(self.plan.slots[slot].owner))
+
+    def _out_sites(self, step: Step) -> bool:
+        return any(self.plan.slots[s].kind == CALL for s in step.outputs)
+
+    def scratch(self, step: Step) -> dict[str, Any]:
+        if not step.work:
+            return {}
+        return {
+            "work": tuple(
+                np.ndarray(dims, dtype, buffer=self._memory, offset=offset)
+                for offset, dtype, dims in step.work
+            )
+        }
+
+    def _kernel(self, step: Step) -> Callable[..., Any]:
+        """A step's kernel with everything but its arrays."""
+        opdef = step.opdef
+        kernel = opdef.kernel
+        if isinstance(kernel, str):
+            return getattr(np, kernel)  # type: ignore[no-any-return]
+        assert kernel is not None
+        if opdef.control is not None:
+            from .control_steps import bind_control
+
+            return bind_control(self, step)
+        keywords = {**step.attrs, **self.scratch(step)}
+        if opdef.effect == "random":
+            return partial(kernel, np, self.state.stream(step.op), **keywords)
+        return partial(kernel, np, **keywords)
+
+    def _in_pieces(self, step: Step, args: list[Any]) -> Pieces | None:
+        """A call that several threads may share; appends the output to ``args``."""
+        pieces = cut(step, self.plan.slots, self.scratch(step).get("work", ()))
+        if len(pieces) < 2:
+            return None
+        self._argument(step.outputs[0], args)
+        return Pieces(self.state.pool, self.state.settings.intra, pieces, args)
+
+    def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
+        """A call without arguments, where every array has its place for good."""
+        settle = step.opdef.settle
+        if settle is None or step.copy_view or any(a is None for a in args):
+            return None
+        out = None
+        if step.mode == "out":
+            out = self._fixed(step.outputs[0])
+            if out is None or len(step.outputs) > 1:
+                return None
+        elif step.mode != "write" or self._out_sites(step):
+            return None
+        work = self.scratch(step).get("work", ())
+        return settle(args, out, work, step.attrs)  # type: ignore[no-any-return]
+
+    def _into_out(self, step: Step, args: list[Any]) -> Callable[..., Any]:
+        """A call that writes into planned memory; appends the outputs to ``args``."""
+        opdef = step.opdef
+        slots = self.plan.slots
+        if step.copy_view:
+            return self._copy_view(step, args)
+        if opdef is FUSED or opdef.type in ROW_FORMULAS:
+            count, work = len(args), self.scratch(step).get("work", ())
+            for s in step.outputs:
+                self._argument(s, args)
+            if opdef is FUSED:
+                return bind_fused(step, work, args)  # type: ignore[no-any-return]
+            numpy = _into(self._kernel(step), count, len(step.outputs))
+            mode = self.state.settings.native
+            return bind_rows(step, slots, numpy, mode)  # type: ignore[no-any-return]
+        ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
+        if opdef.bind is not None and all(is_static(s.dims) for s in (*ins, *outs)):
+            bound = opdef.bind(step.attrs, ins, outs)
+            if bound is not None:
+                for s in step.outputs:
+                    self._argument(s, args)
+                return bound  # type: ignore[no-any-return]
+        if isinstance(opdef.kernel, str) and opdef.kernel not in _KEYWORD_OUT:
+            for s in step.outputs:
+                self._argument(s, args)
+            return getattr(np, opdef.kernel)  # type: ignore[no-any-return]
+        kernel = self._kernel(step)
+        fixed = [self._fixed(s) for s in step.outputs]
+        if all(a is not None for a in fixed):
+            out = fixed[0] if len(fixed) == 1 else tuple(fixed)
+            return partial(kernel, out=out)
+        count = len(args)
+        for s in step.outputs:
+            self._argument(s, args)
+        return _into(kernel, count, len(fixed))
+
+    def _copy_view(self, step: Step, args: list[Any]) -> Callable[..., Any]:
+        """A view op that must copy: its kernel's result, written to the output."""
+        kernel = self._kernel(step)
+        self._argument(step.outputs[0], args)
+        if step.opdef.writes_out:
+            return lambda *arrays: kernel(*arrays[:-1], out=arrays[-1])
+
+        def copy(*arrays: Any) -> None:
+            np.copyto(arrays[-1], kernel(*arrays[:-1]))
+
+        return copy
+
+    def _call(self, step: Step) -> Callable[..., Any]:
+        """A call whose kernel allocates; its results go where they are read."""
+        kernel = self._kernel(step)
+        # Sites are filled in while later steps are bound: keep the lists.
+        sites = [self._sites.setdefault(s, []) for s in step.outputs]
+        if step.opdef.effect == "assign":
+            return self._assign(step, kernel, sites[0])
+        if len(sites) == 1:
+            places = sites[0]
+
+            def call_one(*arrays: Any) -> None:
+                result = kernel(*arrays)
+                if type(result) is not np.ndarray:
+                    result = np.asanyarray(result)
+                for target, k in places:
+                    target[k] = result
+
+            return call_one
+
+        def call_many(*arrays: Any) -> None:
+            results = kernel(*arrays)
+            for result, where in zip(results or (), sites):
+                for target, k in where:
+                    target[k] = np.asanyarray(result)
+
+        return call_many
+
+    def _assign(
+        self, step: Step, kernel: Callable[..., Any], places: list[Site]
+    ) -> Callable[..., Any]:
+        """A write that may give a variable new memory: later reads must see it."""
+        owner = self.plan.slots[step.outputs[0]].owner
+        reads = self._sites.setdefault(owner, [])
+
+        def assign(*arrays: Any) -> None:
+            array = kernel(*arrays)
+            for target, k in places:
+                target[k] = array
+            for target, k in reads:
+                target[k] = array
+
+        return assign
+
+    def _emit_frees(self, number: int, step: Step) -> None:
+        """Drop what kernels allocated once its last reader has run."""
+        if not step.frees:
+            return
+        lists = [self._sites.setdefault(s, []) for s in step.frees]
+        self._emit(number, Free(lists), [])
+
+    def _collector(self, k: int, slot: int) -> tuple[int, Any]:
+        """How the ``k``-th fetched value leaves the frame."""
+        s = self.plan.slots[slot]
+        again = any(target is self.outs for target, _ in self._sites.get(slot, ()))
+        if s.kind == FETCH or again:
+            # Tensors found to be equal share a slot; each gets its own array.
+            self._sites.setdefault(slot, []).append((self.outs, k))
+            return _COPY if again else _GIVE, None
+        array = self._fixed(slot)
+        if array is None:
+            self.sites_at(slot).append((self.outs, k))
+            if s.kind == CALL and s.owner == slot:
+                return _FOUND, None
+            return _GIVE if self._alone(k, s) else _COPY, None
+        if s.dims == ():
+            return _SCALAR, array
+        return _COPY, array
+
+    def _alone(self, k: int, s: Slot) -> bool:
+        """Whether the ``k``-th fetched value is all that the caller gets of a new
+        array, and all of it."""
+        slots, fetches = self.plan.slots, self.plan.fetches
+        owner = slots[s.owner]
+        return (
+            owner.kind == FETCH
+            and owner.nbytes == s.nbytes
+            and s.owner not in fetches
+            and all(slots[f].owner != s.owner for f in fetches[:k])
+        )
+
+    # -- running -------------------------------------------------------------
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """Run once; returns the fetched values as the caller may keep them."""
+        for array, sites in zip(feeds, self.feed_sites):
+            for target, k in sites:
+                target[k] = array
+        for dims, dtype, sites in self.fresh:
+            array = np.empty(dims, dtype)
+            for target, k in sites:
+                target[k] = array
+        for cell, sites in self.assigned_sites:
+            for target, k in sites:
+                target[k] = cell.array
+        self.execute()
+        results = []
+        for k, (how, array) in enumerate(self.collect):
+            if how == _GIVE:
+                results.append(self.outs[k])
+            elif how == _SCALAR:
+                results.append(array[()])
+            elif how == _COPY:
+                results.append(leave(self.outs[k] if array is None else array))
+            else:
+                results.append(_found(self.outs[k]))
+        self.forget()
+        return results
+
+    def run_into(
+        self, feeds: Sequence[Any], outs: Sequence[Any], direct: Sequence[bool]
+    ) -> None:
+        """Run once, with the fetched values in these arrays.
+
+        ``direct`` tells which are written there by the run itself.
+        """
+        for array, sites in zip(feeds, self.feed_sites):
+            for target, k in sites:
+                target[k] = array
+        for cell, sites in self.assigned_sites:
+            for target, k in sites:
+                target[k] = cell.array
+        for slot, array, given in zip(self.plan.fetches, outs, direct):
+            if given:
+                self.put(slot, array)
+        self.execute()
+        for k, given in enumerate(direct):
+            if not given:
+                outs[k][...] = self.value_of(k)
+        self.forget()
+
+    def execute(self) -> None:
+        """Run every instruction; all arrays are where they are read."""
+        steps = iter(self.instructions)
+        try:
+            for function, args in steps:
+                function(*args)
+        except StepFailed as failed:
+            raise failed.told from failed.cause
+        except Exception as error:
+            at = len(self.instructions) - operator.length_hint(steps) - 1
+            function, arrays = self.instructions[at]
+            if getattr(function, "explains", False):
+                raise
+            raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
+
+    # -- what a loop needs to run the frame again and again --------------------
+
+    def sites_of(self, slot: int) -> list[Site]:
+        """Where a run writes the array of a slot."""
+        return self._sites.get(slot, [])
+
+    def put(self, slot: int, array: Any) -> None:
+        """Write an array wherever it is read."""
+        for target, k in self._sites.get(slot, ()):
+            target[k] = array
+
+    def value_of(self, k: int) -> Any:
+        """The ``k``-th fetched value, after :meth:`execute`."""
+        array = self.collect[k][1]
+        return self.outs[k] if array is None else array
+
+    def forget(self) -> None:
+        """Keep nothing of this run's feeds and fetched arrays."""
+        for sites in self.feed_sites:
+            for target, k in sites:
+                target[k] = None
+        for _, _, sites in self.fresh:
+            for target, k in sites:
+                target[k] = None
+        outs = self.outs
+        for k in range(len(outs)):
+            outs[k] = None
+
+
+def _into(kernel: Callable[..., Any], count: int, outputs: int) -> Callable[..., Any]:
+    """A kernel as a function of its inputs, then its outputs."""
+    if outputs == 1:
+        return lambda *arrays: kernel(*arrays[:count], out=arrays[count])
+    return lambda *arrays: kernel(*arrays[:count], out=arrays[count:])
+
+
+def leave(array: Any) -> Any:
+    """A copy that the caller may keep; 0-d becomes a scalar."""
+    if array.ndim == 0:
+        return array[()]
+    return array.copy()
+
+
+def _found(array: Any) -> Any:
+    """What a kernel allocated: given as it is unless it is a view."""
+    if array.ndim == 0:
+        return array[()]
+    return array if array.flags.owndata else array.copy()
