@@ -203,9 +203,9 @@ each_case = pytest.mark.parametrize(
 )
 
 
-# What the derivative rules build, shared and pruned.  Algebra would take the product with
-# the 1 that a reverse pass begins with from a gradient, and from a Hessian-vector
-# product no more: both get cheaper, and their ratio larger.
+# What the derivative rules build, shared and pruned.  Algebra takes the same product
+# with 1, with which a reverse pass begins, from a gradient and from a Hessian-vector
+# product: both get cheaper, and their ratio larger.
 AS_BUILT = ("fold", "identity", "common", "bodies", "dead")
 
 
