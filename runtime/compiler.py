@@ -15,6 +15,7 @@ from .donation import in_place
 from .fusion import fuse
 from .hazards import no_order, order_accesses
 from .layout import Layout
+from .native.engine import available
 from .plan import Plan
 from .program import build
 from .recomputed import fit, taken
@@ -40,6 +41,13 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def _fuses(settings: Settings) -> bool:
+    """Whether elementwise operations are fused: threads share tiles of one operation,
+    or native code, but not tiles of several."""
+    threads = settings.intra > 1 or settings.inter > 1
+    return not threads or (settings.native != "off" and available())
 
 
 @_collector_paused()
@@ -88,7 +96,7 @@ def compile_plan(
     # Precise edges between reads and writes of several variables can form a cycle,
     # the more so through fused nodes; in the end snapshots take their place.
     attempts = [(False, False), (True, False)]
-    if settings.fuse:
+    if settings.fuse and _fuses(settings):
         attempts.insert(0, (False, True))
     for cautious, fused in attempts:
         try:

@@ -21,7 +21,7 @@ from ..graphlib.shapes import is_static
 from .arenas import Arena
 from .failures import require_variables, run_error
 from .fused import FUSED
-from .fused_steps import bind_fused
+from .fused_steps import Share, bind_fused
 from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
@@ -281,7 +281,9 @@ class Frame:
             for s in step.outputs:
                 self._argument(s, args)
             if opdef is FUSED:
-                return bind_fused(step, work, args)  # type: ignore[no-any-return]
+                most = self.state.settings.intra
+                share = Share(self.state.pool, most) if most else None
+                return bind_fused(step, work, args, share)  # type: ignore[no-any-return]
             numpy = _into(self._kernel(step), count, len(step.outputs))
             mode = self.state.settings.native
             return bind_rows(step, slots, numpy, mode)  # type: ignore[no-any-return]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from .fused import Group, Tiles
@@ -17,28 +19,42 @@ from .native.emit import known
 from .native.trace import Tape, trace
 from .native.worker import native
 from .plan import Step
+from .pool import Pool
 
-__all__ = ["HOT", "bind_fused"]
+__all__ = ["HOT", "Share", "bind_fused"]
 
 #: Elements times members from which a call lets other threads run meanwhile: below,
 #: to take the interpreter's lock back may cost more than the call.
 _LONG = 1 << 18
 #: A group is compiled when it has been run twice, over this many elements in all.
 HOT = 1 << 16
+#: Elements of a piece at least, and the most pieces, where threads share a step.
+_PIECE = 1 << 17
+_MOST = 8
 #: Layouts of one step that are kept ready.
 _LAYOUTS = 16
 
 
-def bind_fused(step: Step, work: Sequence[Any], args: Sequence[Any]) -> Any:
+def bind_fused(
+    step: Step, work: Sequence[Any], args: Sequence[Any], share: Share | None = None
+) -> Any:
     """A fused step as a function of its inputs and outputs.
 
-    ``args`` holds the arrays whose memory is the same in every run.
+    ``args`` holds the arrays whose memory is the same in every run.  With ``share``
+    native code runs in pieces that threads may share.
     """
     group: Group = step.attrs["group"]
     tiles = Tiles(group, work)
     if group.native == "off":
         return tiles
-    return _Step(group, tiles, args)
+    return _Step(group, tiles, args, share)
+
+
+class Share(NamedTuple):
+    """Threads that may take a part: a pool, and how many at most."""
+
+    pool: Pool
+    most: int
 
 
 class _Loops(NamedTuple):
@@ -112,11 +128,15 @@ class _Step:
         "_fixed",
         "_layouts",
         "_long",
+        "_pieces",
+        "_share",
         "group",
         "tiles",
     )
 
-    def __init__(self, group: Group, tiles: Tiles, args: Sequence[Any]) -> None:
+    def __init__(
+        self, group: Group, tiles: Tiles, args: Sequence[Any], share: Share | None
+    ) -> None:
         self.group = group
         self.tiles = tiles
         self._dynamic = [k for k, a in enumerate(args) if a is None]
@@ -126,7 +146,11 @@ class _Step:
             if a is not None
         }
         self._layouts: dict[Any, _Bound] = {}
-        self._long = math.prod(group.dims) * len(group.members) >= _LONG
+        elements = math.prod(group.dims)
+        self._long = elements * len(group.members) >= _LONG
+        # Pieces depend on the size alone: the bits do not depend on the threads.
+        self._share = share
+        self._pieces = 1 if share is None else min(_MOST, elements // _PIECE)
 
     def __call__(self, *arrays: Any) -> None:
         key = tuple([arrays[k].strides for k in self._dynamic])
@@ -145,7 +169,16 @@ class _Step:
                 self.tiles(*arrays)
                 return
             args[k] = array.ctypes.data
+        if self._pieces > 1 and bound.size >= self._pieces:
+            self._run_in_pieces(code, bound)
+            return
         (code.call if self._long else code.call_short)(bound.address, 0, bound.size)
+
+    def _run_in_pieces(self, code: Any, bound: _Bound) -> None:
+        assert self._share is not None
+        ends = [bound.size * i // self._pieces for i in range(self._pieces + 1)]
+        calls = [partial(code.call, bound.address, a, b) for a, b in pairwise(ends)]
+        self._share.pool.run(calls, self._share.most)
 
     def _numpy(self, bound: _Bound, arrays: Sequence[Any]) -> bool:
         """Run by NumPy while there is no code; returns whether it did."""

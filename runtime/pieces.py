@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.shapes import is_static
+from .fused import FUSED
 from .plan import Slot, Step
 from .pool import Pool
 
@@ -65,8 +66,8 @@ def cut(step: Step, slots: Sequence[Slot], work: Sequence[Any]) -> Sequence[Piec
         return ()
     if step.opdef.pieces is not None:
         return [partial(partial, p) for p in product_pieces(step, slots)]
-    if not step.opdef.elementwise:
-        return ()
+    if not step.opdef.elementwise or step.opdef is FUSED:
+        return ()  # a fused step has pieces of its own
     out = slots[step.outputs[0]]
     ins = [slots[s] for s in step.inputs]
     if out.dims is None or out.dtype.dtype.hasobject:
