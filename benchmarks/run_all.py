@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PROGRAMS = ("import_time", "overhead", "chain", "planner", "memory", "training", "conv")
-PROGRAMS += ("loops", "adbench/run")
+PROGRAMS += ("lenet", "loops", "adbench/run")
 PACKAGES = ("numpy", "tensorflow", "tensorflow-cpu", "jax", "torch", "pytensor")
 PACKAGES += ("autograd",)
 
