@@ -19,11 +19,13 @@ from _common import THREADS  # before NumPy: thread counts
 # isort: split
 
 import argparse
+import importlib.util
 import json
 import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -59,6 +61,9 @@ def lenet() -> Model:
 
 def work(library: str, optimizer: str) -> None:
     """Answer each line on stdin with the times of a block of steps."""
+    if importlib.util.find_spec(library) is None:
+        print("null", flush=True)
+        return
     run = peers.PEERS[library]().training(lenet(), optimizer)  # type: ignore[misc]
     print(json.dumps([float(run()) for _ in range(5)]), flush=True)
     for _ in sys.stdin:
@@ -73,31 +78,37 @@ class Worker:
     """A library in its own process."""
 
     def __init__(self, library: str, optimizer: str, python: str) -> None:
+        # TensorFlow has much to say there; it counts where the process dies.
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [python, __file__, "--work", library, optimizer],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
         )
-        line = self._line()
-        self.losses = json.loads(line) if line else None
+        self.losses = self._answer()
         self.times: list[tuple[float, float]] = []
 
-    def _line(self) -> str:
+    def _answer(self) -> Any:
         assert self.process.stdout is not None
-        return self.process.stdout.readline()
+        line = self.process.stdout.readline()
+        if not line:
+            self.errors.seek(0)
+            sys.exit(f"{self.process.args}:\n{self.errors.read()[-2000:]}")
+        return json.loads(line)
 
     def block(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        self.times.append(json.loads(self._line()))
+        self.times.append(self._answer())
 
     def close(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+        self.errors.close()
 
 
 def compare(optimizer: str, python: str, rounds: int) -> float:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Call", "ready", "run"]
+__all__ = ["Call", "Calls", "Now", "ready", "run"]
 
 #: A function without result (a ufunc that gets ``out`` by place, say), its arguments.
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class Calls(Protocol):
+    """Where calls go: a list, for later, or :class:`Now`."""
+
+    def append(self, call: Call, /) -> None: ...
+
+
+class Now:
+    """Makes each call at once, so that its views are gone before the next."""
+
+    def append(self, call: Call, /) -> None:
+        call[0](*call[1])
 
 
 def run(calls: Sequence[Call]) -> None:

@@ -17,7 +17,7 @@ from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
 from . import _batch_window, _depthwise, _im2col
 from ._build import create, shape_tensor
-from ._calls import ready
+from ._calls import Call, ready
 from ._jets import bilinear
 from ._kinds import iterator_buffers, require
 from ._windows import output_size
@@ -218,27 +218,20 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         )
         return [(item, (n,)) for n in need]
 
-    def settle(which: str) -> Any:
-        """The calls of one kernel, ready; ``which`` says what it gives."""
+    def settled(build: Any, unread: int | None = None) -> Any:
+        """The calls of a kernel, ready; input ``unread`` holds sizes only."""
         if depthwise:
             return None
-        if which == "forward":
-            return ready(
-                lambda x, w, out, work, attrs: _im2col.convolve_calls(
-                    x, w, geometry(attrs), out, work
-                )
-            )
-        if which == "input":
-            return ready(
-                lambda _, w, g, out, work, attrs: _im2col.input_calls(
-                    w, g, geometry(attrs), out, work
-                )
-            )
-        return ready(
-            lambda x, _, g, out, work, attrs: _im2col.filter_calls(
-                x, g, geometry(attrs), out, work
-            )
-        )
+
+        def calls(*given: Any) -> list[Call]:
+            *arrays, out, work, attrs = given
+            if unread is not None:
+                del arrays[unread]
+            found: list[Call] = []
+            build(*arrays, geometry(attrs), out, work, found)
+            return found
+
+        return ready(calls)
 
     deep = -2 if depthwise else -1
     forward = OpDef(
@@ -257,7 +250,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         jet=bilinear(0, 1),
         writes_out=True,
         workspace=workspace,
-        settle=settle("forward"),
+        settle=settled(_im2col.convolve_calls),
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
         batch=_batch_window.depthwise("forward")
         if depthwise
@@ -282,7 +275,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         transient=iterator_buffers(2),
         workspace=input_workspace,
-        settle=settle("input"),
+        settle=settled(_im2col.input_calls, 0),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
         batch=_batch_window.depthwise("input")
         if depthwise
@@ -306,7 +299,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         jet=bilinear(0, 2),
         writes_out=True,
         workspace=filter_workspace,
-        settle=settle("filter"),
+        settle=settled(_im2col.filter_calls, 1),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
         batch=_batch_window.depthwise("filter")
         if depthwise

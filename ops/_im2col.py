@@ -32,7 +32,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..graphlib.errors import ShapeError
 from . import _row_columns
-from ._calls import Call, run
+from ._calls import Calls, Now
 from ._row_columns import carve
 from ._windows import Axis, Padding, make_axes, tap_views
 
@@ -132,7 +132,7 @@ def _columns(
     plan: _Columns,
     pad: Any,
     col: Any,
-    calls: list[Call],
+    calls: Calls,
 ) -> Iterator[tuple[int, int, Any]]:
     """Yields (first image, last image, columns): columns is (rows, width).
 
@@ -195,7 +195,8 @@ def _correlate(
     dst: Any,
     result: str,
     work: Sequence[Any],
-) -> list[Call]:
+    calls: Calls,
+) -> None:
     """The calls of dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ matrix[k].
 
     Args:
@@ -208,11 +209,11 @@ def _correlate(
             "last", the product (a GEMM into transposed memory is much slower
             than a product that is copied there).
     """
-    calls: list[Call] = []
     if dst.size == 0:
-        return calls
+        return
     if matrix.size == 0 or src.size == 0:
-        return [(np.copyto, (dst, _ZERO))]
+        calls.append((np.copyto, (dst, _ZERO)))
+        return
     plan = _columns_plan(axes, src.shape[0], src.shape[-1], src.itemsize)
     outputs = matrix.shape[1]
     p = plan.positions
@@ -224,7 +225,7 @@ def _correlate(
             for k in range(i, j):
                 rows = columns[(k - i) * p : (k - i + 1) * p]
                 calls.append((np.matmul, (matrix.T, rows.T, whole[k])))
-        return calls
+        return
     for i, j, columns in _columns(src, axes, plan, work[0], work[1], calls):
         if result == "last":
             target = dst[i:j].reshape(-1, outputs)
@@ -233,7 +234,6 @@ def _correlate(
             product = carve(work[2], ((j - i) * p, outputs), src.dtype)
             calls.append((np.matmul, (columns, matrix, product)))
             calls.append((np.copyto, (dst[i:j], product.reshape(dst[i:j].shape))))
-    return calls
 
 
 def last(x: Any, first: bool) -> Any:
@@ -281,24 +281,25 @@ def convolve(x: Any, w: Any, geometry: Geometry, out: Any, work: Any) -> Any:
     if out is None:
         counts = [a.outputs for a in axes]
         out = np.empty(_shaped(geometry, x.shape[0], counts, w.shape[-1]), x.dtype)
-    run(convolve_calls(x, w, geometry, out, work))
+    convolve_calls(x, w, geometry, out, work, Now())
     return out
 
 
 def convolve_calls(
-    x: Any, w: Any, geometry: Geometry, out: Any, work: Any
-) -> list[Call]:
+    x: Any, w: Any, geometry: Geometry, out: Any, work: Any, calls: Calls
+) -> None:
     """The calls of :func:`convolve`."""
     if not out.size:
-        return []
+        return
     axes = geometry.axes(spatial(x.shape, geometry.first), w.shape[:-2])
     src, dst = (last(a, geometry.first) for a in (x, out))
     work = work or NO_WORK
     if src.size and w.size and _row_columns.pays(axes, *w.shape[-2:]):
-        return _row_columns.correlate(src, w, axes, dst, not geometry.first, work)
+        _row_columns.correlate(src, w, axes, dst, not geometry.first, work, calls)
+        return
     matrix = w.reshape(-1, w.shape[-1])
     result = "first" if geometry.first else "last"
-    return _correlate(src, matrix, axes, dst, result, work)
+    _correlate(src, matrix, axes, dst, result, work, calls)
 
 
 def convolve_workspace(
@@ -335,20 +336,23 @@ def filter_gradient(
         )
     if out is None:
         out = np.empty(shape, x.dtype)
-    run(filter_calls(x, g, geometry, out, work))
+    filter_calls(x, g, geometry, out, work, Now())
     return out
 
 
-def filter_calls(x: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> list[Call]:
+def filter_calls(
+    x: Any, g: Any, geometry: Geometry, out: Any, work: Any, calls: Calls
+) -> None:
     """The calls of :func:`filter_gradient`."""
     axes = geometry.axes(spatial(x.shape, geometry.first), out.shape[:-2])
     src, cot = (last(a, geometry.first) for a in (x, g))
     channels, outputs = src.shape[-1], cot.shape[-1]
     if src.size == 0 or cot.size == 0 or out.size == 0:
-        return [(np.copyto, (out, _ZERO))]
+        calls.append((np.copyto, (out, _ZERO)))
+        return
     if _row_columns.pays(axes, channels, outputs):
-        return _row_columns.filter_gradient(src, cot, axes, out, work or NO_WORK)
-    calls: list[Call] = []
+        _row_columns.filter_gradient(src, cot, axes, out, work or NO_WORK, calls)
+        return
     pad, col, rows, part, _ = work or NO_WORK
     plan = _columns_plan(axes, x.shape[0], channels, x.itemsize)
     total = out.reshape(-1, outputs)
@@ -365,7 +369,6 @@ def filter_calls(x: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> lis
             product = carve(part, total.shape, x.dtype)
             calls.append((np.matmul, (columns.T, matrix, product)))
             calls.append((np.add, (total, product, total)))
-    return calls
 
 
 def filter_workspace(
@@ -447,19 +450,21 @@ def input_gradient(
         )
     if out is None:
         out = np.empty(tuple(sizes), g.dtype)
-    run(input_calls(w, g, geometry, out, work))
+    input_calls(w, g, geometry, out, work, Now())
     return out
 
 
-def input_calls(w: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> list[Call]:
+def input_calls(
+    w: Any, g: Any, geometry: Geometry, out: Any, work: Any, calls: Calls
+) -> None:
     """The calls of :func:`input_gradient`."""
     axes = geometry.axes(spatial(out.shape, geometry.first), w.shape[:-2])
     cot, dst = (last(a, geometry.first) for a in (g, out))
     work = work or NO_WORK
     channels = w.shape[-2]
     if channels < _NARROW and w.shape[-1] >= _WIDE:
-        return _scatter(cot, w, axes, dst, work[2])
-    calls: list[Call] = []
+        _scatter(cot, w, axes, dst, work[2], calls)
+        return
     phases = list(itertools.product(*(_phases(a) for a in axes)))
     whole = all(a.stride == 1 for a in axes)
     for parts in phases:
@@ -472,7 +477,7 @@ def input_calls(w: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> list
         own = tuple(p[2] for p in parts)
         if target.size and cot.size and _row_columns.pays(own, *flipped.shape[-2:]):
             straight = whole and not geometry.first
-            calls += _row_columns.correlate(cot, flipped, own, target, straight, work)
+            _row_columns.correlate(cot, flipped, own, target, straight, work, calls)
             continue
         if flipped.size == w.size == prod(w.shape[-2:]):
             matrix = flipped.reshape(flipped.shape[-2:])  # one tap: a view
@@ -481,8 +486,7 @@ def input_calls(w: Any, g: Any, geometry: Geometry, out: Any, work: Any) -> list
             calls.append((np.copyto, (matrix, flipped)))
             matrix = matrix.reshape(-1, channels)
         result = "any" if not whole else "first" if geometry.first else "last"
-        calls += _correlate(cot, matrix, own, target, result, work)
-    return calls
+        _correlate(cot, matrix, own, target, result, work, calls)
 
 
 def _scatter_chunk(
@@ -493,8 +497,13 @@ def _scatter_chunk(
 
 
 def _scatter(
-    cot: Any, w: Any, axes: tuple[Axis, ...], dst: Any, product: Any
-) -> list[Call]:
+    cot: Any,
+    w: Any,
+    axes: tuple[Axis, ...],
+    dst: Any,
+    product: Any,
+    calls: Calls,
+) -> None:
     """The gradient to the input, added tap by tap (col2im), for few channels."""
     channels, outputs = w.shape[-2:]
     matrix = w.reshape(-1, outputs)
@@ -503,9 +512,9 @@ def _scatter(
     chunk = _scatter_chunk(axes, cot.shape[0], channels, cot.itemsize)
     if not cot.flags.c_contiguous:
         chunk = 1  # so that an image's cotangent is a (transposed) matrix
-    calls: list[Call] = [(np.copyto, (dst, _ZERO))]
+    calls.append((np.copyto, (dst, _ZERO)))
     if cot.size == 0:
-        return calls
+        return
     for i in range(0, cot.shape[0], chunk):
         piece = cot[i : i + chunk]
         m = piece.shape[0]
@@ -518,7 +527,6 @@ def _scatter(
             target = into[(slice(None), slice(None), *ins)]
             term = terms[taps][(slice(None), slice(None), *outs)]
             calls.append((np.add, (target, term, target)))
-    return calls
 
 
 def input_workspace(

@@ -208,6 +208,7 @@ MAX_POOL: OpDef = OpDef(
     vjp=(lambda op, g: _like(MAX_POOL_GRAD, (op.inputs[0], op.outputs[0], g), op),),
     jvp=lambda op, t: _like(MAX_POOL_GRAD_GRAD, (op.inputs[0], op.outputs[0], t), op),
     writes_out=True,
+    transient=iterator_buffers(1),
     workspace=_fold_scratch,
     settle=ready(_max_calls),
     flops=_work_flops,

@@ -120,14 +120,13 @@ def _fold_axis(
     fold: Any, source: Any, dim: int, axis: Axis, empty: Any, result: Any
 ) -> Iterator[Call]:
     pairs = _paired(axis, dim)
-    whole = [ins for outs, ins in pairs if outs[-1] == slice(0, axis.outputs)]
-    if len(whole) > 1:
-        yield fold, (source[whole[0]], source[whole[1]], result)
-    elif whole:
-        yield np.copyto, (result, source[whole[0]])
+    if pairs and pairs[0][0][-1] == slice(0, axis.outputs):
+        yield np.copyto, (result, source[pairs.pop(0)[1]])
     else:
         yield np.copyto, (result, empty)
-    for outs, ins in pairs[min(len(whole), 2) :]:
+    # The result is an operand each time: of two strided ones NumPy's iterator would
+    # make two buffers.
+    for outs, ins in pairs:
         target = result[outs]
         yield fold, (target, source[ins], target)
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ._calls import Call
+from ._calls import Calls
 from ._windows import Axis, tap_views
 
 __all__ = [
@@ -147,7 +147,7 @@ def _blocks(
     plan: _Plan,
     pad: Any,
     col: Any,
-    calls: list[Call],
+    calls: Calls,
 ) -> Iterator[tuple[slice, int, int, Any]]:
     """Yields (images, first row, end row, columns), images slowest.
 
@@ -220,8 +220,14 @@ class _Pieces:
 
 
 def correlate(
-    src: Any, w: Any, axes: tuple[Axis, ...], dst: Any, last: bool, work: Sequence[Any]
-) -> list[Call]:
+    src: Any,
+    w: Any,
+    axes: tuple[Axis, ...],
+    dst: Any,
+    last: bool,
+    work: Sequence[Any],
+    calls: Calls,
+) -> None:
     """The calls of dst[n, o, :] = sum_k src[n, o*stride + k*step - lo, :] @ w[k].
 
     Args:
@@ -238,7 +244,7 @@ def correlate(
     rank = len(axes)
     turned = w.transpose(rank - 1, rank, *range(rank - 1), rank + 1)
     factor = carve(matrix, turned.shape, w.dtype)
-    calls: list[Call] = [(np.copyto, (factor, turned))]
+    calls.append((np.copyto, (factor, turned)))
     factor = factor.reshape(plan.width, plan.columns)
     sums = dst if last else carve(total, (plan.images, *dst.shape[1:]), src.dtype)
     flat = carve(product, (plan.block * plan.columns,), src.dtype)
@@ -262,7 +268,6 @@ def correlate(
             started = True
         if not last and end == src.shape[1]:
             calls.append((np.copyto, (dst[part], sums[where])))
-    return calls
 
 
 def correlate_workspace(
@@ -286,8 +291,13 @@ def correlate_workspace(
 
 
 def filter_gradient(
-    src: Any, cot: Any, axes: tuple[Axis, ...], out: Any, work: Sequence[Any]
-) -> list[Call]:
+    src: Any,
+    cot: Any,
+    axes: tuple[Axis, ...],
+    out: Any,
+    work: Sequence[Any],
+    calls: Calls,
+) -> None:
     """The calls of out[k, c, o] = sum src[n, p*stride + k*step - lo, c] cot[n, p, o],
     over n and p.
 
@@ -304,7 +314,6 @@ def filter_gradient(
     flat = carve(spread, (plan.block * plan.columns,), src.dtype)
     pieces = _Pieces(cot, flat, axes, plan)
     laid = -1
-    calls: list[Call] = []
     for part, first, end, columns in _blocks(src, axes, plan, pad, col, calls):
         m = part.stop - part.start
         rows, pairs = pieces.of(first, end)
@@ -325,7 +334,6 @@ def filter_gradient(
     turned = sums.reshape(axes[-1].taps, channels, *out.shape[: rank - 1], outputs)
     turned = turned.transpose(*range(2, rank + 1), 0, 1, rank + 1)
     calls.append((np.copyto, (out, turned)))
-    return calls
 
 
 def filter_workspace(
