@@ -35,6 +35,8 @@ import dagrad as tf
 POINT = (2.0, 3.0)
 DIRECTION = (1.0, 0.0)
 POINTS = 2**17  # float64: a MiB
+# Operations are shown one by one: no pass joins several into one step.
+CHOSEN = ["fold", "identity", "common", "dead"]
 LENGTHS = (10, 100, 1000)
 
 LINES = (
@@ -88,7 +90,7 @@ class Board:
 def work() -> Board:
     """Values, tangents, adjoints and plans, as the engine gives them."""
     board = Board()
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), tf.Session(rewrites=CHOSEN) as session:
         x = [tf.placeholder(tf.float64, [POINTS], name=f"x{i}") for i in (1, 2)]
         t = [tf.placeholder(tf.float64, [POINTS], name=f"t{i}") for i in (1, 2)]
         v = [*x, x[0] * x[1], tf.sin(x[0])]
@@ -200,7 +202,7 @@ def tell(board: Board) -> None:
 
 def peaks(length: int) -> tuple[int, int, int]:
     """Peak bytes for a chain of sines: forward, reverse, and with checkpoints."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), tf.Session(rewrites=CHOSEN) as session:
         x = tf.placeholder(tf.float64, [POINTS])
         t = tf.placeholder(tf.float64, [POINTS])
         y = x

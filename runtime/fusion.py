@@ -30,8 +30,9 @@ TILED_BYTES = 1024 * 1024
 _LONGEST_ROW = 8 * TILE_BYTES
 #: Bounds of a group: members, arrays, and nodes looked at to see that it is convex.
 _MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
-#: Nodes from one to the next between which nothing is thought to be alive for long.
-_NEAR = 24
+#: Nodes from one to the next between which nothing is thought to be alive for long:
+#: so many, but not more than hold so many bytes.
+_NEAR, _SLACK = 24, 4 * 1024 * 1024
 _WRITES = ("assign", "update", "body")
 #: Effects that happen in the order of the program.
 _ORDERED = (*_WRITES, "io", "probe")
@@ -87,6 +88,8 @@ class _Fusion:
         self.group_of: dict[Node, list[Node]] = {}
         #: Per group of several, the place of its last node.
         self.last: dict[int, int] = {}
+        #: What must run between a node and a reader (see _between).
+        self.ways: dict[tuple[Node, Node], frozenset[Node] | None] = {}
         #: How many arrays are made before each place that are no elementwise results.
         self.made: list[int] = []
 
@@ -185,12 +188,51 @@ class _Fusion:
             and sum(self._leaves(n, members) for n in members) > room
         ):
             return False
-        return self._is_convex(members, given) and self._holds_no_more(theirs, mine)
+        return (
+            self._is_convex(members, given)
+            and self._holds_no_more(theirs, mine)
+            and self._keeps_few(members, a.outputs[0].nbytes)
+        )
 
     def _leaves(self, node: Node, members: set[Node]) -> bool:
         """Whether others read what a member of a group makes."""
         v = node.outputs[0]
         return v in self.fetched or any(r not in members for r in self.readers[v])
+
+    def _keeps_few(self, members: set[Node], size: int) -> bool:
+        """Whether few results would wait for the group to end: those whose readers
+        outside of it could run before later members do."""
+        allowed = max(2, min(_NEAR, _SLACK // max(size, 1)))
+        leaving = [n for n in members if self._leaves(n, members)]
+        if len(leaving) <= allowed:
+            return True
+        waiting = 0
+        for n in leaving:
+            outside = (r for r in self.readers[n.outputs[0]] if r not in members)
+            waiting += any(
+                (between := self._between(n, r)) is not None
+                and between.isdisjoint(members)
+                for r in outside
+            )
+            if waiting > allowed:
+                return False
+        return True
+
+    def _between(self, node: Node, reader: Node) -> frozenset[Node] | None:
+        """What must run between a node and a reader of it; None where that is much."""
+        key = node, reader
+        if key not in self.ways:
+            first = self.position[node]
+            found: set[Node] = set()
+            stack = [reader]
+            while stack and len(found) <= _LOOKED:
+                for v in stack.pop().inputs:
+                    n = v.node
+                    if n is not None and n not in found and self.position[n] > first:
+                        found.add(n)
+                        stack.append(n)
+            self.ways[key] = None if stack else frozenset(found)
+        return self.ways[key]
 
     def _is_convex(self, members: set[Node], given: set[Value]) -> bool:
         """Whether no path leads from a member to what the members read; another
@@ -265,7 +307,7 @@ class _Fusion:
     def _is_long(self, begin: int, end: int, members: set[Node], size: int) -> bool:
         """Whether much happens between two places of the program: something else is
         made that is no elementwise result, or there are many nodes."""
-        if end - begin > len(members) + _NEAR:
+        if end - begin > len(members) + min(_NEAR, _SLACK // max(size, 1)):
             return True
         return self.made[end] > self.made[begin + 1] and any(
             n not in self.kind and _makes(n, size)
@@ -283,9 +325,44 @@ class _Fusion:
 
     # -- the new node ----------------------------------------------------------
 
+    def ordered(self, group: list[Node]) -> list[Node]:
+        """The members in an order that needs few tiles for what is between them: first
+        what frees more than it makes, else the first of the program."""
+        members = set(group)
+        left: dict[Node, int] = {}
+        readers: dict[Value, set[Node]] = {}
+        for n in group:
+            inside = {v for v in n.inputs if v.node in members}
+            left[n] = len(inside)
+            for v in inside:
+                readers.setdefault(v, set()).add(n)
+        kept = {n.outputs[0] for n in group if self._leaves(n, members)}
+
+        def gain(n: Node) -> int:
+            freed = sum(
+                v not in kept and readers[v] == {n} for v in {*n.inputs} & {*readers}
+            )
+            return freed - (n.outputs[0] not in kept)
+
+        ready = [n for n in group if not left[n]]
+        found: list[Node] = []
+        while ready:
+            best = max(ready, key=lambda n: (gain(n), -self.position[n]))
+            ready.remove(best)
+            found.append(best)
+            for v in {*best.inputs} & {*readers}:
+                readers[v].discard(best)
+            for n in readers.get(best.outputs[0], ()):
+                left[n] -= 1
+                if not left[n]:
+                    ready.append(n)
+        return found
+
     def join(self, group: list[Node]) -> Node:
         """The node that does the work of a group."""
         members = set(group)
+        last = group[-1]
+        group = self.ordered(group)
         inputs: list[Value] = []
         register: dict[Value, int] = {}
         for n in group:
@@ -308,7 +385,6 @@ class _Fusion:
             if self._leaves(n, members):
                 outputs.append(v)
                 results.append(len(inputs) + k)
-        last = group[-1]
         native = self.native if self.kind[last] == "native" else "off"
         fused = Group(
             tuple(made),

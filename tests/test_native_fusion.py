@@ -142,6 +142,26 @@ def test_masks_are_kept_for_the_backward_pass_not_what_they_are_of():
     same(dg.Session().run(fetches, {x: a}), reference(x.graph, fetches, {x: a}))
 
 
+@pytest.mark.parametrize("native", ["off", "auto"])
+def test_forward_mode_keeps_the_same_few_arrays_for_any_length(native):
+    """The values of a chain are made first, their tangents read them one by one: a
+    group of values only would hold all of them until it ends."""
+    size = 2**21  # float32: 8 MiB
+    peaks = []
+    for length in (30, 90):
+        with dg.Graph().as_default():
+            x, t = (dg.placeholder(dg.float32, [size]) for _ in range(2))
+            y = x
+            for _ in range(length):
+                y = dg.sin(y)
+            session = dg.Session(config=dg.ConfigProto(native=native))
+            feeds = {v: np.empty(size, np.float32) for v in (x, t)}
+            plan = session.plan(dg.jvp([y], [x], [t]), feeds)
+        peaks.append(plan.peak_bytes / (4 * size))
+    assert peaks[1] == pytest.approx(peaks[0])
+    assert peaks[1] < 5
+
+
 def test_groups_do_not_wait_for_each_other():
     # b1 needs a1, a2 needs b2: {a1, a2} and {b1, b2} would each be convex.
     x = dg.placeholder(dg.float32, [8, 8])
