@@ -158,8 +158,7 @@ def test_forward_mode_keeps_the_same_few_arrays_for_any_length(native):
             feeds = {v: np.empty(size, np.float32) for v in (x, t)}
             plan = session.plan(dg.jvp([y], [x], [t]), feeds)
         peaks.append(plan.peak_bytes / (4 * size))
-    assert peaks[1] == pytest.approx(peaks[0])
-    assert peaks[1] < 5
+    assert max(peaks) < 5
 
 
 def test_groups_do_not_wait_for_each_other():
