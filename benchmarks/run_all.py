@@ -14,11 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PROGRAMS = ("import_time", "overhead", "chain", "planner", "memory", "training", "conv")
-<<<<<<< HEAD
-PROGRAMS += ("small", "loops", "threads", "adbench/run")
-=======
-PROGRAMS += ("lenet", "loops", "adbench/run")
->>>>>>> cv
+PROGRAMS += ("small", "lenet", "loops", "threads", "adbench/run")
 PACKAGES = ("numpy", "tensorflow", "tensorflow-cpu", "jax", "torch", "pytensor")
 PACKAGES += ("autograd",)
 
