@@ -37,7 +37,9 @@ def seconds(value: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio with two digits, and more where it is large."""
+    """A ratio: two digits after the point, or two digits that count."""
+    if 0.1 <= ratio < 10:
+        return f"{ratio:.2f}"
     return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
@@ -119,7 +121,7 @@ def verdict(run: dict[str, Any]) -> list[str]:
         own = median(row["cells"].get(base, {}))
         if own is None:
             continue
-        # NumPy is arithmetic by hand, and the other dagrad is no peer.
+        # The other dagrad is no peer.
         others = {
             k: median(row["cells"][k])
             for k in run["libraries"]
@@ -155,9 +157,9 @@ def markdown(run: dict[str, Any], chart: str) -> str:
         f"{base}. Each library has a process of its own for each row; the processes "
         f"take turns, {run['rounds']} rounds at most. Their results were compared. "
         "dagrad is without native code, dagrad-jit with it, compiled before the first "
-        "run but for the last row, where nothing waits. Where only dagrad and "
-        "TensorFlow have sessions, the others' time is that of a plain call. PyTorch "
-        "and autograd compute while they build.",
+        "run but in the row of the new process, where nothing waits. Where only dagrad "
+        "and TensorFlow have sessions, the others' time is that of a plain call. "
+        "PyTorch and autograd compute while they build.",
         "",
         *time_table(run, notes),
         "",
@@ -259,14 +261,17 @@ def ratios(run: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
 
 
 def axis(values: list[float]) -> tuple[float, float, list[float]]:
-    """The ends of a logarithmic axis, and its ticks (1-2-5, or 1-10 on a long one)."""
-    low, high = min([0.5, *values]), max([2.0, *values])
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    """The ends of a logarithmic axis, and its ticks: 1-2-5, on long ones by tens."""
+    # As far as 10 at least: there must be room for "slower" right of the line at 1.
+    low, high = min([0.5, *values]), max([10.0, *values])
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = (1, 2, 5) if high / low < 1e4 else (1,)
-    ticks = [n * 10.0**d for d in decades for n in steps]
+    ticks = [n * 10.0**d for d in range(first, last + 1) for n in steps]
     start = max(t for t in ticks if t <= low * 1.0001)
-    end = min([t for t in ticks if t >= high * 0.9999] or [10.0 ** decades[-1] * 10])
-    return start, end, [t for t in ticks if start <= t <= end]
+    end = min(t for t in ticks if t >= high * 0.9999)
+    every = 1 + (last - first) // 9  # decades, so that the numbers have room
+    wide = {10.0**d for d in range(first, last + 1) if d % every}
+    return start, end, [t for t in ticks if start <= t <= end and t not in wide]
 
 
 def chart(run: dict[str, Any]) -> str:
