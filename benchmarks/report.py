@@ -144,6 +144,7 @@ def markdown(run: dict[str, Any], chart: str) -> str:
     base = run["base"]
     lines = ["# dagrad beside its peers", ""]
     lines += [f"{run['date']}; {run['machine']}; load {run['load']} at the start.", ""]
+    lines += ["Written by `python benchmarks/compare.py`.", ""]
     versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
     lines += [f"{versions}; {run['threads']} thread(s) each.", ""]
     if run["missing"]:
@@ -288,7 +289,7 @@ def chart(run: dict[str, Any]) -> str:
     parts.append(f'<text class="small" x="12" y="44">{note}</text>')
     x, y = 18.0, 68
     for library in run["libraries"]:
-        wide = 34 + 8 * len(library)
+        wide = 42 + 7 * len(library)
         if x + wide > width:
             x, y = 18.0, y + 22
         parts.append(mark(library, x, y - 4, library))
@@ -300,7 +301,7 @@ def chart(run: dict[str, Any]) -> str:
         (f"\u2190 faster than {base}", "end", across(1) - 8),
         (f"slower than {base} \u2192", "start", across(1) + 8),
     ):
-        # Where the line at 1 is near the left end, the words have the labels' column.
+        # Where the line at 1 is near the left end, the words lie above the labels.
         parts.append(
             f'<text class="small" x="{x:.1f}" y="{top - 16}" text-anchor="{anchor}">'
             f"{text}</text>"

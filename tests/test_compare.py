@@ -137,6 +137,32 @@ def test_labels_of_all_rows(report):
         assert placed[row["label"]][2] < report.LEFT
 
 
+def test_late_and_dead(tmp_path):
+    """A library that is late, or dies, costs its cell: the rest is written."""
+    command = [sys.executable, str(PLACE / "compare.py"), "--rows", "chain,first"]
+    command += ["--peers", "numpy,dagrad", "--patience", "0.01", "--rounds", "1"]
+    subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "<sup>1</sup> dagrad: no answer within 0.01 s  " in page.splitlines()
+    ElementTree.parse(tmp_path / "benchmarks.svg")
+    program = """
+import sys
+from argparse import Namespace
+from compare import Row, steady
+row = Row("no such row", "", lambda library: None)
+given = Namespace(threads=1, patience=60, rounds=1, seconds=1, block=0.01)
+print(steady(row, {"numpy": sys.executable}, given, "numpy"))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PLACE,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout == "{'numpy': {'why': 'ended with status 1: StopIteration'}}\n"
+
+
 @pytest.mark.slow
 def test_quick_run(tmp_path):
     """Two libraries at three rows, with one that NumPy cannot do; written again."""
