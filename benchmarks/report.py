@@ -160,7 +160,8 @@ def markdown(run: dict[str, Any], chart: str) -> str:
         "dagrad is without native code, dagrad-jit with it, compiled before the first "
         "run but in the row of the new process, where nothing waits. Where only dagrad "
         "and TensorFlow have sessions, the others' time is that of a plain call. "
-        "PyTorch and autograd compute while they build.",
+        "The while loop of JAX and PyTensor is scan. PyTorch and autograd compute "
+        "while they build.",
         "",
         *time_table(run, notes),
         "",
@@ -319,7 +320,8 @@ def chart(run: dict[str, Any]) -> str:
         parts.append(f'<text x="12" y="{y + 4}">{escape(label)}</text>')
         ends = f'x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y}" y2="{y}"'
         parts.append(f'<line class="grid" stroke-dasharray="1 4" {ends}/>')
-        for library, ratio in reversed(known.items()):  # the first lies on top
+        # The base lies under the others: it is at 1 in any case.
+        for library, ratio in sorted(known.items(), key=lambda item: item[0] != base):
             text = f"{label}, {library}: x{times(ratio)}"
             parts.append(mark(library, across(ratio), y, text))
     height = bottom + 30

@@ -10,6 +10,7 @@ from _common import Run  # before NumPy: thread counts
 
 # isort: split
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -168,6 +169,8 @@ def build_torch(n: int) -> Run:
 def build_pytensor(n: int) -> Run:
     import pytensor
     import pytensor.tensor as pt
+
+    sys.setrecursionlimit(20 * n)  # its gradient is recursive
 
     def run() -> None:
         x = pt.vector("x", dtype="float32")
