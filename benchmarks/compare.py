@@ -37,7 +37,7 @@ from rows import LIBRARIES, ROWS, Row
 HERE = Path(__file__).parent
 OWN = ("dagrad", "dagrad-jit", "numpy")  # those of this interpreter
 #: Seconds to start and prepare a row, roughly, for the estimate.
-START = {"tensorflow": 7, "jax": 5, "torch": 4, "pytensor": 20}
+START = {"tensorflow": 7, "jax": 5, "torch": 4, "pytensor": 10}
 TOLERANCE = 5e-3  # between results, relative
 
 PROBE = """
