@@ -11,24 +11,31 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
-import dagrad as dg
+
+def program(tanh: Any, x: Any, n: int) -> Any:
+    """About ``n`` operations; the number becomes a node of its own."""
+    y = x
+    for _ in range(n // 4):
+        y = tanh(y)
+        y = y * 1.01
+        y = y + x
+    return y
 
 
 def chain(n: int) -> dict[str, float]:
     """Seconds of each phase for a chain of ``n`` operations on 10 elements."""
+    import dagrad as dg
+
     seconds = {}
     graph = dg.Graph()
     start = time.perf_counter()
     with graph.as_default():
         x = dg.placeholder(dg.float32, [10])
-        y = x
-        for _ in range(n // 4):
-            y = dg.tanh(y)
-            y = y * 1.01  # two nodes: the number becomes a constant
-            y = y + x
+        y = program(dg.tanh, x, n)
         seconds["build"] = time.perf_counter() - start
         start = time.perf_counter()
         (g,) = dg.gradients(y, x)

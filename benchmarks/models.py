@@ -28,14 +28,19 @@ SIZES = (784, 256, 128, 10)
 BATCH = 128
 
 
-def mlp_loss(ops: Any, params: Any, x: Any, labels: Any) -> Any:
-    """Mean cross entropy of an MLP with relu."""
+def mlp_logits(ops: Any, params: Any, x: Any) -> Any:
+    """An MLP with relu."""
     h = x
     for i in range(0, len(params), 2):
         h = h @ params[i] + params[i + 1]
         if i + 2 < len(params):
             h = ops.relu(h)
-    return ops.cross_entropy(h, labels)
+    return h
+
+
+def mlp_loss(ops: Any, params: Any, x: Any, labels: Any) -> Any:
+    """Mean cross entropy of an MLP with relu."""
+    return ops.cross_entropy(mlp_logits(ops, params, x), labels)
 
 
 def mlp() -> Model:
@@ -50,20 +55,38 @@ def mlp() -> Model:
     return Model("MLP step", mlp_loss, params, [x, labels])
 
 
+def inference() -> Model:
+    """The logits of that network for one example."""
+    _, _, params, (x, _) = mlp()
+    return Model("MLP, batch 1", mlp_logits, params, [x[:1]])
+
+
 # -- unrolled LSTM ------------------------------------------------------------
 
 STEPS, UNITS, FEATURES, LSTM_BATCH = 28, 64, 28, 64
 
 
+def lstm_cell(ops: Any, params: Any, state: Any, x: Any) -> Any:
+    """The next (h, c)."""
+    (h, c), (w, b) = state, params
+    z = ops.concat([x, h], 1) @ w + b
+    i, j, f, o = ops.split4(z)
+    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(j)
+    return ops.sigmoid(o) * ops.tanh(c), c
+
+
 def lstm_loss(ops: Any, params: Any, x: Any) -> Any:
     """Sum of squares of the last state; ``x``: (steps, batch, features)."""
-    w, b = params
     h = c = ops.constant(np.zeros((LSTM_BATCH, UNITS), np.float32))
     for t in range(STEPS):
-        z = ops.concat([x[t], h], 1) @ w + b
-        i, j, f, o = ops.split4(z)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(j)
-        h = ops.sigmoid(o) * ops.tanh(c)
+        h, c = lstm_cell(ops, params, (h, c), x[t])
+    return ops.sum(h * h)
+
+
+def looped_lstm_loss(ops: Any, params: Any, x: Any) -> Any:
+    """The same by the library's loop."""
+    start = ops.constant(np.zeros((LSTM_BATCH, UNITS), np.float32))
+    h, _ = ops.fold(lambda s, v: lstm_cell(ops, params, s, v), x, (start, start))
     return ops.sum(h * h)
 
 
@@ -73,6 +96,11 @@ def lstm() -> Model:
     x = rng.standard_normal((STEPS, LSTM_BATCH, FEATURES)).astype(np.float32)
     w = (rng.standard_normal((FEATURES + UNITS, 4 * UNITS)) * 0.1).astype(np.float32)
     return Model("LSTM", lstm_loss, [w, np.zeros(4 * UNITS, np.float32)], [x])
+
+
+def looped_lstm() -> Model:
+    """The same network in a loop."""
+    return lstm()._replace(name="LSTM in a loop", loss=looped_lstm_loss)
 
 
 # -- transformer block -----------------------------------------------------------
@@ -136,6 +164,45 @@ def wide(n: int) -> Model:
     rng = np.random.default_rng(3)
     v, x = (rng.random(n, np.float32) for _ in range(2))
     return Model(f"30 elementwise ops on {n:,}", wide_loss, [v], [x])
+
+
+def formula_loss(ops: Any, params: Any, x: Any) -> Any:
+    """The sum of tanh(a x + b) sigmoid(x) - exp(-x x)."""
+    # The gradient is that of an array: a, b are numbers.
+    (shift,) = params
+    v = x + shift
+    return ops.sum(ops.tanh(v * 1.5 + 0.5) * ops.sigmoid(v) - ops.exp(-v * v))
+
+
+def formula(n: int) -> Model:
+    """Transcendental functions of ``n`` elements."""
+    rng = np.random.default_rng(6)
+    x, shift = (rng.standard_normal(n).astype(np.float32) for _ in range(2))
+    return Model(f"formula on {n:,}", formula_loss, [shift], [x])
+
+
+# -- deep network: many activations to keep ------------------------------------------
+
+LAYERS, DEEP_WIDTH, DEEP_BATCH = 64, 256, 1024
+
+
+def deep_loss(ops: Any, params: Any, x: Any) -> Any:
+    """Mean square of the output of a tanh network."""
+    for w in params:
+        x = ops.tanh(x @ w)
+    return ops.sum(x * x) * (1.0 / (DEEP_BATCH * DEEP_WIDTH))
+
+
+def deep() -> Model:
+    """64 layers of width 256, batch 1024."""
+    rng = np.random.default_rng(7)
+
+    def w() -> Any:
+        scale = 1.5 / math.sqrt(DEEP_WIDTH)
+        return (rng.standard_normal((DEEP_WIDTH, DEEP_WIDTH)) * scale).astype("float32")
+
+    x = rng.standard_normal((DEEP_BATCH, DEEP_WIDTH)).astype(np.float32)
+    return Model("deep net", deep_loss, [w() for _ in range(LAYERS)], [x])
 
 
 # -- convolutional network (for memory.py) ----------------------------------------

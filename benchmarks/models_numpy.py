@@ -228,6 +228,18 @@ def block(model: Model) -> Run:
     return run
 
 
+def formula(model: Model) -> Run:
+    """Loss and gradient."""
+    (x,), (shift,) = model.inputs, model.params
+
+    def run() -> Any:
+        v = x + shift
+        t, s, e = np.tanh(v * 1.5 + 0.5), 1 / (1 + np.exp(-v)), np.exp(-v * v)
+        return (t * s - e).sum(), 1.5 * (1 - t * t) * s + t * s * (1 - s) + 2 * v * e
+
+    return run
+
+
 def wide(model: Model) -> Run:
     """Loss and gradient."""
     (x,), (start,) = model.inputs, model.params

@@ -24,8 +24,6 @@ from typing import Any
 
 import numpy as np
 
-import dagrad as dg
-
 OPS = 100
 NODES = 200  # per graph, when builders are timed
 SIZE = 10
@@ -81,6 +79,8 @@ def with_numpy() -> Measure:
 
 def with_dagrad() -> Measure:
     """Sessions and callables of dagrad."""
+    import dagrad as dg
+
     graph = dg.Graph()
     with graph.as_default():
         x = dg.placeholder(dg.float32, [SIZE])

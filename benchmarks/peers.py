@@ -1,8 +1,10 @@
 """The models of models.py on dagrad and on its peers.
 
 Each peer gives ``gradients(model)``, a call that returns the loss and the
-gradients, and ``training(model, optimizer)``, a call that makes one step of
-"sgd" (rate 0.01) or "adam" (rate 0.001) and returns the loss before it.
+gradients, ``training(model, optimizer)``, a call that makes one step of "sgd"
+(rate 0.01) or "adam" (rate 0.001) and returns the loss before it,
+``value(model)``, a call that returns what the model's loss is, and
+``products(model)``, a call that returns the Hessian times ``direction(model)``.
 TensorFlow is TF1: ``tensorflow.compat.v1``, graphs and sessions.
 """
 
@@ -23,11 +25,19 @@ RATES = {"sgd": 0.01, "adam": 0.001}
 
 
 class Peer(NamedTuple):
-    """One library; ``training`` is None where it has no optimizers."""
+    """One library."""
 
     module: str
     gradients: Callable[[Model], Run]
-    training: Callable[[Model, str], Run] | None
+    training: Callable[[Model, str], Run]
+    value: Callable[[Model], Run]
+    products: Callable[[Model], Run]
+
+
+def direction(model: Model) -> list[Any]:
+    """What the Hessian is multiplied by: an array for each parameter."""
+    rng = np.random.default_rng(5)
+    return [rng.standard_normal(p.shape).astype(p.dtype) for p in model.params]
 
 
 # -- dagrad and TensorFlow 1: the same programs ----------------------------------
@@ -41,10 +51,20 @@ def graph_ops(tf: Any) -> Any:
             tf.nn.softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits)
         )
 
+    def fold(cell: Any, xs: Any, state: Any) -> Any:
+        steps = int(xs.shape[0])
+        return tf.while_loop(
+            lambda i, *_: i < steps,
+            lambda i, *s: (i + 1, *cell(s, xs[i])),
+            [tf.constant(0), *state],
+        )[1:]
+
     return SimpleNamespace(
         relu=tf.nn.relu,
         sigmoid=tf.sigmoid,
         tanh=tf.tanh,
+        exp=tf.exp,
+        fold=fold,
         softmax=tf.nn.softmax,
         cross_entropy=cross_entropy,
         concat=tf.concat,
@@ -61,18 +81,30 @@ def graph_ops(tf: Any) -> Any:
     )
 
 
-def graph_of(tf: Any, model: Model, optimizer: str = "") -> tuple[Any, Any, Any]:
-    """(session, fetches, placeholders), the variables initialised."""
+def graph_of(tf: Any, model: Model, what: str = "") -> tuple[Any, Any, Any]:
+    """(session, fetches, placeholders), the variables initialised.
+
+    ``what``: "sgd" or "adam", "value", "products", or "" for loss and gradients.
+    """
     graph = tf.Graph()
     with graph.as_default():
         inputs = [tf.placeholder(a.dtype, a.shape) for a in model.inputs]
         params = [tf.Variable(p) for p in model.params]
         loss = model.loss(graph_ops(tf), params, *inputs)
-        if optimizer == "sgd":
+        if what == "sgd":
             step = tf.train.GradientDescentOptimizer(RATES["sgd"]).minimize(loss)
             fetches = [loss, step]
-        elif optimizer == "adam":
+        elif what == "adam":
             fetches = [loss, tf.train.AdamOptimizer(RATES["adam"]).minimize(loss)]
+        elif what == "value":
+            fetches = loss
+        elif what == "products" and tf.__name__ == "dagrad":
+            vectors = [tf.constant(v) for v in direction(model)]
+            fetches = tf.hessian_vector_product(loss, params, vectors)
+        elif what == "products":
+            pairs = zip(tf.gradients(loss, params), direction(model))
+            along = tf.add_n([tf.reduce_sum(g * v) for g, v in pairs])
+            fetches = tf.gradients(along, params)
         else:
             fetches = [loss, *tf.gradients(loss, params)]
         # dagrad has one thread unless it is asked; asked for one, it cuts products.
@@ -85,28 +117,34 @@ def graph_of(tf: Any, model: Model, optimizer: str = "") -> tuple[Any, Any, Any]
     return session, fetches, inputs
 
 
-def graph_gradients(tf: Any, model: Model) -> Run:
+def graph_call(tf: Any, model: Model, what: str = "") -> Run:
     """Through ``make_callable``."""
-    session, fetches, inputs = graph_of(tf, model)
+    session, fetches, inputs = graph_of(tf, model, what)
     run = session.make_callable(fetches, inputs)
     return lambda: run(*model.inputs)
 
 
 def graph_training(tf: Any, model: Model, optimizer: str) -> Run:
-    """Through ``make_callable``."""
-    session, fetches, inputs = graph_of(tf, model, optimizer)
-    run = session.make_callable(fetches, inputs)
-    return lambda: run(*model.inputs)[0]
+    """One step, through ``make_callable``."""
+    run = graph_call(tf, model, optimizer)
+    return lambda: run()[0]
+
+
+def graph_peer(tf: Any, module: str) -> Peer:
+    """A library with TensorFlow 1's functions."""
+    return Peer(
+        module,
+        lambda model: graph_call(tf, model),
+        lambda model, optimizer: graph_training(tf, model, optimizer),
+        lambda model: graph_call(tf, model, "value"),
+        lambda model: graph_call(tf, model, "products"),
+    )
 
 
 def dagrad() -> Peer:
     import dagrad as tf
 
-    return Peer(
-        "dagrad",
-        lambda model: graph_gradients(tf, model),
-        lambda model, optimizer: graph_training(tf, model, optimizer),
-    )
+    return graph_peer(tf, "dagrad")
 
 
 def tensorflow() -> Peer:
@@ -114,11 +152,7 @@ def tensorflow() -> Peer:
 
     tf.disable_eager_execution()
     tf.logging.set_verbosity("ERROR")
-    return Peer(
-        "tensorflow",
-        lambda model: graph_gradients(tf, model),
-        lambda model, optimizer: graph_training(tf, model, optimizer),
-    )
+    return graph_peer(tf, "tensorflow")
 
 
 # -- libraries with NumPy's functions: JAX, autograd, PyTensor --------------------
@@ -134,12 +168,13 @@ def array_ops(xp: Any, **own: Any) -> Any:
     def cross_entropy(logits: Any, labels: Any) -> Any:
         z = logits - xp.max(logits, axis=-1, keepdims=True)
         total = xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True))
-        return xp.sum(labels * (total - z)) * (1.0 / len(LABELS))
+        return xp.mean(xp.sum(labels * (total - z), axis=-1))
 
     ops = {
         "relu": lambda v: xp.maximum(v, 0),
         "sigmoid": lambda v: 1 / (1 + xp.exp(-v)),
         "tanh": xp.tanh,
+        "exp": xp.exp,
         "softmax": softmax,
         "cross_entropy": cross_entropy,
         "concat": xp.concatenate,
@@ -154,9 +189,6 @@ def array_ops(xp: Any, **own: Any) -> Any:
     return SimpleNamespace(**{**ops, **own})
 
 
-LABELS = range(128)  # the batch of the MLP, the only model with labels here
-
-
 def jax() -> Peer:
     import jax
     import jax.numpy as jnp
@@ -167,6 +199,16 @@ def jax() -> Peer:
         sigmoid=jax.nn.sigmoid,
         softmax=jax.nn.softmax,
         rsqrt=jax.lax.rsqrt,
+        conv=lambda x, w: jax.lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        ),
+        pool=lambda x: jax.lax.reduce_window(
+            x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "SAME"
+        ),
+        bias=jnp.add,
+        fold=lambda cell, xs, state: jax.lax.scan(
+            lambda s, x: (cell(s, x), None), state, xs
+        )[0],
     )
 
     def graded(model: Model) -> Any:
@@ -201,7 +243,22 @@ def jax() -> Peer:
 
         return run
 
-    return Peer("jax", gradients, training)
+    def value(model: Model) -> Run:
+        compiled = jax.jit(lambda p, *i: model.loss(ops, p, *i))
+        params = [jnp.asarray(p) for p in model.params]
+        return lambda: np.asarray(compiled(params, *model.inputs))
+
+    def products(model: Model) -> Run:
+        def along(params: Any, vectors: Any, *inputs: Any) -> Any:
+            slope = jax.grad(lambda p: model.loss(ops, p, *inputs))
+            return jax.jvp(slope, (params,), (vectors,))[1]
+
+        compiled = jax.jit(along)
+        params = [jnp.asarray(p) for p in model.params]
+        vectors = [jnp.asarray(v) for v in direction(model)]
+        return lambda: [np.asarray(a) for a in compiled(params, vectors, *model.inputs)]
+
+    return Peer("jax", gradients, training, value, products)
 
 
 def update(
@@ -222,7 +279,7 @@ def update(
 
 def autograd() -> Peer:
     import autograd.numpy as anp
-    from autograd import value_and_grad
+    from autograd import grad, value_and_grad
 
     ops = array_ops(anp)
 
@@ -251,7 +308,17 @@ def autograd() -> Peer:
 
         return run
 
-    return Peer("autograd", gradients, training)
+    def value(model: Model) -> Run:
+        return lambda: model.loss(ops, model.params, *model.inputs)
+
+    def products(model: Model) -> Run:
+        slope = grad(lambda p: model.loss(ops, p, *model.inputs))
+        vectors = direction(model)
+        # Its own hessian_vector_product takes one array.
+        along = grad(lambda p: sum(anp.sum(g * v) for g, v in zip(slope(p), vectors)))
+        return lambda: along(model.params)
+
+    return Peer("autograd", gradients, training, value, products)
 
 
 def pytensor() -> Peer:
@@ -259,6 +326,16 @@ def pytensor() -> Peer:
     import pytensor.tensor as pt
 
     pytensor.config.floatX = "float32"
+
+    def fold(cell: Any, xs: Any, state: Any) -> Any:
+        states = pytensor.scan(
+            lambda x, *s: list(cell(s, x)),
+            sequences=[xs],
+            outputs_info=list(state),
+            return_updates=False,
+        )
+        return [s[-1] for s in states]
+
     ops = array_ops(
         pt,
         sigmoid=pt.sigmoid,
@@ -266,6 +343,7 @@ def pytensor() -> Peer:
         sum=lambda v, axis=None, keepdims=False: pt.sum(v, axis, keepdims=keepdims),
         concat=lambda parts, axis: pt.concatenate(parts, axis=axis),
         constant=pt.constant,
+        fold=fold,
     )
 
     def traced(model: Model) -> Any:
@@ -298,7 +376,21 @@ def pytensor() -> Peer:
         run = pytensor.function(inputs, loss, updates=updates, trust_input=True)
         return lambda: run(*model.inputs)
 
-    return Peer("pytensor", gradients, training)
+    def value(model: Model) -> Run:
+        inputs = [pt.tensor(dtype=str(a.dtype), shape=a.shape) for a in model.inputs]
+        params = [pytensor.shared(p.copy()) for p in model.params]
+        result = model.loss(ops, params, *inputs)
+        run = pytensor.function(inputs, result, trust_input=True)
+        return lambda: run(*model.inputs)
+
+    def products(model: Model) -> Run:
+        inputs, params, _, grads = traced(model)
+        pairs = zip(grads, direction(model))
+        along = pytensor.grad(sum(pt.sum(g * pt.constant(v)) for g, v in pairs), params)
+        run = pytensor.function(inputs, along, trust_input=True)
+        return lambda: run(*model.inputs)
+
+    return Peer("pytensor", gradients, training, value, products)
 
 
 # -- PyTorch ---------------------------------------------------------------------
@@ -324,6 +416,7 @@ def torch() -> Peer:
         relu=th.relu,
         sigmoid=th.sigmoid,
         tanh=th.tanh,
+        exp=th.exp,
         softmax=lambda v: th.softmax(v, -1),
         cross_entropy=functional.cross_entropy,
         concat=th.cat,
@@ -367,7 +460,27 @@ def torch() -> Peer:
 
         return run
 
-    return Peer("torch", gradients, training)
+    def value(model: Model) -> Run:
+        params, inputs = tensors(model)
+
+        def run() -> Any:
+            with th.inference_mode():
+                return model.loss(ops, params, *inputs).numpy()
+
+        return run
+
+    def products(model: Model) -> Run:
+        params, inputs = tensors(model)
+        vectors = [th.from_numpy(v) for v in direction(model)]
+
+        def run() -> Any:
+            loss = model.loss(ops, params, *inputs)
+            grads = th.autograd.grad(loss, params, create_graph=True)
+            return [a.numpy() for a in th.autograd.grad(grads, params, vectors)]
+
+        return run
+
+    return Peer("torch", gradients, training, value, products)
 
 
 PEERS: dict[str, Callable[[], Peer]] = {

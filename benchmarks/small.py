@@ -23,8 +23,6 @@ import numpy as np
 import peers
 from models import Model
 
-import dagrad as dg
-
 OPS, SIZE = 1000, 100
 SIZES, BATCH = (8, 16, 16, 4), 16
 
@@ -42,8 +40,15 @@ def operands() -> list[Any]:
     return [a, 1 + a * np.float32(0.01), a * np.float32(0.5)]
 
 
+def chain_model() -> Model:
+    """The chain as a model without parameters."""
+    return Model("chain", lambda _, __, *uv: chain(*uv), [], operands())
+
+
 def dagrad_chain(native: str) -> Run:
     """Through ``make_callable``."""
+    import dagrad as dg
+
     with dg.Graph().as_default():
         feeds = [dg.placeholder(dg.float32, [SIZE]) for _ in range(3)]
         session = dg.Session(config=dg.ConfigProto(native=native))
@@ -89,6 +94,8 @@ def network() -> Model:
 
 def dagrad_step(optimizer: str, native: str) -> Run:
     """A step of training through ``make_callable``."""
+    import dagrad as dg
+
     model = network()
     rate = peers.RATES[optimizer]
     with dg.Graph().as_default():

@@ -86,10 +86,9 @@ def training(model: Model, hands: dict[str, Run], peers: list[Peer], kind: str) 
     """Measure training steps; the losses of the first four must agree."""
     sides: dict[str, Run] = {}
     for peer in peers:
-        if peer.training is not None:
-            run = ready(peer, lambda peer=peer: peer.training(model, kind))
-            if run is not None:
-                sides[peer.module] = run
+        run = ready(peer, lambda peer=peer: peer.training(model, kind))
+        if run is not None:
+            sides[peer.module] = run
     sides = {"dagrad": sides.pop("dagrad"), **hands, **sides}
     losses = {name: [float(run()) for _ in range(4)] for name, run in sides.items()}
     for name, values in losses.items():
