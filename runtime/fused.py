@@ -20,7 +20,7 @@ from ..graphlib.operation import Operation
 from .failures import run_error
 from .plan import Step
 
-__all__ = ["FUSED", "Group", "Member", "Tiles"]
+__all__ = ["FUSED", "Group", "Member", "Tiles", "member_call", "member_error"]
 
 #: Bytes of a tile: those of some arrays stay in a second-level cache together.
 TILE_BYTES = 128 * 1024
@@ -282,7 +282,7 @@ class Tiles:
                     where = r if r < n else n + group.results.index(r)
                     sites[where].append((args, len(args)))
                 args.append(array)
-            calls.append((_callable(m, own), args, m))
+            calls.append((member_call(m, own), args, m))
         return calls, sites
 
     def __call__(self, *arrays: Any) -> None:
@@ -326,7 +326,7 @@ class Tiles:
         return lambda start: a[(*lead, slice(start, start + step))]
 
 
-def _callable(m: Member, work: tuple[Any, ...]) -> Callable[..., Any]:
+def member_call(m: Member, work: tuple[Any, ...]) -> Callable[..., Any]:
     """A member's kernel as a function of its arrays and its output."""
     kernel = m.opdef.kernel
     if isinstance(kernel, str):
