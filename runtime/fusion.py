@@ -35,7 +35,8 @@ _MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
 _NEAR = 24
 _WRITES = ("assign", "update", "body")
 #: What a group may make superfluous.
-_IDLE = {"BroadcastTo", "ExpandDims", "Fill", "Reshape", "Spread", "Squeeze"}
+_IDLE = {"BroadcastTo", "ExpandDims", "Fill", "Identity", "Reshape", "Spread"}
+_IDLE |= {"Squeeze"}
 #: Effects that happen in the order of the program.
 _ORDERED = (*_WRITES, "io", "probe")
 

@@ -236,7 +236,11 @@ class _Rows:
             move = "0" if frame.is_row_number(dims) else ""
         if move == "1":
             base = v
-            while base.node is not None and base.node.opdef.type in _RESHAPES:
+            while (
+                base.node is not None
+                and base.node.opdef.type in _RESHAPES
+                and not base.node.after
+            ):
                 base = base.node.inputs[0]
             if base.node is not None and base.node.opdef.type in _REPEATS:
                 given = base.node.inputs[0]

@@ -307,6 +307,33 @@ def test_no_more_memory_than_elementwise_fusion(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+def test_views_that_only_members_read_go_with_them():
+    x = dg.placeholder(np.float32, (6, 10))
+    total = dg.identity(dg.reduce_sum(dg.square(x), 1))
+    y = x / dg.identity(dg.expand_dims(total, 1)) + dg.broadcast_to(
+        dg.reshape(dg.sqrt(total), (6, 1)), (6, 10)
+    )
+    feeds = {x: values((6, 10), np.float32)}
+    expected = reference(x.graph, [y], feeds)
+    for rewrites in (None, ("fuse",)):
+        s = dg.Session(config=dg.ConfigProto(native="wait"), rewrites=rewrites)
+        assert len(s.plan(y, feeds).steps) == 1
+        close(s.run([y], feeds), expected, feeds)
+
+
+def test_control_edges_are_not_crossed():
+    v = dg.Variable(np.ones((6, 10), np.float32))
+    total = dg.reduce_sum(dg.square(v), 1, keepdims=True)
+    with dg.control_dependencies([total]):
+        write = dg.assign_add(v, np.ones((6, 10), np.float32))
+    with dg.control_dependencies([write]):
+        y = dg.identity(v) * 2.0 / dg.identity(total)
+    s = session("wait")
+    s.run(dg.global_variables_initializer())
+    np.testing.assert_allclose(s.run(y), np.full((6, 10), 0.4), rtol=1e-6)
+    np.testing.assert_allclose(s.run(y), np.full((6, 10), 6 / 40), rtol=1e-6)
+
+
 def test_without_fusion_nothing_changes():
     x = dg.placeholder(np.float32, (16, 16))
     y = dg.reduce_sum(dg.square(x))
