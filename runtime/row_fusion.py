@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..graphlib.opdef import OpDef
 from .fused import FUSED
 from .native.trace import Untraceable
 from .program import NODE, Node, Program, Value
@@ -30,6 +31,8 @@ _SHORTEST = 8
 _MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
 
 _REDUCTIONS = {"Max": "max", "Mean": "mean", "Sum": "sum", "SumTo": "sum"}
+#: The two means of moments, with the squares between.
+_MOMENTS = "Moments"
 #: Views that hand on the numbers of rows, in order, or repeat them along rows.
 _RESHAPES = frozenset(["ExpandDims", "Identity", "Reshape", "Squeeze"])
 _REPEATS = frozenset(["BroadcastTo", "Spread"])
@@ -158,7 +161,8 @@ class _Rows:
 
     def _frame(self, node: Node) -> _Frame | None:
         """What a reduction along last axes is about."""
-        if node.opdef.type not in _REDUCTIONS or not self._is_free(node):
+        reduces = node.opdef.type in _REDUCTIONS or node.opdef.type == _MOMENTS
+        if not reduces or not self._is_free(node):
             return None
         v = node.inputs[0]
         dims = v.dims
@@ -203,6 +207,10 @@ class _Rows:
                       names[n + k], m.dtype, wide, "")
                 for k, m in enumerate(group.members)
             ]  # fmt: skip
+        if node.opdef.type == _MOMENTS:
+            # Of all elements the mean is there when they have been read.
+            right = frame.rows > 1 and self._frame(node) == frame
+            return _moments(node) if right else []
         (out, *more) = node.outputs
         reduce = ""
         reads: tuple[Any, ...] = tuple(node.inputs)
@@ -510,6 +518,31 @@ class _Rows:
                     return True
                 stack.extend(reader.outputs)
         return False
+
+
+def _pointwise(type: str, ufunc: str) -> OpDef:
+    return OpDef(type, infer=_infer, kernel=ufunc, inputs=("x", "y"), doc=ufunc)
+
+
+def _infer(inputs: Any, attrs: Any) -> Any:
+    raise AssertionError("a part of an operation that has its shapes")
+
+
+_CENTRE, _SQUARE = _pointwise("_Centre", "subtract"), _pointwise("_Square", "multiply")
+
+
+def _moments(node: Node) -> list[_Part]:
+    """The mean, the distances to it, their squares and these squares' mean."""
+    (x,) = node.inputs
+    mean, variance = node.outputs
+    centred, squares = (node, 1), (node, 2)
+    op, opdef, attrs, dtype = node.op, node.opdef, node.attrs, x.dtype.dtype
+    return [
+        _Part(op, opdef, attrs, (x,), mean, dtype, False, "mean"),
+        _Part(op, _CENTRE, {}, (x, mean), centred, dtype, True, ""),
+        _Part(op, _SQUARE, {}, (centred, centred), squares, dtype, True, ""),
+        _Part(op, opdef, attrs, (squares,), variance, dtype, False, "mean"),
+    ]
 
 
 def _last_axes(node: Node, dims: tuple[int, ...]) -> int:

@@ -164,6 +164,27 @@ def test_layer_norm_with_its_gradient(shape, dtype):
     check(fetches, feeds)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("keep", [True, False])
+def test_moments_with_their_gradient(keep, dtype):
+    shape = (12, 3, 14)
+    x, w = (dg.placeholder(dtype, shape) for _ in range(2))
+    mean, variance = dg.nn.moments(x, [1, 2], keep_dims=keep)
+    m, v = (dg.reshape(t, (12, 1, 1)) for t in (mean, variance))
+    y = dg.nn.batch_normalization(x, m, v, 0.5, 1.5, 1e-3)
+    feeds = {x: values(shape, dtype), w: values(shape, dtype, 1)}
+    assert len(row_steps(session("wait").plan([y, variance], feeds))) == 1
+    check([y, mean, variance, *dg.gradients(y, [x], grad_ys=[w])], feeds)
+
+
+def test_moments_of_all_elements():
+    x = dg.placeholder(np.float32, (40, 50))
+    mean, variance = dg.nn.moments(x * 2.0, [0, 1])
+    feeds = {x: values((40, 50), np.float32)}
+    expected = reference(x.graph, [mean, variance], feeds)
+    close(session("wait").run([mean, variance], feeds), expected, feeds)
+
+
 def test_rows_without_their_axis_and_of_two_axes():
     x = dg.placeholder(np.float32, (6, 4, 5))
     total = dg.reduce_sum(dg.square(x), [1, 2])
