@@ -131,6 +131,8 @@ class _Rows:
         self.fetched = set(program.fetches)
         self.group_of: dict[Node, list[Node]] = {}
         self.last: dict[int, int] = {}
+        self._known: dict[tuple[Node, _Frame], list[_Part]] = {}
+        self._read: dict[tuple[Node, _Frame], list[tuple[Value, str]]] = {}
 
     def groups(self) -> dict[Node, Node]:
         joined: dict[Node, Node] = {}
@@ -190,6 +192,15 @@ class _Rows:
 
     def _parts(self, node: Node, frame: _Frame) -> list[_Part]:
         """A node's operations; none: it cannot be of a group."""
+        if node in self.group_of:
+            return []
+        key = node, frame
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._operations(node, frame)
+        return found
+
+    def _operations(self, node: Node, frame: _Frame) -> list[_Part]:
         if not self._is_free(node):
             return []
         if node.opdef is FUSED:
@@ -307,8 +318,8 @@ class _Rows:
     def _next(self, members: dict[Node, list[_Part]], frame: _Frame) -> set[Node]:
         """What is next to a group: what it reads is made by, and what reads it."""
         found: set[Node] = set()
-        for node, parts in members.items():
-            for v, _ in self._reads(parts, frame):
+        for node in members:
+            for v, _ in self._reads(node, frame):
                 if v.node is not None:
                     found.add(v.node)
             if frame.rows == 1:
@@ -322,8 +333,18 @@ class _Rows:
                         found.add(reader)
         return found - members.keys()
 
-    def _reads(self, parts: list[_Part], frame: _Frame) -> Iterator[tuple[Value, str]]:
+    def _reads(self, node: Node, frame: _Frame) -> list[tuple[Value, str]]:
         """What a node's operations read from outside, as it lies in memory."""
+        key = node, frame
+        found = self._read.get(key)
+        if found is None:
+            parts = self._parts(node, frame)
+            found = self._read[key] = list(self._sources(parts, frame))
+        return found
+
+    def _sources(
+        self, parts: list[_Part], frame: _Frame
+    ) -> Iterator[tuple[Value, str]]:
         own = {p.made for p in parts}
         for p in parts:
             for v in p.reads:
@@ -346,7 +367,7 @@ class _Rows:
         wide = {p.made: p.wide for p in every}
         given = set()
         for n in members:
-            for v, move in self._reads(members[n], frame):
+            for v, move in self._reads(n, frame):
                 # A member's result may be read otherwise than it was made: numbers
                 # of rows as one row, where there are as many.
                 if not move or (v in wide and move != "01"[wide[v]]):
@@ -464,7 +485,7 @@ class _Rows:
         nodes = set(group)
         until: dict[Value, int] = {}
         for k, node in enumerate(group):
-            for v, _ in self._reads(self._parts(node, frame), frame):
+            for v, _ in self._reads(node, frame):
                 until[v] = k
         leaving = set(made.outputs)
         given = [v for v in made.inputs if v.kind == NODE and v not in self.fetched]
