@@ -466,6 +466,7 @@ class _Rows:
             tuple(members),
             tuple((v.dtype, move) for v, (_, move) in inputs.items()),
             tuple(register[v] for v in outputs),
+            tuple(v.dims or () for v in outputs),  # type: ignore[misc]
             frame.rows,
             frame.length,
             self.around.native,

@@ -65,6 +65,7 @@ class RowGroup:
         members: in order.
         inputs: (dtype, move) of each input; the moves are those of a RowKernel.
         results: per output, the register that it is (inputs first, then members).
+        shapes: per output.
         rows, length: the number of rows and of their elements; one row: flat.
         native: "auto" or "wait".
         calls: how often it was run, by all frames together.
@@ -73,6 +74,7 @@ class RowGroup:
     members: tuple[RowMember, ...]
     inputs: tuple[tuple[Any, str], ...]
     results: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     rows: int
     length: int
     native: str
@@ -389,10 +391,18 @@ def _reduction(how: str, group: RowGroup) -> Any:
     return call
 
 
-def _kernel(xp: Any, *arrays: Any, group: RowGroup, out: Any, work: Any = None) -> Any:
+def _kernel(
+    xp: Any, *arrays: Any, group: RowGroup, out: Any = None, work: Any = None
+) -> Any:
     """By NumPy, as a plan's step does until there is native code."""
     if work is None:
         work = [np.empty(dims, dtype) for dtype, dims in _Memory(group).arrays]
+    if out is None:
+        made = [
+            np.empty(dims, group.dtype(r).dtype)
+            for r, dims in zip(group.results, group.shapes)
+        ]
+        out = tuple(made) if len(made) > 1 else made[0]
     outputs = out if isinstance(out, tuple) else (out,)
     RowTiles(group, work)(*arrays, *outputs)
     return out

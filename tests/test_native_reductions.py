@@ -355,6 +355,38 @@ def test_control_edges_are_not_crossed():
     np.testing.assert_allclose(s.run(y), np.full((6, 10), 6 / 40), rtol=1e-6)
 
 
+def test_in_bodies_of_loops_and_in_the_interpreter():
+    x = dg.placeholder(np.float32, (6, 10))
+
+    def step(i, h):
+        return i + 1, h / dg.sqrt(dg.reduce_mean(dg.square(h), -1, keepdims=True))
+
+    _, h = dg.while_loop(lambda i, h: i < 3, step, [0, x])
+    loss = dg.reduce_sum(dg.square(h - 1.0))
+    fetches = [h, loss, *dg.gradients(loss, [x])]
+    feeds = {x: values((6, 10), np.float32)}
+    expected = session("off").run(fetches, feeds)
+    for results in (
+        reference(x.graph, fetches, feeds),
+        session("auto").run(fetches, feeds),
+        session("wait").run(fetches, feeds),
+    ):
+        close(results, expected, feeds)
+
+
+def test_a_kernel_without_memory_for_its_results():
+    x = dg.placeholder(np.float32, (6, 10))
+    y = norm(x, 2.0, 1.0)
+    (step,) = row_steps(session("auto").plan([y, dg.reduce_mean(x, -1)], {x: None}))
+    group = step.attrs["group"]
+    slots = session("auto").plan([y, dg.reduce_mean(x, -1)], {x: None}).slots
+    a = values((6, 10), np.float32)
+    given = [a if slots[s].value is None else slots[s].value for s in step.inputs]
+    found = step.opdef.kernel(np, *given, group=group)
+    shapes = {r.shape for r in (found if isinstance(found, tuple) else (found,))}
+    assert shapes == {slots[s].dims for s in step.outputs}
+
+
 def test_without_fusion_nothing_changes():
     x = dg.placeholder(np.float32, (16, 16))
     y = dg.reduce_sum(dg.square(x))
