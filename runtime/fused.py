@@ -212,10 +212,7 @@ class Registers:
         """The scratch that a member's kernel asks for, for one tile."""
         if m.opdef.workspace is None:
             return []
-        ones = (1,) * len(tile)
-        inputs = [
-            Spec(self._dtype(r), tile if self._whole(r) else ones) for r in m.reads
-        ]
+        inputs = [Spec(self._dtype(r), self._piece(r, tile)) for r in m.reads]
         outputs = [Spec(m.op.outputs[0].dtype, tile)]
         asked = m.opdef.workspace(inputs, outputs, m.attrs)
         return [(np.dtype(d), tuple(dims)) for d, dims in asked]
@@ -226,9 +223,15 @@ class Registers:
             return self.group.inputs[r][0]
         return self.group.members[r - n].op.outputs[0].dtype
 
-    def _whole(self, r: int) -> bool:
-        n = len(self.group.inputs)
-        return r >= n or self.group.inputs[r][1] == self.group.dims
+    def _piece(self, r: int, tile: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what a tile reads of a register."""
+        group = self.group
+        if r >= len(group.inputs) or group.inputs[r][1] == group.dims:
+            return tile
+        if group.flat:
+            return (1,) * len(tile)
+        dims = group.inputs[r][1]
+        return tuple(min(d, t) for d, t in zip(dims, tile[len(tile) - len(dims) :]))
 
 
 class Tiles:

@@ -258,6 +258,13 @@ class _Memory:
             return (1, step if wide else 1)
         return (step, self.group.length if wide else 1)
 
+    def _piece(self, r: int, step: int) -> tuple[int, ...]:
+        """The shape of what a tile reads of a register."""
+        move = self.group.inputs[r][1] if r < len(self.group.inputs) else ""
+        if move == "c":
+            return (1, self.group.length)
+        return () if move == "s" else self.shape(self.group.wide(r), step)
+
     def scratch(self, m: RowMember, step: int) -> list[tuple[Any, Any]]:
         """The scratch that a member's kernel asks for, for one tile."""
         if m.opdef.workspace is None or m.reduce:
@@ -267,7 +274,7 @@ class _Memory:
         inputs = [
             Spec(
                 group.dtype(r),
-                whole if k in m.spread else self.shape(group.wide(r), step),
+                whole if k in m.spread else self._piece(r, step),
             )
             for k, r in enumerate(m.reads)
         ]

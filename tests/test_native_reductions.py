@@ -387,6 +387,13 @@ def test_a_kernel_without_memory_for_its_results():
     assert shapes == {slots[s].dims for s in step.outputs}
 
 
+def test_scratch_of_a_kernel_that_reads_one_row():
+    x = dg.placeholder(np.float32, (40, 30))
+    row = dg.placeholder(np.float32, (30,))
+    y = dg.reduce_sum(dg.math.divide_no_nan(x * 2.0, row) + 1.0, -1)
+    check([y], {x: values((40, 30), np.float32), row: np.arange(30, dtype=np.float32)})
+
+
 def test_without_fusion_nothing_changes():
     x = dg.placeholder(np.float32, (16, 16))
     y = dg.reduce_sum(dg.square(x))
