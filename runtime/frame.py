@@ -26,6 +26,8 @@ from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
+from .row_groups import ROWS
+from .row_steps import bind_row_group
 from .together import Free, StepFailed, gather
 from .variables import State
 from .warming import PATIENCE
@@ -276,7 +278,7 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
-        if opdef is FUSED or opdef.type in ROW_FORMULAS:
+        if opdef in (FUSED, ROWS) or opdef.type in ROW_FORMULAS:
             count, work = len(args), self.scratch(step).get("work", ())
             for s in step.outputs:
                 self._argument(s, args)
@@ -284,6 +286,8 @@ class Frame:
                 most = self.state.settings.intra
                 share = Share(self.state.pool, most) if most else None
                 return bind_fused(step, work, args, share)  # type: ignore[no-any-return]
+            if opdef is ROWS:
+                return bind_row_group(step, work)  # type: ignore[no-any-return]
             numpy = _into(self._kernel(step), count, len(step.outputs))
             mode = self.state.settings.native
             return bind_rows(step, slots, numpy, mode)  # type: ignore[no-any-return]

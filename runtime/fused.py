@@ -20,7 +20,7 @@ from ..graphlib.operation import Operation
 from .failures import run_error
 from .plan import Step
 
-__all__ = ["FUSED", "Group", "Member", "Tiles"]
+__all__ = ["FUSED", "Group", "Member", "Tiles", "member_call", "member_error"]
 
 #: Bytes of a tile: those of some arrays stay in a second-level cache together.
 TILE_BYTES = 128 * 1024
@@ -212,10 +212,7 @@ class Registers:
         """The scratch that a member's kernel asks for, for one tile."""
         if m.opdef.workspace is None:
             return []
-        ones = (1,) * len(tile)
-        inputs = [
-            Spec(self._dtype(r), tile if self._whole(r) else ones) for r in m.reads
-        ]
+        inputs = [Spec(self._dtype(r), self._piece(r, tile)) for r in m.reads]
         outputs = [Spec(m.op.outputs[0].dtype, tile)]
         asked = m.opdef.workspace(inputs, outputs, m.attrs)
         return [(np.dtype(d), tuple(dims)) for d, dims in asked]
@@ -226,9 +223,15 @@ class Registers:
             return self.group.inputs[r][0]
         return self.group.members[r - n].op.outputs[0].dtype
 
-    def _whole(self, r: int) -> bool:
-        n = len(self.group.inputs)
-        return r >= n or self.group.inputs[r][1] == self.group.dims
+    def _piece(self, r: int, tile: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what a tile reads of a register."""
+        group = self.group
+        if r >= len(group.inputs) or group.inputs[r][1] == group.dims:
+            return tile
+        if group.flat:
+            return (1,) * len(tile)
+        dims = group.inputs[r][1]
+        return tuple(min(d, t) for d, t in zip(dims, tile[len(tile) - len(dims) :]))
 
 
 class Tiles:
@@ -282,7 +285,7 @@ class Tiles:
                     where = r if r < n else n + group.results.index(r)
                     sites[where].append((args, len(args)))
                 args.append(array)
-            calls.append((_callable(m, own), args, m))
+            calls.append((member_call(m, own), args, m))
         return calls, sites
 
     def __call__(self, *arrays: Any) -> None:
@@ -326,7 +329,7 @@ class Tiles:
         return lambda start: a[(*lead, slice(start, start + step))]
 
 
-def _callable(m: Member, work: tuple[Any, ...]) -> Callable[..., Any]:
+def member_call(m: Member, work: tuple[Any, ...]) -> Callable[..., Any]:
     """A member's kernel as a function of its arrays and its output."""
     kernel = m.opdef.kernel
     if isinstance(kernel, str):

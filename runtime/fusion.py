@@ -20,6 +20,7 @@ from .native.engine import available
 from .native.trace import Tape, Untraceable, trace
 from .program import NODE, Node, Program, Value
 from .rewrites.common import attrs_key
+from .row_fusion import Around, join_rows
 
 __all__ = ["fuse"]
 
@@ -34,6 +35,9 @@ _MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
 #: so many, but not more than hold so many bytes.
 _NEAR, _SLACK = 24, 4 * 1024 * 1024
 _WRITES = ("assign", "update", "body")
+#: What a group may make superfluous.
+_IDLE = {"BroadcastTo", "ExpandDims", "Fill", "Identity", "Reshape", "Spread"}
+_IDLE |= {"Squeeze"}
 #: Effects that happen in the order of the program.
 _ORDERED = (*_WRITES, "io", "probe")
 
@@ -46,19 +50,37 @@ def fuse(program: Program, native: str) -> int:
         native: "off", "auto" or "wait": whether groups may run as native code.
     """
     fusion = _Fusion(program, native)
-    groups = [g for g in fusion.groups() if fusion.pays(g)]
-    if not groups:
-        return 0
     before = len(program.nodes)
+    groups = [g for g in fusion.groups() if fusion.pays(g)]
     fused = {node: made for g in groups for made in (fusion.join(g),) for node in g}
-    nodes = _sorted(program.nodes, fused, fusion.previous)
-    read = {v for node in nodes for v in node.inputs}.union(program.fetches)
-    program.nodes = [
-        n
-        for n in nodes
-        if n.opdef.type != "Fill" or n in fusion.pinned or n.outputs[0] in read
-    ]
+    _replace(program, fused, fusion)
+    if fusion.native != "off":
+        around = Around(
+            NATIVE_SIZE,
+            fusion.native,
+            fusion.pinned,
+            fusion.previous,
+            _traceable,
+            _written,
+        )
+        _replace(program, join_rows(program, around), fusion)
     return before - len(program.nodes)
+
+
+def _replace(program: Program, fused: dict[Node, Node], fusion: _Fusion) -> None:
+    """Put groups in the place of their members."""
+    if not fused:
+        return
+    # Backwards: what only a view read is read by nobody when the view is gone.
+    read = set(program.fetches)
+    kept = []
+    for node in reversed(program.nodes):
+        idle = node.opdef.type in _IDLE and node not in fusion.pinned
+        if idle and node not in fused and read.isdisjoint(node.outputs):
+            continue
+        read.update(fused.get(node, node).inputs)
+        kept.append(node)
+    program.nodes = _sorted(kept[::-1], fused, fusion.previous)
 
 
 class _Fusion:
@@ -131,11 +153,7 @@ class _Fusion:
             if any(d != w and d != 1 for d, w in zip(dims, tail)):
                 return False
             flat = flat and (dims == whole or math.prod(dims) == 1)
-            while v.node is not None and v.node.opdef.alias is not None:
-                if v.node.opdef.effect is not None:
-                    return False
-                v = v.node.inputs[v.node.opdef.alias]
-            if v.node is not None and v.node.opdef.effect in _WRITES:
+            if _written(v):
                 return False
         if flat:
             return True
@@ -399,6 +417,15 @@ class _Fusion:
             v.index = k
         node.outputs = tuple(outputs)
         return node
+
+
+def _written(v: Value) -> bool:
+    """Whether a value is a variable's memory that this run writes."""
+    while v.node is not None and v.node.opdef.alias is not None:
+        if v.node.opdef.effect is not None:
+            return True
+        v = v.node.inputs[v.node.opdef.alias]
+    return v.node is not None and v.node.opdef.effect in _WRITES
 
 
 def _makes(node: Node, size: int) -> bool:

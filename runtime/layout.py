@@ -34,6 +34,7 @@ from .plan import (
 )
 from .program import Node, Program, Value, wrong_shapes
 from .regions import find_regions, live_apart, no_takeovers_across, place_apart
+from .row_groups import ROWS, RowGroup
 from .schedule import Order, Problem, simulate
 from .segment_plans import arena_readers, spendable
 from .settings import Settings
@@ -275,7 +276,7 @@ class Layout:
             pairs: Sequence[tuple[int, int]] = ()
             if mode == "out" and node.opdef.inplace and len(made) == 1:
                 pairs = self._takeovers(node, mine, made[0])
-            elif mode == "out" and node.opdef is FUSED:
+            elif mode == "out" and node.opdef in (FUSED, ROWS):
                 pairs = self._fused(node.attrs["group"], mine, made)
             elif mode == "out" and node.attrs.get("overwritten"):
                 pairs = self._overwritten(node, mine, made)
@@ -318,7 +319,7 @@ class Layout:
         return pairs
 
     def _fused(
-        self, group: Group, mine: tuple[int, ...], made: tuple[int, ...]
+        self, group: Group | RowGroup, mine: tuple[int, ...], made: tuple[int, ...]
     ) -> list[tuple[int, int]]:
         """The same of a fused operation: each output may take over an input."""
         owners = [self.owner[i] for i in mine]

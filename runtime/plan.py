@@ -112,8 +112,10 @@ class Step(NamedTuple):
     @property
     def what(self) -> str:
         """The type of the operation; of a fused one, the types of all inside."""
-        group = self.attrs.get("group") if self.opdef.type == "_Fused" else None
-        return self.opdef.type if group is None else f"_Fused[{group.types}]"
+        kind = self.opdef.type
+        if kind not in ("_Fused", "_Rows"):
+            return kind
+        return f"{kind}[{self.attrs['group'].types}]"
 
     @property
     def source(self) -> Source | None:

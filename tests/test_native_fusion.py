@@ -58,6 +58,16 @@ def test_a_tail_that_fills_no_tile():
         same([dg.Session().run(y, {x: a})], [reference(x.graph, y, {x: a})])
 
 
+def test_scratch_of_a_kernel_that_reads_one_row():
+    x = dg.placeholder(dg.float32, [40, 30])
+    row = dg.placeholder(dg.float32, [30])
+    y = dg.math.divide_no_nan(x * 2.0, row) + 1.0
+    a = np.linspace(-3, 3, 1200, dtype=np.float32).reshape(40, 30)
+    feeds = {x: a, row: np.arange(30, dtype=np.float32)}
+    assert fused_steps(dg.Session().plan(y, feeds))
+    same([dg.Session().run(y, feeds)], [reference(x.graph, y, feeds)])
+
+
 def test_an_output_may_take_over_an_input_of_its_group():
     x = dg.placeholder(dg.float32, [16, 16])
     y = dg.matmul(x, x)

@@ -2,7 +2,8 @@
 
 The code of a kernel is ``void f(int64 *args, int64 start, int64 stop)``, for a range of
 rows. ``args`` are the addresses of the arrays, inputs first, and the length of a row.
-Arrays are contiguous and have either a row of elements or one number for each row.
+Arrays are contiguous and have a row of elements for each row or for all of them, or one
+number for each row or for all.
 
 A tape has the instructions "reduce_sum" and "reduce_max" besides those of elements.
 What depends on one of them is computed in another pass over the row; a function that an
@@ -27,20 +28,28 @@ _REDUCTIONS = ("reduce_sum", "reduce_max")
 
 @dataclass(frozen=True)
 class RowKernel(Kernel):
-    """What is compiled; ``moves`` says of each array whether it has one number for
-    each row ("0") or a row of elements ("1"), ``rank`` is 1, and ``short`` that
-    a row has few vectors."""
+    """What is compiled; ``moves`` says of each array whether it has a row of elements
+    for each row ("1"), one number for each row ("0"), or, if it is read only, one row
+    ("c") or one number ("s") for all; ``rank`` is 1, ``short`` says that a row
+    has few vectors, and ``lanes`` how many elements a vector has and how many vectors
+    add side by side (0: as LLVM likes), which is the order of additions."""
 
     short: bool = False
+    lanes: tuple[int, int] = (0, 0)
 
     @property
     def text(self) -> str:
         """The canonical form."""
-        return f"rows {self.short} {super().text}"
+        return f"rows {self.short} {self.lanes} {super().text}"
 
     @property
     def hints(self) -> str:
         """Of a short row, what fills no vector is masked, not done one by one."""
+        if self.lanes[0]:
+            return (
+                f', !{{!"llvm.loop.vectorize.width", i32 {self.lanes[0]}}}'
+                f', !{{!"llvm.loop.interleave.count", i32 {self.lanes[1]}}}'
+            )
         if not self.short:
             return ""
         return (
@@ -75,7 +84,7 @@ class Schedule:
         self.level: list[int] = []
         for name, _, *operands in kernel.code:
             if name == "input":
-                self.wide.append(kernel.moves[operands[0]] == "1")
+                self.wide.append(kernel.moves[operands[0]] in "1c")
                 self.level.append(0)
             elif name == "const":
                 self.wide.append(False)
@@ -177,6 +186,9 @@ class _RowWriter(Writer):
         offset = b.mul(row, self.length)
         self.at = []
         for i, dtype in enumerate(kernel.dtypes):
+            if kernel.moves[i] in "cs":
+                self.at.append(self.bases[i])
+                continue
             moved = offset if kernel.moves[i] == "1" else row
             size = self.ir.Constant(self.i64, np.dtype(dtype).itemsize)
             self.at.append(b.add(self.bases[i], b.mul(moved, size)))

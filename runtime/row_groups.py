@@ -1,0 +1,434 @@
+"""Reductions of rows and the elementwise operations around them, as one step.
+
+A group sees its arrays as rows: those along which it reduces, or all elements as one
+row (a *flat* group). Its native form (:mod:`.row_steps`) works on a row while that is
+cached; NumPy does so in tiles of whole rows, with the bits of single operations. A flat
+group is reduced tile by tile, then the tiles' results are: sums are rounded otherwise
+than those of whole arrays, within the same bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graphlib.opdef import OpDef, Spec
+from ..graphlib.operation import Operation
+from .fused import TILE_BYTES, member_call, member_error
+from .native.emit import functions, known
+from .native.rows import RowKernel
+from .native.trace import Tape, Untraceable, trace
+
+__all__ = ["ROWS", "RowGroup", "RowMember", "RowTiles", "partials"]
+
+#: Elements of a block that each lane of its vectors adds.
+_EACH = 16
+#: Bytes of a vector, on every processor: what has narrower ones uses several.
+_VECTOR = 64
+#: Rows up to here are worked on in masked vectors.
+_SHORT = 256
+
+_UFUNC = {"sum": np.add, "mean": np.add, "max": np.maximum}
+
+
+class RowMember(NamedTuple):
+    """One operation of a group.
+
+    Attributes:
+        op, opdef, attrs, reads, dtype: as of a member of an elementwise group.
+        wide: whether the result has a number for each element, not for each row.
+        reduce: "sum", "mean" or "max" of rows; "": elementwise.
+        spread: which operands are rows' numbers where the operation was given them
+            repeated for each element.
+    """
+
+    op: Operation
+    opdef: OpDef
+    attrs: Mapping[str, Any]
+    reads: tuple[int, ...]
+    dtype: Any
+    wide: bool
+    reduce: str = ""
+    spread: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class RowGroup:
+    """What a step computes.
+
+    Attributes:
+        members: in order.
+        inputs: (dtype, move) of each input; the moves are those of a RowKernel.
+        results: per output, the register that it is (inputs first, then members).
+        shapes: per output.
+        rows, length: the number of rows and of their elements; one row: flat.
+        native: "auto" or "wait".
+        calls: how often it was run, by all frames together.
+    """
+
+    members: tuple[RowMember, ...]
+    inputs: tuple[tuple[Any, str], ...]
+    results: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    rows: int
+    length: int
+    native: str
+    calls: int = 0
+
+    @property
+    def types(self) -> str:
+        """The types of the operations inside."""
+        return " ".join(m.opdef.type for m in self.members)
+
+    @property
+    def flat(self) -> bool:
+        """Whether all elements are one row."""
+        return self.rows == 1
+
+    def wide(self, register: int) -> bool:
+        """Whether a register has a number for each element."""
+        n = len(self.inputs)
+        if register < n:
+            return self.inputs[register][1] == "1"
+        return self.members[register - n].wide
+
+    def dtype(self, register: int) -> Any:
+        """The DType of a register."""
+        n = len(self.inputs)
+        if register < n:
+            return self.inputs[register][0]
+        return self.members[register - n].op.outputs[0].dtype
+
+    def last_reads(self) -> dict[int, int]:
+        """Per register, the last member that reads it."""
+        return {r: k for k, m in enumerate(self.members) for r in m.reads}
+
+    def may_overwrite(self, output: int, given: int) -> bool:
+        """Whether an output may take over the memory of an input of its shape."""
+        made = self.results[output] - len(self.inputs)
+        if self.flat or (given, output) in self.kernel.schedule.unsafe():
+            return False
+        if self.wide(given) != self.wide(self.results[output]):
+            return False
+        member = self.members[made]
+        last = self.last_reads().get(given, -1)
+        return last < made or (last == made and isinstance(member.opdef.kernel, str))
+
+    @property
+    def block(self) -> int:
+        """The elements of a flat group that are reduced by lanes; NumPy reduces the
+        results of such blocks."""
+        return _EACH * math.prod(self.kernel.lanes)
+
+    @cached_property
+    def kernel(self) -> RowKernel:
+        """What is compiled; of a flat group a row is a block.
+
+        Raises:
+            Untraceable: there is no native form, or a poor one.
+        """
+        tape = Tape(known)
+        refs = [tape.input(k, d.dtype) for k, (d, _) in enumerate(self.inputs)]
+        for m in self.members:
+            given = [refs[r] for r in m.reads]
+            refs.append(self._reduced(tape, m, given[0]) if m.reduce else
+                        trace(tape, m.opdef, m.attrs, given))  # fmt: skip
+        results = tuple([refs[r] for r in self.results])
+        moves = "".join(move for _, move in self.inputs)
+        moves += "".join("1" if self.wide(r) else "0" for r in self.results)
+        registers = (*range(len(self.inputs)), *self.results)
+        dtypes = tuple(self.dtype(r).dtype.str for r in registers)
+        short = not self.flat and self.length <= _SHORT
+        lanes = _lanes(tape, dtypes) if self.flat else (0, 0)
+        kernel = RowKernel(tuple(tape.code), results, dtypes, 1, moves, short, lanes)
+        _require(kernel)
+        return kernel
+
+    def _reduced(self, tape: Tape, m: RowMember, ref: int) -> int:
+        if m.reduce == "max":
+            return tape.reduce("max", ref)
+        total = tape.reduce("sum", ref)
+        if m.reduce == "sum" or self.flat:
+            return total
+        return tape.ufunc(np.true_divide, (total, (self.length,)))
+
+
+def _lanes(tape: Tape, dtypes: Sequence[str]) -> tuple[int, int]:
+    """Elements of a vector, and vectors side by side: one where functions need the
+    registers."""
+    size = max(np.dtype(d).itemsize for d in dtypes)
+    dear = any(name in functions(dtype) for name, dtype, *_ in tape.code)
+    return _VECTOR // size, 1 if dear else 4
+
+
+def _require(kernel: RowKernel) -> None:
+    """Refuse what the code of rows cannot do, or would compute more than once."""
+    schedule, code = kernel.schedule, kernel.code
+    for r, i in zip(kernel.results, range(kernel.inputs, len(kernel.dtypes))):
+        if code[r][1] != kernel.dtypes[i]:
+            raise Untraceable("a result of another dtype")
+        if schedule.wide[r] != (kernel.moves[i] == "1"):
+            raise Untraceable("a result that is the same along a row")
+    for i, (name, dtype, *operands) in enumerate(code):
+        if name.startswith("reduce_") and not schedule.wide[operands[0]]:
+            raise Untraceable("a reduction of what is the same along a row")
+        if schedule.wide[i] and name in functions(dtype):
+            again = [p for p in schedule.passes if i in p]
+            if len(again) > 1 and i not in schedule.kept:
+                raise Untraceable("a function that two passes would compute")
+
+
+def partials(group: RowGroup) -> int:
+    """How many parts of a flat group are reduced before their results are."""
+    step = _tile_step(group)
+    return -(-group.length // min(group.block, step))
+
+
+def _tile_step(group: RowGroup) -> int:
+    """Elements (of a flat group) or rows of a tile."""
+    size: int = max(np.dtype(m.dtype).itemsize for m in group.members)
+    count = TILE_BYTES // size
+    if group.flat:
+        return max(1, min(group.length, count))
+    return max(1, min(group.rows, count // group.length))
+
+
+class _Memory:
+    """Scratch memory: (dtype, elements) of each array, and which register is where.
+
+    Attributes:
+        arrays: the scratch.
+        place: member -> the scratch of its result, which is no output.
+        own: member -> the first scratch that its kernel asks for.
+        parts: output -> the scratch of its parts' results (of flat groups).
+    """
+
+    def __init__(self, group: RowGroup) -> None:
+        self.group = group
+        self.step = _tile_step(group)
+        self.arrays: list[tuple[Any, tuple[int, ...]]] = []
+        self.place: dict[int, int] = {}
+        self.own: dict[int, int] = {}
+        self.parts: dict[int, int] = {}
+        last = group.last_reads()
+        n = len(group.inputs)
+        free: list[tuple[Any, bool, int]] = []
+        for k, m in enumerate(group.members):
+            dying = [
+                (np.dtype(group.members[r - n].dtype), group.wide(r), self.place[r - n])
+                for r in dict.fromkeys(m.reads)
+                if last[r] == k and r - n in self.place
+            ]
+            if isinstance(m.opdef.kernel, str) or m.reduce:
+                free += dying  # a ufunc may write where it reads
+            if n + k not in group.results:
+                self._take(k, free)
+            if not (isinstance(m.opdef.kernel, str) or m.reduce):
+                free += dying
+        for k, m in enumerate(group.members):
+            self.own[k] = len(self.arrays)
+            asked = self.scratch(m, self.step)
+            self.arrays += [(d, (math.prod(s),)) for d, s in asked]
+        if group.flat:
+            for j, r in enumerate(group.results):
+                if not group.wide(r):
+                    self.parts[j] = len(self.arrays)
+                    dtype = np.dtype(group.members[r - n].dtype)
+                    self.arrays.append((dtype, (partials(group),)))
+
+    def _take(self, k: int, free: list[tuple[Any, bool, int]]) -> None:
+        m = self.group.members[k]
+        dtype = np.dtype(m.dtype)
+        for entry in reversed(free):
+            if entry[:2] == (dtype, m.wide):
+                free.remove(entry)
+                self.place[k] = entry[2]
+                return
+        self.place[k] = len(self.arrays)
+        self.arrays.append((dtype, (math.prod(self.shape(m.wide, self.step)),)))
+
+    def shape(self, wide: bool, step: int) -> tuple[int, int]:
+        """The shape of a register in a tile."""
+        if self.group.flat:
+            return (1, step if wide else 1)
+        return (step, self.group.length if wide else 1)
+
+    def _piece(self, r: int, step: int) -> tuple[int, ...]:
+        """The shape of what a tile reads of a register."""
+        move = self.group.inputs[r][1] if r < len(self.group.inputs) else ""
+        if move == "c":
+            return (1, self.group.length)
+        return () if move == "s" else self.shape(self.group.wide(r), step)
+
+    def scratch(self, m: RowMember, step: int) -> list[tuple[Any, Any]]:
+        """The scratch that a member's kernel asks for, for one tile."""
+        if m.opdef.workspace is None or m.reduce:
+            return []
+        group = self.group
+        whole = self.shape(m.wide, step)
+        inputs = [
+            Spec(
+                group.dtype(r),
+                whole if k in m.spread else self._piece(r, step),
+            )
+            for k, r in enumerate(m.reads)
+        ]
+        outputs = [Spec(m.op.outputs[0].dtype, whole)]
+        asked = m.opdef.workspace(inputs, outputs, m.attrs)
+        return [(np.dtype(d), tuple(dims)) for d, dims in asked]
+
+
+def _workspace(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> Any:
+    return _Memory(attrs["group"]).arrays
+
+
+class RowTiles:
+    """A group bound to scratch memory: a call runs it by NumPy, tile by tile."""
+
+    def __init__(self, group: RowGroup, work: Sequence[Any]) -> None:
+        self.group = group
+        self.memory = _Memory(group)
+        self.work = work
+        self._axis = 1 if group.flat else 0
+        self._total = group.length if group.flat else group.rows
+        self._calls: dict[int, list[tuple[Any, Any]]] = {}
+
+    def parts(self, output: int) -> Any:
+        """The results of an output's parts."""
+        return self.work[self.memory.parts[output]]
+
+    def __call__(self, *arrays: Any) -> None:
+        """Run on the inputs, into the outputs (which come after them)."""
+        group, step = self.group, self.memory.step
+        n = len(group.inputs)
+        moves = [move for _, move in group.inputs]
+        moves += ["1" if group.wide(r) else "0" for r in group.results]
+        views = [self._view(a, move) for a, move in zip(arrays, moves)]
+        for number, start in enumerate(range(0, self._total, step)):
+            stop = min(start + step, self._total)
+            pieces = [self._piece(v, start, stop) for v in views]
+            for j in self.memory.parts:
+                part = self.parts(j)[number : number + 1]
+                pieces[n + j] = part.reshape(1, 1)
+            self._tile(pieces, stop - start)
+        count = -(-self._total // step)
+        self.finish(arrays[n:], count)
+
+    def finish(self, outputs: Sequence[Any], count: int) -> None:
+        """Reduce the results of ``count`` parts of a flat group."""
+        group = self.group
+        for j in self.memory.parts:
+            m = group.members[group.results[j] - len(group.inputs)]
+            out = outputs[j].reshape(())
+            # Doubles, as it costs nothing here; of doubles NumPy adds pairs.
+            wide = np.float64 if m.reduce != "max" else None
+            out[...] = _UFUNC[m.reduce].reduce(self.parts(j)[:count], dtype=wide)
+            if m.reduce == "mean":
+                np.true_divide(out, group.length, out)
+
+    def _view(self, a: Any, move: str) -> Any:
+        group = self.group
+        if move == "s":
+            return a.reshape(())
+        rows = group.rows if move in "01" else 1
+        return a.reshape(rows, group.length if move in "1c" else 1)
+
+    def _piece(self, v: Any, start: int, stop: int) -> Any:
+        if v.ndim == 0 or v.shape[self._axis] == 1:
+            return v
+        return v[:, start:stop] if self._axis else v[start:stop]
+
+    def _tile(self, pieces: Sequence[Any], step: int) -> None:
+        group = self.group
+        n = len(group.inputs)
+        registers = list(pieces[:n])
+        for k, (m, (call, target)) in enumerate(zip(group.members, self._bound(step))):
+            if target is None:
+                target = pieces[n + group.results.index(n + k)]
+            given = [registers[r] for r in m.reads]
+            for i in m.spread:
+                given[i] = np.broadcast_to(given[i], target.shape)
+            try:
+                call(*given, target)
+            except Exception as error:
+                raise member_error(m, given, error) from error  # type: ignore[arg-type]
+            registers.append(target)
+
+    def _bound(self, step: int) -> list[tuple[Any, Any]]:
+        """Per member its kernel and where its result is, for tiles of a size."""
+        found = self._calls.get(step)
+        if found is None:
+            memory = self.memory
+            found = []
+            for k, m in enumerate(self.group.members):
+                target = None
+                if k in memory.place:
+                    shape = memory.shape(m.wide, step)
+                    target = self.work[memory.place[k]][: math.prod(shape)]
+                    target = target.reshape(shape)
+                if m.reduce:
+                    call = _reduction(m.reduce, self.group)
+                else:
+                    asked = memory.scratch(m, step)
+                    own = tuple(
+                        w[: math.prod(s)].reshape(s)
+                        for w, (_, s) in zip(self.work[memory.own[k] :], asked)
+                    )
+                    call = member_call(m, own)  # type: ignore[arg-type]
+                found.append((call, target))
+            self._calls[step] = found
+        return found
+
+
+def _reduction(how: str, group: RowGroup) -> Any:
+    """A reduction of a tile's rows; of a flat group, of its one part."""
+    reduce: Any = _UFUNC[how].reduce
+    length = group.length if how == "mean" and not group.flat else 0
+
+    def call(x: Any, out: Any) -> None:
+        reduce(x, 1, None, out, True)
+        if length:
+            np.true_divide(out, length, out)
+
+    return call
+
+
+def _kernel(
+    xp: Any, *arrays: Any, group: RowGroup, out: Any = None, work: Any = None
+) -> Any:
+    """By NumPy, as a plan's step does until there is native code."""
+    if work is None:
+        work = [np.empty(dims, dtype) for dtype, dims in _Memory(group).arrays]
+    if out is None:
+        made = [
+            np.empty(dims, group.dtype(r).dtype)
+            for r, dims in zip(group.results, group.shapes)
+        ]
+        out = tuple(made) if len(made) > 1 else made[0]
+    outputs = out if isinstance(out, tuple) else (out,)
+    RowTiles(group, work)(*arrays, *outputs)
+    return out
+
+
+def _infer(inputs: Any, attrs: Mapping[str, Any]) -> Any:
+    raise AssertionError("rows are made of nodes that have their shapes")
+
+
+ROWS = OpDef(
+    "_Rows",
+    infer=_infer,
+    kernel=_kernel,
+    inputs=("*inputs",),
+    no_gradient="it exists in plans only",
+    writes_out=True,
+    workspace=_workspace,
+    flops=lambda ins, outs, attrs: (
+        attrs["group"].rows * attrs["group"].length * len(attrs["group"].members)
+    ),
+    doc="reductions of rows with the elementwise operations around them",
+)
