@@ -286,6 +286,9 @@ class _Rows:
                 and v.node.inputs[0].static
             ):
                 v = v.node.inputs[0]
+        a = v.value
+        if move and isinstance(a, np.ndarray) and not a.flags.c_contiguous:
+            return None if any(a.strides) else (v, "s")  # one number, repeated
         base = v
         while base.node is not None and base.node.opdef.alias is not None:
             if base.node.opdef.type not in _RESHAPES:

@@ -334,7 +334,7 @@ class RowTiles:
     def _view(self, a: Any, move: str) -> Any:
         group = self.group
         if move == "s":
-            return a.reshape(())
+            return a[(0,) * a.ndim + (...,)]  # it may be one number, repeated
         rows = group.rows if move in "01" else 1
         return a.reshape(rows, group.length if move in "1c" else 1)
 

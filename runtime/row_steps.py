@@ -57,7 +57,8 @@ class _RowStep:
             if group.calls > 1 and group.calls * group.rows * group.length >= HOT:
                 found.request()
         if code is None or not all(
-            a.flags.c_contiguous and a.flags.aligned for a in arrays
+            (a.flags.c_contiguous or move == "s") and a.flags.aligned
+            for a, move in zip(arrays, self.group.kernel.moves)
         ):
             self._tiles(*arrays)
             return

@@ -394,6 +394,24 @@ def test_scratch_of_a_kernel_that_reads_one_row():
     check([y], {x: values((40, 30), np.float32), row: np.arange(30, dtype=np.float32)})
 
 
+def test_a_repeated_constant_is_one_number(monkeypatch):
+    x, y = (dg.placeholder(np.float32, (30, 40)) for _ in range(2))
+    loss = dg.reduce_mean(dg.square(x - y))
+    fetches = [loss, *dg.gradients(loss, [x])]
+    feeds = {t: values((30, 40), np.float32, k) for k, t in enumerate((x, y))}
+    check(fetches, feeds)
+
+    def tiles(self, *arrays):
+        raise AssertionError("NumPy, though there is native code")
+
+    monkeypatch.setattr(row_groups.RowTiles, "__call__", tiles)
+    close(
+        session("wait").run(fetches, feeds),
+        reference(x.graph, fetches, feeds),
+        feeds,
+    )
+
+
 def test_without_fusion_nothing_changes():
     x = dg.placeholder(np.float32, (16, 16))
     y = dg.reduce_sum(dg.square(x))
