@@ -99,7 +99,8 @@ def arena_readers(
 def spendable(
     attrs: Mapping[str, Any], inputs: Sequence[int], readers: Callable[[int], int]
 ) -> tuple[int, ...]:
-    """Which cotangents and sums that come in nobody else reads.
+    """Which cotangents and sums that come in nobody else reads, nor this operation in
+    another role: one tensor may be the cotangent of two carries.
 
     Args:
         inputs: the slots of the operation's inputs.
@@ -107,7 +108,12 @@ def spendable(
             in the memory of a slot of the arena (0 for other slots).
     """
     roles = attrs["roles"]
-    return tuple(k for k, i in enumerate(roles["inits"]) if readers(inputs[i]) == 1)
+    uses = Counter(i for at in roles.values() for i in at)
+    return tuple(
+        k
+        for k, i in enumerate(roles["inits"])
+        if uses[i] == 1 and readers(inputs[i]) == 1
+    )
 
 
 def state_rows(schedule: Schedule, n: int, stacked: bool) -> int:

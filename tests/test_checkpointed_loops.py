@@ -206,6 +206,31 @@ def test_two_gradients_of_one_loop_share_its_marks():
     np.testing.assert_array_equal(values[1], values[3])
 
 
+@pytest.mark.parametrize("every", [2, 3, "least", [4, 2]], ids=str)
+def test_one_tensor_may_be_the_cotangent_of_two_carries(every):
+    """Its memory cannot be a second buffer for both.
+
+    In runs of their own: in one, the plain loop would read it too.
+    """
+    w, v = (tf.placeholder(tf.float64, [64]) for _ in range(2))
+
+    def slopes(every):
+        h, k = tf.foldl(
+            lambda s, r: (tf.sin(s[0] * w + r), tf.tanh(s[1] * s[0] + v)),
+            np.linspace(0.1, 1.0, 7),
+            (w, v),
+            checkpoint_every=every,
+        )
+        return tf.gradients(tf.reduce_sum(tf.exp(h + k)), [w, v])
+
+    feeds = dict(zip((w, v), np.random.default_rng(0).normal(size=(2, 64))))
+    with tf.Session() as session:
+        want = session.run(slopes(None), feeds)
+        got = session.run(slopes(every), feeds)
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 9])
 def test_a_loop_that_tests_may_end_at_once(n):
     x = tf.placeholder(tf.float64, [3])
