@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .chart import Canvas, Column, Ink, columns, scale, tick_text
@@ -22,7 +24,7 @@ ROLES = {
     "fetched": ("fetched", ("#f2d97c", "#f7e6a8")),
     "scratch": ("scratch", ("#c3c9d0", "#d6dade")),
 }
-_REST = "#dfe3e8"
+_BESIDE = "#dfe3e8"
 # More bands than this cannot be told apart; the smallest become one.
 _BANDS = 72
 _ROWS = 16
@@ -39,7 +41,7 @@ def role_legend(trace: MemoryTrace, ink: Ink) -> list[tuple[str, str, str]]:
         if role in roles
     ]
     if trace.workspace is not None:
-        entries.append(("scratch beside the tensors", _REST, "fill"))
+        entries.append(("scratch beside the tensors", _BESIDE, "fill"))
     entries.append(("predicted", ink.predicted, "line"))
     if trace.measured is not None:
         entries.append(("measured", ink.measured, "dash"))
@@ -98,25 +100,33 @@ def _stack(
     chosen = sorted(trace.tensors, key=lambda t: -weigh[id(t)])[:_BANDS]
     chosen.sort(key=lambda t: (t.first, -t.last, t.name))
     kept = {id(t) for t in chosen}
-    rest = [0] * len(cols)
+    # What each role gains and loses, column by column, by memory that is too small to
+    # have a band.
+    rest: dict[str, list[int]] = {}
     for t in trace.tensors:
         if id(t) not in kept:
-            for k, i in enumerate(shown):
-                if t.first <= i <= t.last:
-                    rest[k] += t.nbytes
+            change = rest.setdefault(t.role, [0] * (len(cols) + 1))
+            change[bisect_left(shown, t.first)] += t.nbytes
+            change[bisect_right(shown, t.last)] -= t.nbytes
     base = [0] * len(cols)
-    if any(rest):
-        few = len(trace.tensors) - len(chosen)
-        tip = f"{few:,} smaller pieces of memory"
-        _band(canvas, cols, base, rest, y, _REST, tip)
-        base = rest
+    for role in ROLES:
+        if role in rest:
+            few = sum(t.role == role and id(t) not in kept for t in trace.tensors)
+            label, tints = ROLES[role]
+            tip = f"{label}: {few:,} small pieces of memory"
+            sizes = list(accumulate(rest[role][:-1]))
+            _band(canvas, cols, base, sizes, y, tints[0], tip)
+            base = [b + n for b, n in zip(base, sizes)]
     turns: dict[str, int] = {}
     for t in chosen:
         sizes = [t.nbytes if t.first <= i <= t.last else 0 for i in shown]
-        tints = ROLES.get(t.role, ROLES["forward"])[1]
+        tints = ROLES[t.role][1]
         turn = turns[t.role] = turns.get(t.role, 1) ^ 1
         _band(canvas, cols, base, sizes, y, tints[turn], _told(t), t.name)
         base = [b + n for b, n in zip(base, sizes)]
+    if trace.workspace is not None:
+        sizes = [trace.workspace[i] for i in shown]
+        _band(canvas, cols, base, sizes, y, _BESIDE, "scratch memory")
 
 
 def _told(t: Life) -> str:
@@ -272,7 +282,7 @@ def draw_table(canvas: Canvas, trace: MemoryTrace, left: float, top: float) -> f
     biggest = max((t.nbytes for t in rows), default=0)
     for t in rows:
         y += _ROW
-        tint = ROLES.get(t.role, ROLES["forward"])[1][0]
+        tint = ROLES[t.role][1][0]
         canvas.box(left, y - 15, 5, 11, tint)
         canvas.text(left + 10, y - 6, short(t.name, 50), tip=t.name)
         canvas.text(left + 350, y - 6, short(t.spec, 30), fill=ink.muted, tip=t.spec)

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..graphlib.errors import GraphError
-from .bands import draw_bands, draw_loops, draw_table, role_legend
+from .bands import ROLES, draw_bands, draw_loops, draw_table, role_legend
 from .chart import Canvas, ink_of, ticks, write
 from .model import classify
 from .theme import bytes_text, short, spec_text
@@ -95,6 +95,10 @@ class MemoryTrace:
                     f"MemoryTrace: {len(values)} {name} for {len(self.steps)} steps"
                 )
         self.tensors = [Life(*t) for t in self.tensors]
+        for t in self.tensors:
+            if t.role not in ROLES:
+                known = ", ".join(ROLES)
+                raise GraphError(f"MemoryTrace: role {t.role!r} is none of {known}")
 
     @classmethod
     def of_plan(
