@@ -64,14 +64,19 @@ class Frame:
         "kept",
         "outs",
         "plan",
+        "pool",
         "state",
         "steps",
         "waiting",
     )
 
-    def __init__(self, plan: Plan, state: State, arena: Arena) -> None:
+    def __init__(
+        self, plan: Plan, state: State, arena: Arena, clock: Any = None
+    ) -> None:
         self.plan = plan
         self.state = state
+        #: Threads that may help; a run that is traced has them watched.
+        self.pool = state.pool if clock is None else clock.pool
         self.epoch = state.epoch
         self.arena = arena
         #: What native stretches point to, and in how many uses to make them.
@@ -102,6 +107,8 @@ class Frame:
         self.assigned_sites = [
             (state.cell(self._variable_op(i)), sites.get(i, [])) for i in plan.assigned
         ]
+        if clock is not None:
+            clock.watch(self)
         if plan.regions:
             gather(self)
         self._freeze()
@@ -255,7 +262,7 @@ class Frame:
         if len(pieces) < 2:
             return None
         self._argument(step.outputs[0], args)
-        return Pieces(self.state.pool, self.state.settings.intra, pieces, args)
+        return Pieces(self.pool, self.state.settings.intra, pieces, args)
 
     def _settled(self, step: Step, args: list[Any]) -> Callable[[], Any] | None:
         """A call without arguments, where every array has its place for good."""
@@ -284,7 +291,7 @@ class Frame:
                 self._argument(s, args)
             if opdef is FUSED:
                 most = self.state.settings.intra
-                share = Share(self.state.pool, most) if most else None
+                share = Share(self.pool, most) if most else None
                 return bind_fused(step, work, args, share)  # type: ignore[no-any-return]
             if opdef is ROWS:
                 return bind_row_group(step, work)  # type: ignore[no-any-return]

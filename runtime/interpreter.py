@@ -7,6 +7,7 @@ step, and what is alive at the peak.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from .failures import require_variables, run_error
 from .frame import leave
 from .pieces import product_pieces
 from .plan import CONST, VARIABLE, Plan, Step
-from .report import RunReport, StepReport
+from .report import Event, RunReport, StepReport
 from .variables import State
 
 __all__ = ["interpret"]
@@ -46,6 +47,7 @@ def interpret(
     alive: dict[int, int] = {}
     births: list[list[tuple[int, int]]] = []  # (slot, bytes) made at each step
     live = 0
+    thread = threading.current_thread().name
     started = time.perf_counter()
     for number, step in enumerate(plan.steps):
         begin = time.perf_counter()
@@ -73,6 +75,12 @@ def interpret(
                     shapes=tuple(
                         str(getattr(values[s], "shape", "")) for s in step.outputs
                     ),
+                    outputs=tuple(born),
+                )
+            )
+            report.events.append(
+                Event(
+                    number, step.name, step.what, thread, begin - started, end - begin
                 )
             )
         for s in dying[number]:

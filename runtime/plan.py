@@ -218,7 +218,7 @@ class Plan:
             lines += [f"  {line}" for line in plan.explain().splitlines()]
         return "\n".join(lines)
 
-    def _bodies_of(self, step: Step) -> Iterator[tuple[str, Plan]]:
+    def bodies_of(self, step: Step) -> Iterator[tuple[str, Plan]]:
         """The plans of what a loop or branch runs, and what each is of."""
         attrs = step.attrs
         held = attrs["branches"] if "branches" in attrs else (attrs.get("body"),)
@@ -246,7 +246,7 @@ class Plan:
                 f"{i:5} {outs or '-'} = {step.what}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")
             )
-            for title, plan in self._bodies_of(step):
+            for title, plan in self.bodies_of(step):
                 lines.append(f"      {title}:")
                 lines += [f"        {line}" for line in str(plan).splitlines()]
         return "\n".join(lines)

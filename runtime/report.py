@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["RunMetadata", "RunOptions", "RunReport", "StepReport"]
+__all__ = ["Event", "RunMetadata", "RunOptions", "RunReport", "StepReport"]
+
+
+class Event(NamedTuple):
+    """What one thread did without a break: a step, or its part of one.
+
+    ``start`` and ``seconds`` count from the start of the run.
+    """
+
+    step: int
+    name: str
+    type: str
+    thread: str
+    start: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step: seconds, bytes it made, bytes alive after it."""
+    """One step: seconds, bytes it made, bytes alive after it.
+
+    ``outputs`` are the slots of the plan that it filled, with their bytes.
+    """
 
     name: str
     type: str
@@ -20,18 +37,21 @@ class StepReport:
     output_bytes: int
     live_bytes: int
     shapes: tuple[str, ...]
+    outputs: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass
 class RunReport:
-    """Measurements of one run by the reference interpreter.
+    """Measurements of one run.
 
     Attributes:
         steps: in the order of execution.
+        events: what each thread did, by time of start.
         seconds: of the whole run.
         plan: the plan that ran (its ``peak_bytes`` is the prediction).
-        peak_bytes: the most bytes alive at once, as the interpreter ran it: it
-            allocates every output, so this can exceed the plan's prediction.
+        peak_bytes: the most bytes alive at once.  The reference interpreter allocates
+            every output, so this can exceed the plan's prediction; the fast executor
+            keeps to the plan, which then says all but the sizes that only a run tells.
         peak_set: what was alive then: name -> (dtype and shape, bytes).
     """
 
@@ -40,6 +60,7 @@ class RunReport:
     plan: Any = None
     peak_bytes: int = 0
     peak_set: dict[str, tuple[str, int]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
 
     def by_type(self) -> dict[str, tuple[int, float]]:
         """Op type -> (count, seconds), slowest first."""
@@ -70,8 +91,15 @@ class RunReport:
 class RunOptions:
     """Options of one run (TF1's proto).
 
-    ``trace_level=RunOptions.FULL_TRACE`` runs the reference interpreter and
-    fills ``run_metadata``.  Other fields are accepted for TF1 programs.
+    Args:
+        trace_level: ``FULL_TRACE`` (and ``SOFTWARE_TRACE``): the reference interpreter
+            runs the plan, and the bytes of every array are measured.
+            ``HARDWARE_TRACE``: the fast executor runs it as it always does, in its
+            planned memory and in all its threads, under a clock.  Both fill
+            ``run_metadata``.
+        timeout_in_ms: a run that took longer raises DeadlineExceededError.
+
+    Other fields are accepted for TF1 programs.
     """
 
     NO_TRACE = 0

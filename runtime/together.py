@@ -88,7 +88,7 @@ class _Together:
 def gather(frame: Frame) -> None:
     """Make one instruction of each region; what is freed in it is freed after it."""
     instructions, steps = frame.instructions, frame.steps
-    pool, most = frame.state.pool, frame.state.settings.inter
+    pool, most = frame.pool, frame.state.settings.inter
     for region in reversed(frame.plan.regions):
         a = bisect_left(steps, region.first)
         b = bisect_left(steps, region.last + 1)

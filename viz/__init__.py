@@ -17,9 +17,10 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
 
     Args:
         target: a graph, tensors (with all that they need), operations,
-            variables; or, for a chart of memory, a plan, a run report or a
-            :class:`~dagrad.viz.memory.MemoryTrace`.
-        path: a file; ``.dot`` and ``.gv`` get Graphviz source, all others SVG.
+            variables; or a plan, a run report or a
+            :class:`~dagrad.viz.memory.MemoryTrace`, or two plans: before and after.
+        path: a file; ``.dot`` and ``.gv`` get Graphviz source, ``.json`` (of a run
+            report) a trace for ``chrome://tracing`` and Perfetto, all others SVG.
         options: for graphs:
 
             depth: levels of name scopes to open (None: as the budget allows).
@@ -37,22 +38,23 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
                 :func:`dagrad.viz.svg.draw`.
             timeout: seconds that the layout may take.
 
-            For charts of memory: ``title``.
+            For plans and runs:
+
+            view: ``"memory"`` (of a plan: live bytes over its steps), ``"timeline"``
+                (of a report: bars per thread over time, live bytes below),
+                ``"arena"`` (addresses over steps); default: memory of a plan,
+                timeline of a report.
+            title, theme: a line above the drawing; ``"light"`` or ``"dark"``.
+            labels: of two plans, what to call them.
 
     Raises:
         GraphError: ``target`` is nothing that can be drawn.
         DrawingError: the layout program is missing or failed.
     """
-    from ..runtime.plan import Plan
-    from ..runtime.report import RunReport
-    from .memory import MemoryTrace, memory_svg
+    from .runs import draws, render_run
 
-    if isinstance(target, Plan):
-        target = MemoryTrace.of_plan(target)
-    elif isinstance(target, RunReport):
-        target = MemoryTrace.of_report(target)
-    if isinstance(target, MemoryTrace):
-        return memory_svg(target, path, **options)
+    if draws(target):
+        return render_run(target, path, **options)
     if path is not None and os.fspath(path).endswith((".dot", ".gv")):
         text = to_dot(target, **options)
         with open(path, "w", encoding="utf-8", newline="\n") as file:

@@ -1,48 +1,70 @@
-"""Live bytes of a plan, step by step, and what is alive at the peak, as SVG."""
+"""Live bytes over the steps of a plan: a band for each tensor, the peak and what is
+alive there, and what loops keep, as SVG.
+
+The bands are those of PyTorch's memory snapshots, the table at the peak that of a
+liveness report; predicted and measured bytes stand in one picture.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..graphlib.errors import GraphError
-from .theme import (
-    BACKGROUND,
-    FONT_STACK,
-    GRID,
-    LINE,
-    MEASURED,
-    MUTED,
-    PEAK,
-    PREDICTED,
-    PREDICTED_FILL,
-    TEXT,
-    UNITS,
-    WORKSPACE_FILL,
-    bytes_text,
-    clean,
-    short,
-    spec_text,
-)
+from .bands import ROLES, draw_bands, draw_loops, draw_table, role_legend
+from .chart import Canvas, ink_of, ticks, write
+from .model import classify
+from .theme import bytes_text, short, spec_text
 
 if TYPE_CHECKING:
-    from ..runtime.plan import Plan
+    from ..runtime.plan import Plan, Step
     from ..runtime.report import RunReport
 
-__all__ = ["MemoryTrace", "memory_svg"]
+__all__ = ["Life", "LoopNote", "MemoryTrace", "compare_svg", "memory_svg"]
 
-_WIDTH = 960
+_WIDTH = 1040
 _LEFT, _RIGHT = 92, 28
-_TOP, _HEIGHT = 104, 260
+_TOP, _HEIGHT = 112, 280
 _PLOT = _WIDTH - _LEFT - _RIGHT
-_ROW = 21
-_BAR = 90
-_ROWS = 16
-# More columns than this are no more than a pixel apart.
-_COLUMNS = 420
+
+
+class Life(NamedTuple):
+    """Memory of one or several tensors, each of which takes it over from the last.
+
+    Attributes:
+        name, spec: of the tensor, and text such as ``float32[3,4]``.
+        nbytes: bytes.
+        first, last: steps during which it lives.
+        role: "forward", "backward", "update", "tape" (the states that a loop keeps
+            for its gradient), "fetched" or "scratch".
+        then: names of the tensors that take the memory over, in turn.
+    """
+
+    name: str
+    spec: str
+    nbytes: int
+    first: int
+    last: int
+    role: str = "forward"
+    then: tuple[str, ...] = ()
+
+
+class LoopNote(NamedTuple):
+    """What a loop does within its step.
+
+    Attributes:
+        name: of the operation; ``step``: where it stands in the plan.
+        steps, peak_bytes: of one iteration (None: only the run tells).
+        tape: (name, spec, bytes) of the states that it keeps for its gradient.
+    """
+
+    name: str
+    step: int
+    steps: int | None
+    peak_bytes: int | None
+    tape: tuple[tuple[str, str, int], ...]
 
 
 @dataclass
@@ -52,17 +74,18 @@ class MemoryTrace:
     Attributes:
         steps: the name of each step.
         live_bytes: bytes of the tensors alive during each step.
-        tensors: ``(name, spec, nbytes, first, last)``: text such as
-            ``float32[3,4]`` and the first and last step during which it lives.
+        tensors: a :class:`Life` (or its first five fields) for each piece of memory.
         measured: bytes that were measured at each step, or None.
         workspace: scratch bytes during each step, beside ``live_bytes``, or None.
+        loops: what loops keep.
     """
 
     steps: list[str]
     live_bytes: list[int]
-    tensors: list[tuple[str, str, int, int, int]] = field(default_factory=list)
+    tensors: list[Life] = field(default_factory=list)
     measured: list[int] | None = None
     workspace: list[int] | None = None
+    loops: list[LoopNote] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("live_bytes", "measured", "workspace"):
@@ -71,31 +94,41 @@ class MemoryTrace:
                 raise GraphError(
                     f"MemoryTrace: {len(values)} {name} for {len(self.steps)} steps"
                 )
+        self.tensors = [Life(*t) for t in self.tensors]
+        for t in self.tensors:
+            if t.role not in ROLES:
+                known = ", ".join(ROLES)
+                raise GraphError(f"MemoryTrace: role {t.role!r} is none of {known}")
 
     @classmethod
-    def of_plan(cls, plan: Plan, measured: Sequence[int] | None = None) -> MemoryTrace:
-        """What ``plan`` predicts, with the bytes that a run measured if given.
+    def of_plan(
+        cls,
+        plan: Plan,
+        measured: Sequence[int] | None = None,
+        sizes: Mapping[int, int] | None = None,
+    ) -> MemoryTrace:
+        """What ``plan`` predicts.
 
-        ``live_bytes`` of a plan hold its scratch memory too.
+        Args:
+            plan: a plan; its ``live_bytes`` hold its scratch memory too.
+            measured: live bytes that a run measured at each step.
+            sizes: slot -> bytes, of slots whose size only that run told: they count
+                as predicted.
         """
-        from ..runtime.plan import ARENA, CALL, FETCH
+        from ..runtime.plan import CALL
 
-        own = (ARENA, CALL, FETCH)
+        sizes = sizes or {}
+        live = list(plan.live_bytes)
+        for i, slot in enumerate(plan.slots):
+            if slot.kind == CALL and slot.owner == i and not slot.nbytes:
+                for step in range(max(0, slot.first), slot.last + 1):
+                    live[step] += sizes.get(i, 0)
         return cls(
             steps=[step.name for step in plan.steps],
-            live_bytes=list(plan.live_bytes),
-            tensors=[
-                (
-                    s.name or "scratch",
-                    spec_text(s.dtype.name, s.dims),
-                    s.nbytes,
-                    s.first,
-                    s.last,
-                )
-                for s in plan.slots
-                if s.kind in own and s.nbytes
-            ],
+            live_bytes=live,
+            tensors=list(_lives(plan, sizes)),
             measured=None if measured is None else list(measured),
+            loops=list(_loops(plan, sizes)),
         )
 
     @classmethod
@@ -109,7 +142,8 @@ class MemoryTrace:
             raise GraphError("the report has no plan: there is no memory to draw")
         measured = [step.live_bytes for step in report.steps]
         fits = len(measured) == len(report.plan.steps)
-        return cls.of_plan(report.plan, measured if fits else None)
+        sizes = dict(pair for step in report.steps for pair in step.outputs)
+        return cls.of_plan(report.plan, measured if fits else None, sizes)
 
     def totals(self) -> list[int]:
         """Live and scratch bytes of each step."""
@@ -125,299 +159,176 @@ class MemoryTrace:
         most = max(totals)
         return totals.index(most), most
 
-    def live_at(self, step: int) -> list[tuple[str, str, int, int, int]]:
-        """The tensors alive during ``step``, the biggest first."""
-        live = [t for t in self.tensors if t[3] <= step <= t[4]]
-        return sorted(live, key=lambda t: (-t[2], t[3], t[0]))
+    def live_at(self, step: int) -> list[Life]:
+        """What is alive during ``step``, the biggest first."""
+        live = [t for t in self.tensors if t.first <= step <= t.last]
+        return sorted(live, key=lambda t: (-t.nbytes, t.first, t.name))
 
 
-def memory_svg(trace: MemoryTrace, path: Any = None, title: str = "") -> str:
-    """``trace`` as a chart over its steps, with the live set of the peak below.
+# -- what a plan says ----------------------------------------------------------
+
+
+def _lives(plan: Plan, sizes: Mapping[int, int]) -> Iterable[Life]:
+    """The plan's own memory; tensors that take over each other's are one life."""
+    from ..runtime.plan import ARENA, CALL, FETCH
+
+    roles = roles_of(plan)
+    groups: dict[int, list[int]] = {}
+    for i, slot in enumerate(plan.slots):
+        if slot.kind in (ARENA, CALL, FETCH) and slot.owner == i:
+            groups.setdefault(-1 - i if slot.group < 0 else slot.group, []).append(i)
+    for members in groups.values():
+        members.sort(key=lambda i: (plan.slots[i].first, i))
+        slots = [plan.slots[i] for i in members]
+        nbytes = max(s.nbytes or sizes.get(i, 0) for i, s in zip(members, slots))
+        if not nbytes:
+            continue
+        first = slots[0]
+        fetched = any(s.kind == FETCH for s in slots)
+        names = list(dict.fromkeys(s.name for s in slots if s.name))
+        kinds = [roles[i] for i in members]
+        role = next((r for r in ("fetched", "tape") if r in kinds), kinds[0])
+        yield Life(
+            names[0] if names else "scratch",
+            spec_text(first.dtype.name, first.dims),
+            nbytes,
+            # A fetched array is there for the whole run.
+            0 if fetched else max(0, first.first),
+            len(plan.steps) - 1 if fetched else max(s.last for s in slots),
+            role,
+            tuple(names[1:]),
+        )
+    for number, step in enumerate(plan.steps):
+        for _, dtype, dims in step.work:
+            spec, nbytes = spec_text(dtype.name, dims), prod(dims) * dtype.itemsize
+            name = f"scratch of {step.name}"
+            yield Life(name, spec, nbytes, number, number, "scratch")
+
+
+def roles_of(plan: Plan) -> list[str]:
+    """The role (see :class:`Life`) of each slot."""
+    from ..runtime.plan import FETCH
+
+    if not plan.steps:
+        return ["forward"] * len(plan.slots)
+    ops = {s.op: None for s in plan.steps}
+    part = classify(plan.steps[0].op.graph, sorted(ops, key=lambda op: op.id))
+    tapes = {s for step in plan.steps for s in tape_slots(step)}
+    roles = []
+    for i, slot in enumerate(plan.slots):
+        role = "scratch" if slot.tensor is None else part.get(slot.tensor.op, "forward")
+        if slot.kind == FETCH:
+            role = "fetched"
+        elif i in tapes:
+            role = "tape"
+        elif role not in ("backward", "update", "scratch"):
+            role = "forward"
+        roles.append(role)
+    return roles
+
+
+def tape_slots(step: Step) -> tuple[int, ...]:
+    """The outputs of a loop that hold the states which its gradient reads."""
+    if step.opdef.control != "loop" or "history" not in step.attrs:
+        return ()
+    first = 1 + step.attrs["carries"]
+    return step.outputs[first : first + len(step.attrs["history"])]
+
+
+def _loops(plan: Plan, sizes: Mapping[int, int]) -> Iterable[LoopNote]:
+    for number, step in enumerate(plan.steps):
+        if step.opdef.control != "loop":
+            continue
+        bodies = [body for _, body in plan.bodies_of(step)]
+        tape = [
+            (s.name, spec_text(s.dtype.name, s.dims), s.nbytes or sizes.get(i, 0))
+            for i in tape_slots(step)
+            for s in (plan.slots[i],)
+        ]
+        yield LoopNote(
+            step.name,
+            number,
+            len(bodies[0].steps) if bodies else None,
+            bodies[0].peak_bytes if bodies else None,
+            tuple(tape),
+        )
+
+
+# -- drawing -------------------------------------------------------------------
+
+
+def memory_svg(
+    trace: MemoryTrace, path: Any = None, title: str = "", theme: str = "light"
+) -> str:
+    """``trace`` as bands over its steps, with the live set of the peak below.
 
     The text is returned, and written to ``path`` where given.
     """
-    at, most = trace.peak()
-    live = trace.live_at(at)
-    shown = live[:_ROWS]
-    table = _TOP + _HEIGHT + 96
-    height = table + _ROW * (len(shown) + (len(live) > len(shown))) + 24
+    ink = ink_of(theme)
+    canvas = Canvas(_WIDTH, ink)
     head = title or "Memory of a run"
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" role="img" font-family="{FONT_STACK}" '
-        f'font-size="12" fill="{TEXT}">',
-        f"<title>{_text(short(head, 200))}</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="{BACKGROUND}"/>',
-        _label(_LEFT, 32, short(head, 90), size=17, bold=True),
-    ]
-    out += _chart(trace, at, most)
-    out += _table(trace, shown, len(live), at, most, table)
-    out.append("</svg>\n")
-    svg = "\n".join(out)
-    if path is not None:
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.write(svg)
-    return svg
-
-
-# -- the chart -----------------------------------------------------------------
-
-
-def _chart(trace: MemoryTrace, at: int, most: int) -> list[str]:
+    canvas.text(_LEFT, 32, short(head, 90), size=17, bold=True)
     count = len(trace.steps)
-    highest = max([most, *(trace.measured or [0])])
-    unit, step, top = _scale(highest)
     bottom = _TOP + _HEIGHT
 
-    def x(i: float) -> float:
+    def x(i: int) -> float:
         return _LEFT + _PLOT * i / max(1, count)
 
-    def y(size: float) -> float:
-        return bottom - _HEIGHT * size / top
-
-    out = []
-    for k in range(round(top / step) + 1):
-        out.append(_rule(_LEFT, y(k * step), _LEFT + _PLOT, y(k * step), GRID))
-        said = _tick(k * step, unit)
-        out.append(_label(_LEFT - 8, y(k * step) + 4, said, "end", MUTED))
-    for i in _ticks(count):
-        middle = x(i + 0.5)
-        out.append(_rule(middle, bottom, middle, bottom + 5, LINE))
-        out.append(_label(middle, bottom + 19, f"{i:,}", "middle", MUTED))
-    out.append(_rule(_LEFT, bottom, _LEFT + _PLOT, bottom, LINE))
-    out.append(_label(_LEFT + _PLOT / 2, bottom + 38, "step", "middle", MUTED))
-    totals = trace.totals()
-    columns = _columns(totals)
-    if trace.workspace is not None:
-        out.append(_area(columns, totals, x, y, WORKSPACE_FILL))
-    live = trace.live_bytes
-    out.append(_area(columns, live, x, y, PREDICTED_FILL))
-    out.append(_stairs(columns, totals, x, y, PREDICTED, ""))
-    if trace.measured is not None:
-        out.append(_stairs(columns, trace.measured, x, y, MEASURED, "6 3"))
-    out += _hover(trace, columns, x)
-    if at >= 0:
-        out += _peak(trace, at, most, x(at + 0.5), y(most))
-    return out + _legend(trace)
+    canvas.legend(_LEFT, 57, role_legend(trace, ink))
+    draw_bands(canvas, trace, x, _TOP, _HEIGHT)
+    step_axis(canvas, count, x, bottom)
+    y = draw_table(canvas, trace, _LEFT, bottom + 96)
+    y = draw_loops(canvas, trace, _LEFT, y + 40)
+    at, most = trace.peak()
+    said = f"Live bytes over {count:,} steps; peak {bytes_text(most)} at step {at:,}."
+    return write(canvas.svg(y + 24, head, said), path)
 
 
-def _columns(values: Sequence[int]) -> list[tuple[int, int]]:
-    """Steps in groups that a column of pixels can hold."""
-    size = max(1, math.ceil(len(values) / _COLUMNS))
-    return [(i, min(i + size, len(values))) for i in range(0, len(values), size)]
+def step_axis(
+    canvas: Canvas, count: int, x: Callable[[int], float], bottom: float
+) -> None:
+    """Numbers of steps under a plot."""
+    for i in ticks(count):
+        middle = (x(i) + x(i + 1)) / 2
+        canvas.rule(middle, bottom, middle, bottom + 5, canvas.ink.line)
+        canvas.text(middle, bottom + 19, f"{i:,}", "middle", canvas.ink.muted)
+    middle = (x(0) + x(count)) / 2
+    canvas.text(middle, bottom + 38, "step", "middle", canvas.ink.muted)
 
 
-def _points(
-    columns: Sequence[tuple[int, int]], values: Sequence[int], x: Any, y: Any
+def compare_svg(
+    before: MemoryTrace,
+    after: MemoryTrace,
+    path: Any = None,
+    title: str = "",
+    labels: tuple[str, str] = ("before", "after"),
+    theme: str = "light",
 ) -> str:
-    """A staircase through the most that each column holds, so no peak is lost."""
-    parts = []
-    for start, end in columns:
-        parts.append(f"V{y(max(values[start:end])):.1f}H{x(end):.1f}")
-    return "".join(parts)
-
-
-def _area(
-    columns: Sequence[tuple[int, int]],
-    values: Sequence[int],
-    x: Any,
-    y: Any,
-    fill: str,
-) -> str:
-    path = f"M{x(0):.1f},{y(0):.1f}{_points(columns, values, x, y)}V{y(0):.1f}Z"
-    return f'<path d="{path}" fill="{fill}"/>'
-
-
-def _stairs(
-    columns: Sequence[tuple[int, int]],
-    values: Sequence[int],
-    x: Any,
-    y: Any,
-    stroke: str,
-    dashes: str,
-) -> str:
-    if not columns:
-        return ""
-    first = max(values[slice(*columns[0])])
-    path = f"M{x(0):.1f},{y(first):.1f}{_points(columns, values, x, y)}"
-    dash = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return (
-        f'<path d="{path}" fill="none" stroke="{stroke}" stroke-width="1.6" '
-        f'stroke-linejoin="round"{dash}/>'
+    """Two traces one above the other, on one scale of bytes: what a memory limit,
+    another order or a rewrite changed."""
+    ink = ink_of(theme)
+    canvas = Canvas(_WIDTH, ink)
+    head = title or f"Memory {labels[0]} and {labels[1]}"
+    canvas.text(_LEFT, 32, short(head, 90), size=17, bold=True)
+    peaks = before.peak()[1], after.peak()[1]
+    share = f" ({peaks[1] / peaks[0]:.0%})" if peaks[0] else ""
+    said = (
+        f"peak {bytes_text(peaks[0])} to {bytes_text(peaks[1])}{share}, "
+        f"{len(before.steps):,} to {len(after.steps):,} steps"
     )
+    canvas.text(_LEFT, 54, said, fill=ink.muted, size=13)
+    both = [*role_legend(before, ink), *role_legend(after, ink)]
+    canvas.legend(_LEFT, 78, list(dict.fromkeys(both)))
+    top = 132.0
+    highest = max(*peaks, *(before.measured or [0]), *(after.measured or [0]))
+    for label, trace in zip(labels, (before, after)):
+        count = len(trace.steps)
 
+        def x(i: int, count: int = count) -> float:
+            return _LEFT + _PLOT * i / max(1, count)
 
-def _hover(trace: MemoryTrace, columns: Sequence[tuple[int, int]], x: Any) -> list[str]:
-    """Invisible columns whose title tells the step under the pointer."""
-    totals = trace.totals()
-    out = []
-    for start, end in columns:
-        i = max(range(start, end), key=lambda k: (totals[k], -k))
-        said = f"step {i:,}: {short(trace.steps[i], 100)}\n{bytes_text(totals[i])}"
-        if trace.measured is not None:
-            said += f" predicted, {bytes_text(trace.measured[i])} measured"
-        out.append(
-            f'<rect x="{x(start):.1f}" y="{_TOP}" width="{x(end) - x(start):.1f}" '
-            f'height="{_HEIGHT}" fill="{BACKGROUND}" fill-opacity="0">'
-            f"<title>{_text(said)}</title></rect>"
-        )
-    return out
-
-
-def _peak(trace: MemoryTrace, at: int, most: int, x: float, y: float) -> list[str]:
-    said = f"peak {bytes_text(most)} at step {at:,}, {short(trace.steps[at], 56)}"
-    half = 3.2 * len(said)
-    anchor, place = "middle", x
-    if x - half < _LEFT:
-        anchor, place = "start", max(_LEFT, x - 4)
-    elif x + half > _LEFT + _PLOT:
-        anchor, place = "end", min(_LEFT + _PLOT, x + 4)
-    return [
-        f'<line x1="{x:.1f}" y1="{_TOP - 8}" x2="{x:.1f}" y2="{_TOP + _HEIGHT}" '
-        f'stroke="{PEAK}" stroke-dasharray="2 3"/>',
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{PEAK}" '
-        f'stroke="{BACKGROUND}"/>',
-        _label(place, _TOP - 14, said, anchor, PEAK, bold=True),
-    ]
-
-
-def _legend(trace: MemoryTrace) -> list[str]:
-    """Swatches in a row under the title."""
-    entries = [("predicted, live tensors", PREDICTED, PREDICTED_FILL, "")]
-    if trace.workspace is not None:
-        entries.append(("scratch memory", PREDICTED, WORKSPACE_FILL, ""))
-    if trace.measured is not None:
-        entries.append(("measured", MEASURED, "none", "6 3"))
-    out = []
-    x = float(_LEFT)
-    for label, stroke, fill, dashes in entries:
-        if fill != "none":
-            out.append(
-                f'<rect x="{x:.0f}" y="47" width="22" height="11" fill="{fill}"/>'
-            )
-        dash = f' stroke-dasharray="{dashes}"' if dashes else ""
-        line = 47.5 if fill != "none" else 52.5
-        out.append(
-            f'<line x1="{x:.0f}" y1="{line}" x2="{x + 22:.0f}" y2="{line}" '
-            f'stroke="{stroke}" stroke-width="1.6"{dash}/>'
-        )
-        out.append(_label(x + 28, 57, label, fill=MUTED))
-        x += 28 + 6.4 * len(label) + 26
-    return out
-
-
-def _scale(highest: int) -> tuple[str, float, float]:
-    """The unit of the axis, the bytes between ticks, and the bytes at the top."""
-    size = 1.0
-    unit = "B"
-    for name in UNITS[1:]:
-        if highest < size * 1024:
-            break
-        size *= 1024
-        unit = name
-    wanted = max(highest, 1) / size / 5
-    power = 10.0 ** math.floor(math.log10(wanted))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= wanted)
-    if unit == "B":
-        step = max(1.0, math.ceil(step))
-    count = max(1, math.ceil(highest / (step * size)))
-    return unit, step * size, count * step * size
-
-
-def _tick(size: float, unit: str) -> str:
-    return f"{size / 1024.0 ** UNITS.index(unit):g} {unit}"
-
-
-def _ticks(count: int) -> list[int]:
-    """Round step numbers, about ten."""
-    if count <= 12:
-        return list(range(count))
-    power = 10 ** math.floor(math.log10(count / 10))
-    step = next(m * power for m in (1, 2, 5, 10, 20) if count / (m * power) <= 12)
-    return list(range(0, count, step))
-
-
-# -- the table -----------------------------------------------------------------
-
-
-def _table(
-    trace: MemoryTrace,
-    shown: Sequence[tuple[str, str, int, int, int]],
-    live: int,
-    at: int,
-    most: int,
-    top: int,
-) -> list[str]:
-    if at < 0:
-        return [_label(_LEFT, top - 22, "no steps", fill=MUTED)]
-    scratch = trace.workspace[at] if trace.workspace is not None else 0
-    said = f"Alive at the peak: {live:,} tensor{'' if live == 1 else 's'}"
-    if scratch:
-        said += f", and {bytes_text(scratch)} of scratch memory"
-    out = [_label(_LEFT, top - 26, said, size=13, bold=True)]
-    for x, anchor, name in (
-        (_LEFT, "start", "tensor"),
-        (430, "start", "type"),
-        (690, "end", "size"),
-        (706, "start", "share of the peak"),
-        (_WIDTH - _RIGHT, "end", "alive in steps"),
-    ):
-        out.append(_label(x, top - 6, name, anchor, MUTED, size=11))
-    out.append(_rule(_LEFT, top, _LEFT + _PLOT, top, LINE))
-    y = float(top)
-    biggest = max((t[2] for t in shown), default=0)
-    for name, spec, size, first, last in shown:
-        y += _ROW
-        share = size / most if most else 0.0
-        out.append(_label(_LEFT, y - 6, short(name, 48), tip=name))
-        out.append(_label(430, y - 6, short(spec, 28), fill=MUTED, tip=spec))
-        out.append(_label(690, y - 6, bytes_text(size), "end"))
-        bar = _BAR * size / max(1, biggest)
-        out.append(
-            f'<rect x="706" y="{y - 16:.0f}" width="{bar:.1f}" height="11" '
-            f'fill="{PREDICTED}"/>'
-        )
-        out.append(_label(802, y - 6, f"{share:.0%}", fill=MUTED, size=11))
-        span = f"{first:,} to {last:,}"
-        out.append(_label(_WIDTH - _RIGHT, y - 6, span, "end", MUTED))
-        out.append(_rule(_LEFT, y, _LEFT + _PLOT, y, GRID))
-    if live > len(shown):
-        rest = sum(t[2] for t in trace.live_at(at)[len(shown) :])
-        said = f"and {live - len(shown):,} more, {bytes_text(rest)}"
-        out.append(_label(_LEFT, y + _ROW - 6, said, fill=MUTED))
-    return out
-
-
-# -- elements ------------------------------------------------------------------
-
-
-def _text(text: str) -> str:
-    return escape("\n".join(clean(line) for line in text.split("\n")))
-
-
-def _label(
-    x: float,
-    y: float,
-    text: str,
-    anchor: str = "start",
-    fill: str = TEXT,
-    *,
-    size: int = 12,
-    bold: bool = False,
-    tip: str = "",
-) -> str:
-    weight = ' font-weight="bold"' if bold else ""
-    title = ""
-    if tip and short(tip, 10_000) != text:
-        title = f"<title>{_text(tip[:10_000])}</title>"
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" '
-        f'font-size="{size}"{weight}>{_text(text)}{title}</text>'
-    )
-
-
-def _rule(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-        f'stroke="{stroke}"/>'
-    )
+        canvas.text(_LEFT + 4, top - 26, short(label, 60), size=13, bold=True)
+        draw_bands(canvas, trace, x, top, 220, highest)
+        step_axis(canvas, count, x, top + 220)
+        top += 220 + 112
+    return write(canvas.svg(top - 56, head, said), path)

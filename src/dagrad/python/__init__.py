@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import framework, ops, platform, util
+from . import client, framework, ops, platform, util
 
-__all__ = ["framework", "ops", "platform", "util"]
+__all__ = ["client", "framework", "ops", "platform", "util"]
