@@ -39,7 +39,6 @@ LATER = {
     "saved_model.": "checkpoints",
     "sparse_placeholder": "sparse tensors",
     "string_to_number": "strings",
-    "summary.": "summaries",
     "train.ClusterSpec": "servers",
     "train.Coordinator": "queues",
     "train.QueueRunner": "queues",

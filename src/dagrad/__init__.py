@@ -30,6 +30,7 @@ from . import (
     nn,
     optimize,
     random,
+    summary,
     test,
     testing,
     train,
@@ -427,6 +428,13 @@ newaxis = None
 
 viz.install()
 
+
+def __getattr__(name: str) -> object:
+    if name == "Summary":  # the class of an extra
+        return summary.Summary
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 # Last: dagrad.compat.v1 is this module.
 from . import compat, python  # noqa: E402
 
@@ -499,7 +507,7 @@ __all__ = [
     "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice", "sort",
     "space_to_batch", "space_to_batch_nd", "space_to_depth", "sparse_hessian",
     "sparse_jacobian", "split", "sqrt", "square", "squared_difference", "squeeze",
-    "stack", "stop_gradient", "strided_slice", "string", "subtract", "svd",
+    "stack", "stop_gradient", "strided_slice", "string", "subtract", "summary", "svd",
     "switch_case", "tables_initializer", "tan", "tanh", "taylor_coefficients",
     "tensor_scatter_add", "tensor_scatter_sub", "tensor_scatter_update", "tensordot",
     "test", "testing", "tile", "to_complex64", "to_complex128", "to_double", "to_float",
