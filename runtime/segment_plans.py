@@ -15,9 +15,11 @@ from typing import Any
 
 from ..graphlib.checkpointing import Schedule, longest, rows, segments
 from ..graphlib.opdef import Spec
+from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, infer_through
 from .plan import ARENA
+from .program import with_arrays
 
 __all__ = ["Loops", "Scratch", "row_spec", "scratch_of", "state_rows"]
 
@@ -43,8 +45,8 @@ class Loops:
             op for op in body.operations() if op.opdef.control == "loop"
         )
         self.attrs = attrs
-        self.tape: Mapping[str, Any] = forward._attrs
-        self.backward: Mapping[str, Any] = backward._attrs
+        self.tape = _fed(forward, body)
+        self.backward = _fed(backward, body)
         whole: Body = self.tape["body"]
         self.carries: int = self.tape["carries"]
         swept = replace(whole, outputs=whole.outputs[: self.carries])
@@ -85,6 +87,16 @@ class Loops:
             return lengths[0]  # type: ignore[no-any-return]
         (count,) = given("count")
         return None if count.value is None else int(count.value)
+
+
+def _fed(loop: Operation, body: Body) -> Mapping[str, Any]:
+    """The attributes of a loop in ``body``, which may be fed in place of variables."""
+    arrays = [
+        i
+        for i, t in enumerate(loop.inputs)
+        if t.op.opdef.effect != "variable" or t in body.given
+    ]
+    return with_arrays(loop, arrays)
 
 
 def row_spec(array: Any) -> Spec:

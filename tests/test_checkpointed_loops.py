@@ -331,6 +331,26 @@ def test_segments_within_segments():
         np.testing.assert_allclose(got, want, rtol=1e-13)
 
 
+def test_a_backward_loop_whose_shapes_only_its_run_tells():
+    x, w = tf.placeholder(tf.float64, [11, None]), tf.placeholder(tf.float64, [None])
+
+    @tf.custom_gradient
+    def sine(r):
+        return tf.sin(r), lambda d: tf.boolean_mask(d * tf.cos(r), tf.abs(d) >= 0)
+
+    def slopes(every):
+        end = tf.foldl(lambda h, r: sine(r) * h, x, w, checkpoint_every=every)
+        return tf.gradients(end, [x, w])
+
+    with tf.Session() as session:
+        want, *rest = session.run(
+            [slopes(e) for e in (None, 2, "least")], {x: ROWS, w: START}
+        )
+    for got in rest:
+        for a, b in zip(got, want):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_a_jacobian_of_a_checkpointed_loop_is_that_of_the_loop():
     x = tf.placeholder(tf.float64, [3])
 
