@@ -29,6 +29,7 @@ __all__ = [
     "numbers",
     "plan_body",
     "spare_buffers",
+    "tells_all",
 ]
 
 
@@ -190,6 +191,14 @@ def moving_carries(plan: Plan, donated: Sequence[int]) -> list[int]:
         for i in donated
         if plan.slots[plan.fetches[i]].kind != SAME and plan.fetches[i] != plan.feeds[i]
     ]
+
+
+def tells_all(node: Node, plans: Sequence[tuple[BodyKey, Plan]]) -> bool:
+    """Whether the plans of a control node's bodies tell all memory that they take: the
+    segments of a gradient take some for as many iterations as there are."""
+    if "schedule" in node.attrs and Loops(node.attrs).iterations(node.inputs) is None:
+        return False
+    return all(plan.exact for _, plan in plans)
 
 
 def body_bytes(plans: Sequence[tuple[BodyKey, Plan]]) -> int:

@@ -129,6 +129,24 @@ def test_hessian_vector_products_keep_as_little(nesting):
         assert taken(every) == pytest.approx(peak(every), rel=0.05)
 
 
+def test_memory_for_a_number_of_iterations_that_only_the_run_tells_is_not_predicted():
+    start, steps = tf.placeholder(tf.float32, [4]), tf.placeholder(tf.int32, [])
+
+    def slopes(stop):
+        end = tf.while_loop(
+            lambda i, h: i < stop,
+            lambda i, h: (i + 1, tf.tanh(h)),
+            [0, start],
+            checkpoint_every="least",
+        )[1]
+        return tf.gradients(end, start)
+
+    around = tf.cond(start[0] > 0, lambda: slopes(steps), lambda: [start])
+    with tf.Session() as session:
+        for fetches in (slopes(steps), around):
+            assert not session.plan(fetches, {start: np.zeros(4), steps: 5}).exact
+
+
 def test_bytes_choose_the_segments():
     state = 4 * 1024 * 16
     assert peak_states(f"{500 * state}B") > 400
