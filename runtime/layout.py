@@ -13,7 +13,14 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import variable_of
-from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
+from .body_plans import (
+    BodyKey,
+    body_bytes,
+    keys_of,
+    plan_body,
+    spare_buffers,
+    tells_all,
+)
 from .costs import microseconds
 from .fused import FUSED, Group
 from .hazards import Accesses
@@ -463,7 +470,8 @@ class Layout:
             transient_bytes=transient,
             arena_bytes=placed.total,
             fetch_bytes=fetched,
-            exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind)),
+            exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind))
+            and all(tells_all(node, plans) for node, plans in self.bodies.items()),
             order=next(k for k, p in best.tried.items() if p == best.peak),
             tried={k: n + fetched for k, n in best.tried.items()},
             rewrites=tuple(self.program.log),

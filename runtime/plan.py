@@ -152,7 +152,8 @@ class Plan:
         transient_bytes: the most that one kernel allocates for itself.
         arena_bytes: size of the arena.
         fetch_bytes: size of the fetched arrays.
-        exact: whether every shape is known, so that the peak is exact.
+        exact: whether every shape is known, and how often each loop that keeps
+            something runs, so that the peak is exact.
         order: the name of the chosen order; ``tried``: peak bytes by order.
         rewrites: (pass, number of nodes it removed or changed).
         changes: what the passes did, and to which operations (see ``explain``).

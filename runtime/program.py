@@ -8,7 +8,7 @@ graph grows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -21,7 +21,7 @@ from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, is_static, text
-from ..graphlib.subgraph import Body
+from ..graphlib.subgraph import BODY_VARIABLE, Body
 from ..graphlib.tensor import Tensor
 from .changes import Notes
 
@@ -312,7 +312,7 @@ def build(
 
 def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any]:
     """The attributes of a control operation: its bodies get an array, not the session's
-    memory, for a variable in whose place something is fed.
+    memory, for a variable in whose place something is fed, or a value was read.
 
     Raises:
         FeedError: a body writes that variable.
@@ -320,11 +320,10 @@ def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any
     attrs = op._attrs
     fed = {
         i
-        for i, (v, t) in enumerate(zip(inputs, op.inputs))
-        if v.kind != VARIABLE and t.op.opdef.effect == "variable"
+        for body, wires in _wired(op)
+        for t, i in zip(body.inputs, wires)
+        if t.op.opdef is BODY_VARIABLE and inputs[i].kind != VARIABLE
     }
-    if not fed:
-        return attrs
     for i in sorted(fed.intersection(attrs.get("updates", ()))):
         raise FeedError(
             op.explain(
@@ -332,17 +331,34 @@ def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any
             ),
             op,
         )
+    return with_arrays(op, fed)
+
+
+def with_arrays(op: Operation, arrays: Collection[int]) -> dict[str, Any]:
+    """The attributes of a control operation whose bodies get an array for variables at
+    these of its inputs."""
+    attrs = op._attrs
 
     def given(body: Body, wires: Sequence[int]) -> Body:
-        known = {t for t, i in zip(body.inputs, wires) if i in fed}
+        found = zip(body.inputs, wires)
+        known = {t for t, i in found if i in arrays and t.op.opdef is BODY_VARIABLE}
         return replace(body, given=body.given | known) if known else body
 
+    if not arrays:
+        return attrs
+    bodies = tuple(given(body, wires) for body, wires in _wired(op))
     if "branches" in attrs:
-        bodies = tuple(map(given, attrs["branches"], attrs["wires"]))
         return {**attrs, "branches": bodies}
+    return {**attrs, "body": bodies[0]}
+
+
+def _wired(op: Operation) -> Iterable[tuple[Body, Sequence[int]]]:
+    """The bodies of a control operation, and which of its inputs each is passed."""
+    attrs = op._attrs
+    if "branches" in attrs:
+        return zip(attrs["branches"], attrs["wires"])
     first = attrs["bounded"] + attrs["tested"]
-    wires = range(first, len(op.inputs))
-    return {**attrs, "body": given(attrs["body"], wires)}
+    return [(attrs["body"], range(first, len(op.inputs)))]
 
 
 def outputs_of(node: Node, op: Operation) -> tuple[Value, ...]:
