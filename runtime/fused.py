@@ -19,6 +19,7 @@ from ..graphlib.opdef import OpDef, Spec
 from ..graphlib.operation import Operation
 from .failures import run_error
 from .plan import Step
+from .program import IN_PLANS_ONLY
 
 __all__ = ["FUSED", "Group", "Member", "Tiles", "member_call", "member_error"]
 
@@ -141,17 +142,10 @@ def _workspace(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> Any:
     return Registers(group).memory(group.tile())
 
 
-def _infer(inputs: Any, attrs: Mapping[str, Any]) -> Any:
-    raise AssertionError("a fused operation is made of nodes that have their shapes")
-
-
 FUSED = OpDef(
     "_Fused",
-    infer=_infer,
     kernel=_reference,
     inputs=("*inputs",),
-    no_gradient="it exists in plans only",
-    writes_out=True,
     workspace=_workspace,
     elementwise=True,
     flops=lambda ins, outs, attrs: sum(
@@ -159,6 +153,7 @@ FUSED = OpDef(
         for m in attrs["group"].members
     ),
     doc="elementwise operations in one pass over memory",
+    **IN_PLANS_ONLY,
 )
 
 

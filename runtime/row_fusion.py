@@ -19,7 +19,7 @@ import numpy as np
 from ..graphlib.opdef import OpDef
 from .fused import FUSED
 from .native.trace import Untraceable
-from .program import NODE, Node, Program, Value
+from .program import IN_PLANS_ONLY, NODE, Node, Program, Value
 from .row_groups import ROWS, RowGroup, RowMember
 
 __all__ = ["Around", "join_rows"]
@@ -546,11 +546,7 @@ class _Rows:
 
 
 def _pointwise(type: str, ufunc: str) -> OpDef:
-    return OpDef(type, infer=_infer, kernel=ufunc, inputs=("x", "y"), doc=ufunc)
-
-
-def _infer(inputs: Any, attrs: Any) -> Any:
-    raise AssertionError("a part of an operation that has its shapes")
+    return OpDef(type, kernel=ufunc, inputs=("x", "y"), doc=ufunc, **IN_PLANS_ONLY)
 
 
 _CENTRE, _SQUARE = _pointwise("_Centre", "subtract"), _pointwise("_Square", "multiply")

@@ -23,6 +23,7 @@ from .fused import TILE_BYTES, member_call, member_error
 from .native.emit import functions, known
 from .native.rows import RowKernel
 from .native.trace import Tape, Untraceable, trace
+from .program import IN_PLANS_ONLY
 
 __all__ = ["ROWS", "RowGroup", "RowMember", "RowTiles", "partials"]
 
@@ -415,20 +416,14 @@ def _kernel(
     return out
 
 
-def _infer(inputs: Any, attrs: Mapping[str, Any]) -> Any:
-    raise AssertionError("rows are made of nodes that have their shapes")
-
-
 ROWS = OpDef(
     "_Rows",
-    infer=_infer,
     kernel=_kernel,
     inputs=("*inputs",),
-    no_gradient="it exists in plans only",
-    writes_out=True,
     workspace=_workspace,
     flops=lambda ins, outs, attrs: (
         attrs["group"].rows * attrs["group"].length * len(attrs["group"].members)
     ),
     doc="reductions of rows with the elementwise operations around them",
+    **IN_PLANS_ONLY,
 )

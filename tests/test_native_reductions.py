@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_programs import reference, simple_functions
+from native_programs import fresh_kernels, reference
 
 import dagrad as dg
 from dagrad.runtime import fused, fusion, row_groups
@@ -19,14 +19,9 @@ pytest.importorskip("llvmlite")
 
 @pytest.fixture(autouse=True)
 def small_arrays_too(monkeypatch, tmp_path):
-    monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(fusion, "NATIVE_SIZE", 1)
-    simple_functions(monkeypatch)
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
-    yield
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
+    with fresh_kernels(monkeypatch, tmp_path):
+        yield
 
 
 def session(native):

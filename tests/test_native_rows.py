@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_programs import simple_functions
+from native_programs import fresh_kernels
 
 import dagrad as dg
 from dagrad.runtime import native_rows
@@ -15,14 +15,9 @@ pytest.importorskip("llvmlite")
 
 @pytest.fixture(autouse=True)
 def rows_of_any_size(monkeypatch, tmp_path):
-    monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(native_rows, "_LEAST", 1)
-    simple_functions(monkeypatch)
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
-    yield
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
+    with fresh_kernels(monkeypatch, tmp_path):
+        yield
 
 
 def compiled():
