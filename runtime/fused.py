@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,7 @@ class Group:
         rows = max(1, min(self.dims[self.axis], count // max(rest, 1)))
         return (*self.dims[: self.axis], rows, *self.dims[self.axis + 1 :])
 
+    @cached_property
     def last_reads(self) -> dict[int, int]:
         """Per register, the last member that reads it."""
         return {r: k for k, m in enumerate(self.members) for r in m.reads}
@@ -99,7 +101,7 @@ class Group:
         the input, and that member itself only where its kernel allows it.
         """
         made = self.results[output] - len(self.inputs)
-        if self.last_reads().get(given, -1) > made:
+        if self.last_reads.get(given, -1) > made:
             return False
         member = self.members[made]
         at = [k for k, r in enumerate(member.reads) if r == given]
@@ -169,7 +171,7 @@ class Registers:
         self.group = group
         self.buffers: list[Any] = []
         self.place: dict[int, int] = {}
-        last = group.last_reads()
+        last = group.last_reads
         free: list[int] = []
         for k, m in enumerate(group.members):
             register = len(group.inputs) + k

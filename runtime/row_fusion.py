@@ -10,25 +10,25 @@ its operand (and what that needs): its result is there when all has been read.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graphlib.opdef import OpDef
+from .convex import Joint, Unit, Units
 from .fused import FUSED
 from .native.trace import Untraceable
-from .program import IN_PLANS_ONLY, NODE, Node, Program, Value
+from .program import NODE, Node, Program, Value
 from .row_groups import ROWS, RowGroup, RowMember
+from .row_parts import Frame, Part, axes_count, last_axes, moments
 
 __all__ = ["Around", "join_rows"]
 
 #: Longer rows are left to NumPy: it adds in pairs, a row's code in lanes of vectors.
 _LONGEST = 4096
 _SHORTEST = 8
-#: Bounds of a group: members, arrays, and nodes looked at to see that it is convex.
-_MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
+#: Bounds of a group: members, arrays, and nodes between the first and the last.
+_MEMBERS, _ARRAYS, _SPREAD = 64, 24, 128
 
 _REDUCTIONS = {"Max": "max", "Mean": "mean", "Sum": "sum", "SumTo": "sum"}
 #: The two means of moments, with the squares between.
@@ -63,82 +63,22 @@ def join_rows(program: Program, around: Around) -> dict[Node, Node]:
     return _Rows(program, around).groups()
 
 
-class _Frame(NamedTuple):
-    """The rows that a group is about: the shape, its last ``k`` axes being a row."""
-
-    dims: tuple[int, ...]
-    k: int
-
-    @property
-    def lead(self) -> tuple[int, ...]:
-        return self.dims[: len(self.dims) - self.k]
-
-    @property
-    def tail(self) -> tuple[int, ...]:
-        return self.dims[len(self.dims) - self.k :]
-
-    @property
-    def rows(self) -> int:
-        return math.prod(self.lead)
-
-    @property
-    def length(self) -> int:
-        return math.prod(self.tail)
-
-    def is_row_number(self, dims: Any) -> bool:
-        """Whether a shape is that of a reduced array."""
-        return dims in (self.lead, (*self.lead, *(1,) * self.k))
-
-    def move(self, dims: tuple[int, ...]) -> str:
-        """How an array moves that is broadcast to the elements; "": otherwise."""
-        if dims == self.dims:
-            return "1"
-        if math.prod(dims) == 1:
-            return "s"
-        if len(dims) > len(self.dims):
-            return ""
-        full = (*(1,) * (len(self.dims) - len(dims)), *dims)
-        head, tail = full[: len(full) - self.k], full[len(full) - self.k :]
-        if math.prod(head) == 1 and tail == self.tail:
-            return "c"
-        return "0" if head == self.lead and math.prod(tail) == 1 else ""
-
-
-class _Part(NamedTuple):
-    """One operation of a node: what a member is made of."""
-
-    op: Any
-    opdef: Any
-    attrs: Any
-    reads: tuple[Any, ...]  # Values as they are read, or places in a fused node
-    made: Any
-    dtype: Any
-    wide: bool
-    reduce: str
-
-
 class _Rows:
     """Finds groups of one program."""
 
     def __init__(self, program: Program, around: Around) -> None:
         self.program = program
         self.around = around
-        self.position = {node: i for i, node in enumerate(program.nodes)}
-        self.readers: dict[Value, list[Node]] = defaultdict(list)
-        for node in program.nodes:
-            for v in node.inputs:
-                self.readers[v].append(node)
+        self.units = Units(program, around.previous)
+        self.position = self.units.position
+        self.readers = self.units.readers
         self.fetched = set(program.fetches)
-        self.group_of: dict[Node, list[Node]] = {}
-        self.last: dict[int, int] = {}
-        self._known: dict[tuple[Node, _Frame], list[_Part]] = {}
-        self._read: dict[tuple[Node, _Frame], list[tuple[Value, str]]] = {}
+        self.joined: dict[Node, Node] = {}
+        self._known: dict[tuple[Node, Frame], list[Part]] = {}
+        self._read: dict[tuple[Node, Frame], list[tuple[Value, str]]] = {}
 
     def groups(self) -> dict[Node, Node]:
-        joined: dict[Node, Node] = {}
         for node in self.program.nodes:
-            if node in self.group_of:
-                continue
             frame = self._frame(node)
             if frame is None:
                 continue
@@ -147,21 +87,22 @@ class _Rows:
             if made is None and len(group) > 2:
                 group = self._grow(node, frame, True)
                 made = self._join(group, frame)
-            if made is not None:
-                for n in group:
-                    joined[n] = made
-                    self.group_of[n] = group
-                self.last[id(group)] = self.position[group[-1]]
+            if made is None:
+                continue
+            joint = self._joint(group, made.inputs)
+            assert joint is not None, "no group grows across a path"
+            self.units.join(Unit(group, made.inputs, joint.rank), group, joint)
+            self.joined.update(dict.fromkeys(group, made))
         # Until all groups are found, values are of the nodes that they came from.
-        for made in joined.values():
+        for made in self.joined.values():
             for k, v in enumerate(made.outputs):
                 v.node = made
                 v.index = k
-        return joined
+        return self.joined
 
     # -- which nodes -----------------------------------------------------------
 
-    def _frame(self, node: Node) -> _Frame | None:
+    def _frame(self, node: Node) -> Frame | None:
         """What a reduction along last axes is about."""
         reduces = node.opdef.type in _REDUCTIONS or node.opdef.type == _MOMENTS
         if not reduces or not self._is_free(node):
@@ -171,7 +112,7 @@ class _Rows:
         dtype = v.dtype.dtype
         if not v.static or not dims or dtype.kind != "f" or dtype.itemsize < 4:
             return None
-        frame = _Frame(dims, _last_axes(node, dims))  # type: ignore[arg-type]
+        frame = Frame(dims, last_axes(node, dims))  # type: ignore[arg-type]
         if not frame.k or frame.rows * frame.length < self.around.least:
             return None
         if frame.rows > 1 and not _SHORTEST <= frame.length <= _LONGEST:
@@ -186,13 +127,13 @@ class _Rows:
             return False
         if opdef.alias is not None or node in self.around.pinned:
             return False
-        return node not in self.group_of and all(
+        return node not in self.joined and all(
             v.static and v.value is None for v in node.outputs
         )
 
-    def _parts(self, node: Node, frame: _Frame) -> list[_Part]:
+    def _parts(self, node: Node, frame: Frame) -> list[Part]:
         """A node's operations; none: it cannot be of a group."""
-        if node in self.group_of:
+        if node in self.joined:
             return []
         key = node, frame
         found = self._known.get(key)
@@ -200,7 +141,7 @@ class _Rows:
             found = self._known[key] = self._operations(node, frame)
         return found
 
-    def _operations(self, node: Node, frame: _Frame) -> list[_Part]:
+    def _operations(self, node: Node, frame: Frame) -> list[Part]:
         if not self._is_free(node):
             return []
         if node.opdef is FUSED:
@@ -214,14 +155,14 @@ class _Rows:
             for v, r in zip(node.outputs, group.results):
                 names[r] = v
             return [
-                _Part(m.op, m.opdef, m.attrs, tuple(names[r] for r in m.reads),
+                Part(m.op, m.opdef, m.attrs, tuple(names[r] for r in m.reads),
                       names[n + k], m.dtype, wide, "")
                 for k, m in enumerate(group.members)
             ]  # fmt: skip
         if node.opdef.type == _MOMENTS:
             # Of all elements the mean is there when they have been read.
             right = frame.rows > 1 and self._frame(node) == frame
-            return _moments(node) if right else []
+            return moments(node) if right else []
         (out, *more) = node.outputs
         reduce = ""
         reads: tuple[Any, ...] = tuple(node.inputs)
@@ -240,9 +181,9 @@ class _Rows:
         if node.opdef.type == "Select" and any(v.dims != out.dims for v in reads):
             return []
         dtype = out.dtype.dtype
-        return [_Part(node.op, node.opdef, node.attrs, reads, out, dtype, wide, reduce)]
+        return [Part(node.op, node.opdef, node.attrs, reads, out, dtype, wide, reduce)]
 
-    def _source(self, v: Value, wide: bool, frame: _Frame) -> tuple[Value, str] | None:
+    def _source(self, v: Value, wide: bool, frame: Frame) -> tuple[Value, str] | None:
         """The contiguous array that is read where ``v`` is, and how it moves."""
         if not v.static or v.dtype.kind < 0 or self.around.written(v):
             return None
@@ -270,7 +211,7 @@ class _Rows:
                     axes = base.node.attrs["axis"]
                     if math.prod(shape or ()) == 1 and given.static:
                         return given, "s"
-                    if _axes_count(axes, len(dims)) != frame.k:
+                    if axes_count(axes, len(dims)) != frame.k:
                         return None
                     move = "0"
                 else:
@@ -298,7 +239,7 @@ class _Rows:
 
     # -- growing ---------------------------------------------------------------
 
-    def _grow(self, seed: Node, frame: _Frame, strict: bool) -> list[Node]:
+    def _grow(self, seed: Node, frame: Frame, strict: bool) -> list[Node]:
         """The nodes of a group in order; ``strict``: no step on the way to it may be
         one that does not pay."""
         members = {seed: self._parts(seed, frame)}
@@ -318,7 +259,7 @@ class _Rows:
                 changed = True
         return sorted(members, key=self.position.__getitem__)
 
-    def _next(self, members: dict[Node, list[_Part]], frame: _Frame) -> set[Node]:
+    def _next(self, members: dict[Node, list[Part]], frame: Frame) -> set[Node]:
         """What is next to a group: what it reads is made by, and what reads it."""
         found: set[Node] = set()
         for node in members:
@@ -336,7 +277,7 @@ class _Rows:
                         found.add(reader)
         return found - members.keys()
 
-    def _reads(self, node: Node, frame: _Frame) -> list[tuple[Value, str]]:
+    def _reads(self, node: Node, frame: Frame) -> list[tuple[Value, str]]:
         """What a node's operations read from outside, as it lies in memory."""
         key = node, frame
         found = self._read.get(key)
@@ -345,9 +286,7 @@ class _Rows:
             found = self._read[key] = list(self._sources(parts, frame))
         return found
 
-    def _sources(
-        self, parts: list[_Part], frame: _Frame
-    ) -> Iterator[tuple[Value, str]]:
+    def _sources(self, parts: list[Part], frame: Frame) -> Iterator[tuple[Value, str]]:
         own = {p.made for p in parts}
         for p in parts:
             for v in p.reads:
@@ -357,10 +296,10 @@ class _Rows:
 
     def _fits(
         self,
-        members: dict[Node, list[_Part]],
+        members: dict[Node, list[Part]],
         node: Node,
-        parts: list[_Part],
-        frame: _Frame,
+        parts: list[Part],
+        frame: Frame,
     ) -> bool:
         nodes = {*members, node}
         members = {**members, node: parts}
@@ -393,39 +332,21 @@ class _Rows:
         size = frame.rows * frame.length * item // 2
         places = [self.position[n] for n in nodes]
         between = self.program.nodes[min(places) + 1 : max(places)]
-        if len(between) > _LOOKED or any(
+        if len(between) > _SPREAD or any(
             n not in nodes and _makes(n, size) for n in between
         ):
             return False
-        return self._is_convex(nodes, given)
+        return self._joint(nodes, given) is not None
 
-    def _is_convex(self, members: set[Node], given: set[Value]) -> bool:
-        """Whether no path leads from a member to what the members read."""
-        first = min(self.position[n] for n in members)
-        stack = [v.node for v in given if v.node is not None]
-        seen: set[Node] = set()
-        while stack:
-            node = stack.pop()
-            if node in members:
-                return False
-            if node in seen:
-                continue
-            whole = self.group_of.get(node) or [node]
-            if self.position[node] < first and self.last.get(id(whole), -1) < first:
-                continue
-            seen.update(whole)
-            if len(seen) > _LOOKED:
-                return False
-            for n in whole:
-                stack.extend(n.after)
-                stack.extend(v.node for v in n.inputs if v.node is not None)
-                if n in self.around.previous:
-                    stack.append(self.around.previous[n])
-        return True
+    def _joint(self, nodes: Collection[Node], given: Iterable[Value]) -> Joint | None:
+        """How nodes may be one; None: a path leads out of them and back."""
+        of = self.units.of
+        made = [v for n in nodes for v in n.outputs]
+        return self.units.joint({of[n] for n in nodes}, given, made)
 
     # -- the new node ------------------------------------------------------------
 
-    def _join(self, group: list[Node], frame: _Frame) -> Node | None:
+    def _join(self, group: list[Node], frame: Frame) -> Node | None:
         """The node that does the work of a group, where that pays."""
         parts = [(n, p) for n in group for p in self._parts(n, frame)]
         if sum(p.wide or bool(p.reduce) for _, p in parts) < 2:
@@ -483,7 +404,7 @@ class _Rows:
         node.outputs = tuple(outputs)
         return node if self._holds_no_more(group, frame, node) else None
 
-    def _holds_no_more(self, group: list[Node], frame: _Frame, made: Node) -> bool:
+    def _holds_no_more(self, group: list[Node], frame: Frame, made: Node) -> bool:
         """Whether one step, with all its arrays alive, keeps no more memory alive
         than its nodes one after the other; each may write where an operand dies."""
         nodes = set(group)
@@ -543,48 +464,6 @@ class _Rows:
                     return True
                 stack.extend(reader.outputs)
         return False
-
-
-def _pointwise(type: str, ufunc: str) -> OpDef:
-    return OpDef(type, kernel=ufunc, inputs=("x", "y"), doc=ufunc, **IN_PLANS_ONLY)
-
-
-_CENTRE, _SQUARE = _pointwise("_Centre", "subtract"), _pointwise("_Square", "multiply")
-
-
-def _moments(node: Node) -> list[_Part]:
-    """The mean, the distances to it, their squares and these squares' mean."""
-    (x,) = node.inputs
-    mean, variance = node.outputs
-    centred, squares = (node, 1), (node, 2)
-    op, opdef, attrs, dtype = node.op, node.opdef, node.attrs, x.dtype.dtype
-    return [
-        _Part(op, opdef, attrs, (x,), mean, dtype, False, "mean"),
-        _Part(op, _CENTRE, {}, (x, mean), centred, dtype, True, ""),
-        _Part(op, _SQUARE, {}, (centred, centred), squares, dtype, True, ""),
-        _Part(op, opdef, attrs, (squares,), variance, dtype, False, "mean"),
-    ]
-
-
-def _last_axes(node: Node, dims: tuple[int, ...]) -> int:
-    """How many last axes a reduction takes away; 0: it takes others."""
-    if node.opdef.type == "SumTo":
-        out = node.outputs[0].dims or ()
-        out = (*(1,) * (len(dims) - len(out)), *out)
-        gone = [i for i, (d, o) in enumerate(zip(dims, out)) if d != o]
-        if not gone:
-            return 0
-        k = len(dims) - gone[0]
-        return k if math.prod(out[gone[0] :]) == 1 else 0  # type: ignore[arg-type]
-    return _axes_count(node.attrs["axis"], len(dims))
-
-
-def _axes_count(axes: Any, rank: int) -> int:
-    """How many axes, which are the last ones; 0: they are not."""
-    if axes is None:
-        return rank
-    found = sorted(i % rank for i in axes)
-    return len(found) if found == list(range(rank - len(found), rank)) else 0
 
 
 def _makes(node: Node, size: int) -> bool:

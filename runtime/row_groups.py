@@ -105,6 +105,7 @@ class RowGroup:
             return self.inputs[register][0]
         return self.members[register - n].op.outputs[0].dtype
 
+    @cached_property
     def last_reads(self) -> dict[int, int]:
         """Per register, the last member that reads it."""
         return {r: k for k, m in enumerate(self.members) for r in m.reads}
@@ -117,7 +118,7 @@ class RowGroup:
         if self.wide(given) != self.wide(self.results[output]):
             return False
         member = self.members[made]
-        last = self.last_reads().get(given, -1)
+        last = self.last_reads.get(given, -1)
         return last < made or (last == made and isinstance(member.opdef.kernel, str))
 
     @property
@@ -216,7 +217,7 @@ class _Memory:
         self.place: dict[int, int] = {}
         self.own: dict[int, int] = {}
         self.parts: dict[int, int] = {}
-        last = group.last_reads()
+        last = group.last_reads
         n = len(group.inputs)
         free: list[tuple[Any, bool, int]] = []
         for k, m in enumerate(group.members):

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from native_programs import programs, reference
 
 import dagrad as dg
@@ -253,3 +254,40 @@ def test_many_threads_run_one_fused_plan():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_a_path_through_another_group():
+    """What the second sum needs was made by a group of which a later member reads the
+    product: the group of both would be before and behind the other one."""
+    x = dg.placeholder(dg.float32, [8, 8])
+    row = dg.placeholder(dg.float32, [8])
+    first = x + 1.0
+    total = dg.reduce_sum(first, 0)
+    double = row * 2.0
+    second = first * double
+    y = double + total
+    feeds = {x: np.eye(8, dtype=np.float32), row: np.arange(8, dtype=np.float32)}
+    fetches = [second, y]
+    same(dg.Session().run(fetches, feeds), reference(x.graph, fetches, feeds))
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.integers(10, 80))
+def test_groups_in_the_way_of_each_other(seed, near):
+    """Random programs whose members of groups lie far apart."""
+    rng = np.random.default_rng(seed)
+    graph = dg.Graph()
+    with graph.as_default():
+        x = dg.placeholder(dg.float32, [8, 8])
+        tensors = [x]
+        for i in range(300):
+            a, b = (
+                tensors[-rng.integers(1, min(near, len(tensors) + 1))] for _ in range(2)
+            )
+            make = [dg.multiply, dg.add, dg.subtract, lambda a, b: dg.tanh(a)][i % 4]
+            tensors.append(make(a, b))
+    feeds = {x: rng.standard_normal((8, 8)).astype(np.float32)}
+    expected = reference(graph, tensors[-1], feeds)
+    np.testing.assert_array_equal(
+        dg.Session(graph=graph).run(tensors[-1], feeds), expected
+    )
