@@ -10,6 +10,7 @@ its operand (and what that needs): its result is there when all has been read.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -61,6 +62,61 @@ class Around(NamedTuple):
 def join_rows(program: Program, around: Around) -> dict[Node, Node]:
     """The node of its group for each node that is in one."""
     return _Rows(program, around).groups()
+
+
+class _Grown:
+    """A group while it grows.
+
+    Attributes:
+        nodes: its nodes, of ``count`` operations, from place ``first`` to ``last``.
+        wide: per result, whether it has a number for each element.
+        given: per value that is read, how it moves.
+        reduced: results of reductions.
+        item: bytes of the largest element.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.nodes: set[Node] = set()
+        self.count = 0
+        self.first, self.last = sys.maxsize, -1
+        self.wide: dict[Any, bool] = {}
+        self.given: dict[Value, str] = {}
+        self.reduced: set[Any] = set()
+        self.item = 0
+
+    def add(
+        self, node: Node, parts: list[Part], reads: list[tuple[Value, str]], place: int
+    ) -> None:
+        """Take a node in."""
+        self.nodes.add(node)
+        self.count += len(parts)
+        self.first, self.last = min(self.first, place), max(self.last, place)
+        self.wide.update({p.made: p.wide for p in parts})
+        self.given.update(reads)
+        self.reduced.update([p.made for p in parts if p.reduce])
+        self.item = max(self.item, *(np.dtype(p.dtype).itemsize for p in parts))
+
+    def agrees(self, parts: list[Part], reads: list[tuple[Value, str]]) -> bool:
+        """Whether what is read moves as it was made.
+
+        A member's result may be read otherwise: numbers of rows as one row, where
+        there are as many.
+        """
+        wide = {p.made: p.wide for p in parts}
+        for v, move in reads:
+            made = wide.get(v, self.wide.get(v))
+            if not move or (made is not None and move != "01"[made]):
+                return False
+        for made, is_wide in wide.items():
+            if self.given.get(made, "01"[is_wide]) != "01"[is_wide]:
+                return False
+        if self.frame.rows > 1:
+            return True
+        # A reduction of all elements is there when they have been read.
+        return self.reduced.isdisjoint([v for v, _ in reads]) and not any(
+            p.reduce and p.made in self.given for p in parts
+        )
 
 
 class _Rows:
@@ -242,27 +298,31 @@ class _Rows:
     def _grow(self, seed: Node, frame: Frame, strict: bool) -> list[Node]:
         """The nodes of a group in order; ``strict``: no step on the way to it may be
         one that does not pay."""
-        members = {seed: self._parts(seed, frame)}
-        if not members[seed]:
+        grown = _Grown(frame)
+        parts = self._parts(seed, frame)
+        if not parts:
             return []
+        grown.add(seed, parts, self._reads(seed, frame), self.position[seed])
         changed = True
         while changed:
             changed = False
-            for node in sorted(self._next(members, frame), key=self.position.get):  # type: ignore[arg-type]
+            for node in sorted(self._next(grown, frame), key=self.position.get):  # type: ignore[arg-type]
                 parts = self._parts(node, frame)
-                if not parts or not self._fits(members, node, parts, frame):
+                if not parts or not self._fits(grown, node, parts):
                     continue
-                more = sorted((*members, node), key=self.position.__getitem__)
-                if strict and self._join(more, frame) is None:
+                if strict and self._join(self._inorder(grown, node), frame) is None:
                     continue
-                members[node] = parts
+                grown.add(node, parts, self._reads(node, frame), self.position[node])
                 changed = True
-        return sorted(members, key=self.position.__getitem__)
+        return self._inorder(grown)
 
-    def _next(self, members: dict[Node, list[Part]], frame: Frame) -> set[Node]:
+    def _inorder(self, grown: _Grown, *more: Node) -> list[Node]:
+        return sorted((*grown.nodes, *more), key=self.position.__getitem__)
+
+    def _next(self, grown: _Grown, frame: Frame) -> set[Node]:
         """What is next to a group: what it reads is made by, and what reads it."""
         found: set[Node] = set()
-        for node in members:
+        for node in grown.nodes:
             for v, _ in self._reads(node, frame):
                 if v.node is not None:
                     found.add(v.node)
@@ -275,7 +335,7 @@ class _Rows:
                         stack.extend(reader.outputs)
                     else:
                         found.add(reader)
-        return found - members.keys()
+        return found - grown.nodes
 
     def _reads(self, node: Node, frame: Frame) -> list[tuple[Value, str]]:
         """What a node's operations read from outside, as it lies in memory."""
@@ -294,32 +354,19 @@ class _Rows:
                     found = self._source(v, p.wide or bool(p.reduce), frame)
                     yield (v, "") if found is None else found
 
-    def _fits(
-        self,
-        members: dict[Node, list[Part]],
-        node: Node,
-        parts: list[Part],
-        frame: Frame,
-    ) -> bool:
-        nodes = {*members, node}
-        members = {**members, node: parts}
-        every = [p for ps in members.values() for p in ps]
-        if len(every) > _MEMBERS:
+    def _fits(self, grown: _Grown, node: Node, parts: list[Part]) -> bool:
+        """Whether a node can be one more of a group."""
+        frame, place = grown.frame, self.position[node]
+        first, last = min(grown.first, place), max(grown.last, place)
+        if last - first - 1 > _SPREAD or grown.count + len(parts) > _MEMBERS:
             return False
-        wide = {p.made: p.wide for p in every}
-        given = set()
-        for n in members:
-            for v, move in self._reads(n, frame):
-                # A member's result may be read otherwise than it was made: numbers
-                # of rows as one row, where there are as many.
-                if not move or (v in wide and move != "01"[wide[v]]):
-                    return False
-                given.add(v)
-        if frame.rows == 1:
-            made = {p.made for p in every if p.reduce}
-            if made & given:
-                return False
-        given = {v for v in given if v.node not in nodes}
+        reads = self._reads(node, frame)
+        if not grown.agrees(parts, reads):
+            return False
+        nodes = {*grown.nodes, node}
+        given = {
+            v for v in (*grown.given, *(v for v, _ in reads)) if v.node not in nodes
+        }
         # What a later member reads may be no output in the end.
         outputs = sum(
             v.dims == frame.dims and self._leaves(v, nodes)
@@ -328,12 +375,11 @@ class _Rows:
         )
         if len(given) + outputs > _ARRAYS:
             return False
-        item = max(np.dtype(p.dtype).itemsize for p in every)
+        item = max(grown.item, *(np.dtype(p.dtype).itemsize for p in parts))
         size = frame.rows * frame.length * item // 2
-        places = [self.position[n] for n in nodes]
-        between = self.program.nodes[min(places) + 1 : max(places)]
-        if len(between) > _SPREAD or any(
-            n not in nodes and _makes(n, size) for n in between
+        if any(
+            n not in nodes and _makes(n, size)
+            for n in self.program.nodes[first + 1 : last]
         ):
             return False
         return self._joint(nodes, given) is not None

@@ -24,6 +24,7 @@ from .native.emit import functions, known
 from .native.rows import RowKernel
 from .native.trace import Tape, Untraceable, trace
 from .program import IN_PLANS_ONLY
+from .rewrites.common import attrs_key
 
 __all__ = ["ROWS", "RowGroup", "RowMember", "RowTiles", "partials"]
 
@@ -35,6 +36,11 @@ _VECTOR = 64
 _SHORT = 256
 
 _UFUNC = {"sum": np.add, "mean": np.add, "max": np.maximum}
+
+
+#: Kernels of groups, or why there is none; and how many are kept.
+_KERNELS: dict[Any, RowKernel | str] = {}
+_KEPT = 1024
 
 
 class RowMember(NamedTuple):
@@ -134,6 +140,26 @@ class RowGroup:
         Raises:
             Untraceable: there is no native form, or a poor one.
         """
+        # The layers of a network are groups of one kind.
+        key = (
+            tuple([(m.opdef, attrs_key(m.attrs), m.reads, m.op.outputs[0].dtype,
+                    m.dtype, m.wide, m.reduce) for m in self.members]),
+            self.inputs, self.results, self.rows == 1, self.length,
+        )  # fmt: skip
+        found = _KERNELS.get(key)
+        if found is None:
+            if len(_KERNELS) >= _KEPT:
+                _KERNELS.clear()
+            try:
+                found = self._traced()
+            except Untraceable as error:
+                found = str(error)
+            _KERNELS[key] = found
+        if isinstance(found, str):
+            raise Untraceable(found)
+        return found
+
+    def _traced(self) -> RowKernel:
         tape = Tape(known)
         refs = [tape.input(k, d.dtype) for k, (d, _) in enumerate(self.inputs)]
         for m in self.members:
