@@ -18,10 +18,11 @@ import numpy as np
 
 from .convex import Joint, Unit, Units
 from .fused import FUSED
+from .native.rows import RowKernel
 from .native.trace import Untraceable
 from .program import NODE, Node, Program, Value
 from .row_groups import ROWS, RowGroup, RowMember
-from .row_parts import Frame, Part, axes_count, last_axes, moments
+from .row_parts import COMPOUND, Frame, Part, frame_of
 
 __all__ = ["Around", "join_rows"]
 
@@ -31,12 +32,15 @@ _SHORTEST = 8
 #: Bounds of a group: members, arrays, and nodes between the first and the last.
 _MEMBERS, _ARRAYS, _SPREAD = 64, 24, 128
 
-_REDUCTIONS = {"Max": "max", "Mean": "mean", "Sum": "sum", "SumTo": "sum"}
-#: The two means of moments, with the squares between.
-_MOMENTS = "Moments"
+_REDUCTIONS = {"Max": "max", "Mean": "mean", "Min": "min", "Sum": "sum"}
+_REDUCTIONS["SumTo"] = "sum"
 #: Views that hand on the numbers of rows, in order, or repeat them along rows.
 _RESHAPES = frozenset(["ExpandDims", "Identity", "Reshape", "Squeeze"])
 _REPEATS = frozenset(["BroadcastTo", "Spread"])
+
+
+#: Large arrays that go through NumPy's kernels of several passes.
+_STREAMS = {"Moments": 6, "FusedBatchNorm": 6, "FusedBatchNormGrad": 8}
 
 
 class Around(NamedTuple):
@@ -159,8 +163,8 @@ class _Rows:
     # -- which nodes -----------------------------------------------------------
 
     def _frame(self, node: Node) -> Frame | None:
-        """What a reduction along last axes is about."""
-        reduces = node.opdef.type in _REDUCTIONS or node.opdef.type == _MOMENTS
+        """What a reduction along last axes, or first ones, is about."""
+        reduces = node.opdef.type in _REDUCTIONS or node.opdef.type in COMPOUND
         if not reduces or not self._is_free(node):
             return None
         v = node.inputs[0]
@@ -168,14 +172,13 @@ class _Rows:
         dtype = v.dtype.dtype
         if not v.static or not dims or dtype.kind != "f" or dtype.itemsize < 4:
             return None
-        frame = Frame(dims, last_axes(node, dims))  # type: ignore[arg-type]
-        if not frame.k or frame.rows * frame.length < self.around.least:
+        frame = frame_of(node, dims)  # type: ignore[arg-type]
+        if frame is None or frame.rows * frame.length < self.around.least:
             return None
-        if frame.rows > 1 and not _SHORTEST <= frame.length <= _LONGEST:
+        line = frame.rows if frame.columns else frame.length
+        if line < _SHORTEST or frame.length < _SHORTEST:
             return None
-        if frame.move(dims) != "1" or frame.length < _SHORTEST:  # type: ignore[arg-type]
-            return None
-        return frame
+        return None if frame.rows > 1 and line > _LONGEST else frame
 
     def _is_free(self, node: Node) -> bool:
         opdef = node.opdef
@@ -215,10 +218,11 @@ class _Rows:
                       names[n + k], m.dtype, wide, "")
                 for k, m in enumerate(group.members)
             ]  # fmt: skip
-        if node.opdef.type == _MOMENTS:
+        compound = COMPOUND.get(node.opdef.type)
+        if compound is not None:
             # Of all elements the mean is there when they have been read.
             right = frame.rows > 1 and self._frame(node) == frame
-            return moments(node) if right else []
+            return compound(node) if right else []
         (out, *more) = node.outputs
         reduce = ""
         reads: tuple[Any, ...] = tuple(node.inputs)
@@ -267,7 +271,7 @@ class _Rows:
                     axes = base.node.attrs["axis"]
                     if math.prod(shape or ()) == 1 and given.static:
                         return given, "s"
-                    if axes_count(axes, len(dims)) != frame.k:
+                    if not frame.is_reduced(axes):
                         return None
                     move = "0"
                 else:
@@ -440,10 +444,13 @@ class _Rows:
             frame.rows,
             frame.length,
             self.around.native,
+            frame.columns,
         )
         try:
-            made_group.kernel  # noqa: B018
+            kernel = made_group.kernel
         except Untraceable:
+            return None
+        if frame.columns and _traffic(kernel) > sum(map(self._streams, group)):
             return None
         last = group[-1]
         node = Node(last.op, ROWS, {"group": made_group}, list(inputs), [])
@@ -491,6 +498,12 @@ class _Rows:
             alive.difference_update(spent)
         return together <= most
 
+    def _streams(self, node: Node) -> int:
+        """How many large arrays a node of its own reads and writes."""
+        size = node.inputs[0].nbytes
+        own = _STREAMS.get(node.opdef.type)
+        return own or sum(2 * v.nbytes > size for v in (*node.inputs, *node.outputs))
+
     def _is_wide(self, v: Any, made: Any, parts: Any, moves: Any) -> bool:
         return bool(parts[made[v]][1].wide if v in made else moves[v] == "1")
 
@@ -510,6 +523,17 @@ class _Rows:
                     return True
                 stack.extend(reader.outputs)
         return False
+
+
+def _traffic(kernel: RowKernel) -> int:
+    """How many large arrays the passes of a kernel read and write."""
+    schedule = kernel.schedule
+    streams: int = sum(schedule.wide[r] for r in kernel.results)
+    for p, needed in enumerate(schedule.passes):
+        for r in needed:
+            kept = r in schedule.kept and schedule.level[r] < p
+            streams += kept or kernel.code[r][0] == "input"
+    return streams
 
 
 def _makes(node: Node, size: int) -> bool:

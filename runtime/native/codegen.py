@@ -218,7 +218,7 @@ class Writer:
             address = b.inttoptr(address, self.memory(i).as_pointer())
         value = b.load(address, align=np.dtype(dtype).itemsize)
         if not plain:
-            value.set_metadata("llvm.access.group", _Named(_GROUP))
+            self.shared(value)
         if np.dtype(dtype).kind == "b":
             return b.icmp_unsigned("!=", value, self.ir.Constant(value.type, 0))
         return value
@@ -247,5 +247,8 @@ class Writer:
         dtype = np.dtype(self.kernel.dtypes[i])
         if dtype.kind == "b":
             value = b.zext(value, self.ir.IntType(8))
-        stored = b.store(value, address, align=dtype.itemsize)
-        stored.set_metadata("llvm.access.group", _Named(_GROUP))
+        self.shared(b.store(value, address, align=dtype.itemsize))
+
+    def shared(self, access: Any) -> None:
+        """Say that a load or store is one of those that wait for no other element."""
+        access.set_metadata("llvm.access.group", _Named(_GROUP))

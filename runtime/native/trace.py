@@ -92,7 +92,7 @@ class Tape:
         return self.add(f.__name__, gives.str, *operands)
 
     def reduce(self, how: str, ref: int) -> int:
-        """The "sum" or "max" of a row, in kernels of rows."""
+        """The "sum", "max" or "min" of a row, in kernels of rows."""
         return self.add(f"reduce_{how}", self.code[ref][1], ref)
 
 
