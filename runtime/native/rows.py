@@ -92,6 +92,9 @@ class Schedule:
             if name == "input":
                 self.wide.append(kernel.moves[operands[0]] in "1c")
                 self.level.append(0)
+            elif name == "index":
+                self.wide.append(True)
+                self.level.append(0)
             elif name == "const":
                 self.wide.append(False)
                 self.level.append(0)
@@ -276,6 +279,8 @@ class RowWriter(Writer):
                 local[r] = self.load(i, self._place(i, k))
             elif name == "input":
                 local[r] = self.load(operands[0], self._place(operands[0], k))
+            elif name == "index":
+                local[r] = k
             else:
                 at = [local[o] if o in local else self.values[o] for o in operands]
                 read = code[operands[0]][1]
