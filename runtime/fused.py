@@ -54,6 +54,8 @@ class Group:
         results: per output, the register that it is.
         dims: the shape of every member's result.
         native: whether it may run as native code ("off", "auto", "wait").
+        limited: whether native code may find an argument out of its reach: NumPy then
+            computes all anew, so that no output may be where an input is.
         calls: how often it was run, by all frames together.
     """
 
@@ -62,6 +64,7 @@ class Group:
     results: tuple[int, ...]
     dims: tuple[int, ...]
     native: str
+    limited: bool = False
     calls: int = 0
 
     @property
@@ -101,7 +104,7 @@ class Group:
         the input, and that member itself only where its kernel allows it.
         """
         made = self.results[output] - len(self.inputs)
-        if self.last_reads.get(given, -1) > made:
+        if self.limited or self.last_reads.get(given, -1) > made:
             return False
         member = self.members[made]
         at = [k for k, r in enumerate(member.reads) if r == given]

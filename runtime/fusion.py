@@ -17,6 +17,7 @@ from typing import Any
 
 from .convex import Unit, Units
 from .fused import FUSED, TILE_BYTES, Group, Member
+from .native.codegen import is_limited
 from .native.emit import known
 from .native.engine import available
 from .native.trace import Tape, Untraceable, trace
@@ -411,6 +412,7 @@ class _Fusion:
             tuple(results),
             _dims(last.outputs[0]),
             native,
+            native != "off" and any(_traced(n)[2] for n in group),
         )
         node = Node(last.op, FUSED, {"group": fused}, inputs, [])
         for k, v in enumerate(outputs):
@@ -447,11 +449,12 @@ def _element(v: Value) -> Value:
     return v.node.inputs[1] if filled and not v.node.after else v  # type: ignore[union-attr]
 
 
-_TRACED: dict[Any, tuple[bool, int]] = {}
+_TRACED: dict[Any, tuple[bool, int, bool]] = {}
 
 
-def _traced(node: Node) -> tuple[bool, int]:
-    """Whether there is native code for a node, and how much it is."""
+def _traced(node: Node) -> tuple[bool, int, bool]:
+    """Whether there is native code for a node, how much it is, and whether it has
+    functions that are right within a reach only."""
     key = node.opdef, tuple([v.dtype for v in node.inputs]), attrs_key(node.attrs)
     found = _TRACED.get(key)
     if found is None:
@@ -460,9 +463,9 @@ def _traced(node: Node) -> tuple[bool, int]:
             refs = [tape.input(i, v.dtype.dtype) for i, v in enumerate(node.inputs)]
             result = trace(tape, node.opdef, node.attrs, refs)
             right = tape.code[result][1] == node.outputs[0].dtype.dtype.str
-            found = right, _weight(tape)
+            found = right, _weight(tape), is_limited(tape.code)
         except (Untraceable, TypeError):
-            found = False, 0
+            found = False, 0, False
         if len(_TRACED) >= 4096:
             _TRACED.clear()
         _TRACED[key] = found

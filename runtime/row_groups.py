@@ -232,6 +232,8 @@ def _lanes(tape: Tape, dtypes: Sequence[str]) -> tuple[int, int]:
 def _require(kernel: RowKernel) -> None:
     """Refuse what the code of rows cannot do, or would compute more than once."""
     schedule, code = kernel.schedule, kernel.code
+    if kernel.limited:
+        raise Untraceable("a function that is right within a reach only")
     for r, i in zip(kernel.results, range(kernel.inputs, len(kernel.dtypes))):
         if code[r][1] != kernel.dtypes[i]:
             raise Untraceable("a result of another dtype")

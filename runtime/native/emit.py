@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .functions import EMIT, WITHIN
+from .functions import BEYOND, EMIT, WITHIN
 
-__all__ = ["emit", "known", "llvm_type"]
+__all__ = ["beyond", "emit", "known", "limited", "llvm_type"]
 
 Emit = Callable[[Any, list[Any]], Any]
 
@@ -42,14 +42,25 @@ _INTRINSICS = {
 }
 _FLOAT_ONLY = {"negative", "positive", "square", "reciprocal", "sign", "maximum"}
 _FLOAT_ONLY |= {"minimum", "isnan", "isinf", "isfinite"}
-#: Of these float64 has code within a reach only.
-_DOUBLE = {name: f for name, f in EMIT.items() if name not in WITHIN}
+#: Of some of these float64 has code within a reach only.
+_DOUBLE = {**EMIT, **WITHIN}
 _INTEGER_ONLY = {"negative", "positive", "square", "absolute", "maximum", "minimum"}
 
 
 def functions(dtype: str) -> Mapping[str, Emit]:
     """Transcendental functions of a dtype, by the names of ufuncs."""
     return _DOUBLE if np.dtype(dtype).itemsize == 8 else EMIT
+
+
+def limited(name: str, dtype: str) -> bool:
+    """Whether the code of a function is for arguments within a reach only: elsewhere
+    it gives NaN, and ``beyond`` says so."""
+    return name in WITHIN and dtype == "<f8"
+
+
+def beyond(b: Any, name: str, values: list[Any]) -> Any:
+    """Whether the arguments are finite and out of reach (an i1)."""
+    return BEYOND[name](b, values)
 
 
 def known(name: str, dtype: str) -> bool:
@@ -159,7 +170,7 @@ def _float(b: Any, ir: Any, name: str, values: list[Any]) -> Any:
         sign = b.call(_intrinsic(b, ir, "copysign", t, 2), [one, x])
         moved = b.select(b.fcmp_ordered("==", x, zero), zero, sign)
         return b.select(b.fcmp_unordered("uno", x, x), x, moved)
-    return EMIT[name](b, values)
+    return functions("<f4" if t == ir.FloatType() else "<f8")[name](b, values)
 
 
 def _integer(b: Any, ir: Any, name: str, kind: str, values: list[Any]) -> Any:
