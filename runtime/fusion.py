@@ -21,6 +21,7 @@ from .native.codegen import is_limited
 from .native.emit import known
 from .native.engine import available
 from .native.trace import Tape, Untraceable, trace
+from .one_step import element, holds_no_more, saves_earlier
 from .program import NODE, Node, Program, Value
 from .rewrites.common import attrs_key
 from .row_fusion import Around, join_rows
@@ -196,15 +197,89 @@ class _Fusion:
         for node in kinds:
             out = node.outputs[0]
             left = bool(self.outside[out]) or out in self.fetched
-            mine = of[node] = _Group(node, of[node], units.position[node], left)
+            of[node] = _Group(node, of[node], units.position[node], left)
+        self._join_wholes()
+        for node in kinds:
             for v in node.inputs:
-                theirs = mine if v.node is None else of[v.node]
-                if theirs is not mine and isinstance(theirs, _Group):
-                    mine = self._join(theirs, mine)
+                theirs = None if v.node is None else of[v.node]
+                if theirs is not of[node] and isinstance(theirs, _Group):
+                    self._join(theirs, of[node])  # type: ignore[arg-type]
         groups = {of[node]: None for node in kinds}
         for g in groups:
             g.nodes.sort(key=units.position.__getitem__)
         return [g.nodes for g in groups]
+
+    def _join_wholes(self) -> None:
+        """Make groups of all that is connected and has nothing large made between,
+        where that holds no more memory.
+
+        Two by two, the first of them would wait for others to be read; small arrays
+        may wait.
+        """
+        found: dict[Node, list[Node]] = {}
+        for node in self.kind:
+            mine = found[node] = [node]
+            for v in node.inputs:
+                theirs = None if v.node is None else found.get(v.node)
+                if theirs is None or theirs is mine or not self._alike(v.node, node):  # type: ignore[arg-type]
+                    continue
+                if len(theirs) < len(mine):
+                    theirs, mine = mine, theirs
+                theirs += mine
+                found.update(dict.fromkeys(mine, theirs))
+                mine = theirs
+        for nodes in {id(g): g for g in found.values()}.values():
+            large = nodes[0].outputs[0].nbytes * _NEAR > _SLACK
+            if large and 2 < len(nodes) <= _MEMBERS:
+                self._join_whole(nodes)
+
+    def _alike(self, a: Node, b: Node) -> bool:
+        """Whether two nodes may be of one group, with nothing large made between."""
+        made, position = self.made, self.units.position
+        return (
+            self.kind[a] == self.kind[b]
+            and a.outputs[0].dims == b.outputs[0].dims
+            and made[position[a]] == made[position[b]]
+        )
+
+    def _join_whole(self, nodes: list[Node]) -> None:
+        of, position = self.units.of, self.units.position
+        nodes.sort(key=position.__getitem__)
+        group = _Group(nodes[0], of[nodes[0]], position[nodes[0]], False)
+        group.nodes, group.last = nodes, position[nodes[-1]]
+        members = set(nodes)
+        own: dict[Value, int] = {}
+        for n in nodes[1:]:
+            for v in n.inputs:
+                group.needs[v] = group.needs.get(v, 0) + 1
+        for v in [v for v in group.needs if v.node in members]:
+            own[v] = group.needs.pop(v)
+        for n in nodes:
+            v = n.outputs[0]
+            if v in self.fetched or self.outside[v] > own.get(v, 0):
+                group.left.add(v)
+        if len(group.needs) + len(group.left) > _ARRAYS:
+            return
+        joint = self.units.joint({of[n] for n in nodes}, group.needs, group.left)
+        if joint is None or saves_earlier(nodes, self.units, self.made, self.fetched):
+            return
+        if not self._keeps_few(nodes, group.left):
+            return
+        order = self.ordered(nodes, group.left)
+        made, inputs, outputs = self._made(order, group.left)
+        right = holds_no_more(
+            nodes,
+            [[element(v) for v in n.inputs] for n in nodes],
+            inputs,
+            outputs,
+            self.fetched,
+            lambda v: any(r not in members for r in self.units.readers[v]),
+            made.may_overwrite,
+        )
+        if right:
+            for v, count in own.items():
+                self.outside[v] -= count
+            self.units.join(group, nodes, joint)
 
     def _join(self, theirs: _Group, mine: _Group) -> _Group:
         """Make one group of two, where that may be; returns that of ``mine``, which
@@ -229,7 +304,7 @@ class _Fusion:
         if not self._holds_no_more(theirs, mine, inner):
             return mine
         joint = self.units.joint((theirs, mine), given, left)
-        if joint is None or not self._keeps_few(theirs, mine, left):
+        if joint is None or not self._keeps_few([*theirs.nodes, *mine.nodes], left):
             return mine
         for v in passed:
             outside[v] -= mine.needs[v]
@@ -247,16 +322,15 @@ class _Fusion:
         self.units.join(large, small.nodes, joint)
         return large
 
-    def _keeps_few(self, theirs: _Group, mine: _Group, left: set[Value]) -> bool:
+    def _keeps_few(self, nodes: list[Node], left: set[Value]) -> bool:
         """Whether few results would wait for the group to end: those whose readers
         outside of it could run before later members do."""
         if len(left) <= 2:
             return True
-        size = mine.nodes[0].outputs[0].nbytes
-        allowed = max(2, min(_NEAR, _SLACK // max(size, 1)))
+        allowed = max(2, min(_NEAR, _SLACK // max(nodes[0].outputs[0].nbytes, 1)))
         if len(left) <= allowed:
             return True
-        members = {*theirs.nodes, *mine.nodes}
+        members = set(nodes)
         waiting = 0
         for v in left:
             assert v.node is not None
@@ -302,7 +376,7 @@ class _Fusion:
         then = mine.first
         late = 0
         for v in theirs.needs:
-            if v.kind != NODE or v in self.fetched or _element(v) is not v:
+            if v.kind != NODE or v in self.fetched or element(v) is not v:
                 continue
             others = (
                 position[r]
@@ -341,9 +415,10 @@ class _Fusion:
 
     # -- the new node ----------------------------------------------------------
 
-    def ordered(self, group: list[Node]) -> list[Node]:
+    def ordered(self, group: list[Node], kept: set[Value]) -> list[Node]:
         """The members in an order that needs few tiles for what is between them: first
-        what frees more than it makes, else the first of the program."""
+        what frees more than it makes (``kept`` is not freed), else the first of the
+        program."""
         own = {n.outputs[0] for n in group}
         position = self.units.position
         left: dict[Node, int] = {}
@@ -353,7 +428,6 @@ class _Fusion:
             left[n] = len(inside)
             for v in inside:
                 readers.setdefault(v, set()).add(n)
-        kept = own & self.units.of[group[0]].left  # type: ignore[attr-defined]
 
         def gain(n: Node) -> int:
             freed = sum(
@@ -379,17 +453,28 @@ class _Fusion:
 
     def join(self, group: list[Node]) -> Node:
         """The node that does the work of a group."""
-        members = set(group)
         last = group[-1]
         left = self.units.of[last].left  # type: ignore[attr-defined]
-        group = self.ordered(group)
+        made, inputs, outputs = self._made(self.ordered(group, left), left)
+        node = Node(last.op, FUSED, {"group": made}, inputs, [])
+        for k, v in enumerate(outputs):
+            v.node = node
+            v.index = k
+        node.outputs = tuple(outputs)
+        return node
+
+    def _made(
+        self, group: list[Node], left: set[Value]
+    ) -> tuple[Group, list[Value], list[Value]]:
+        """What a step of these members in this order computes, reads and makes."""
+        members = set(group)
         inputs: list[Value] = []
         register: dict[Value, int] = {}
         for n in group:
             for given in n.inputs:
                 if given.node in members or given in register:
                     continue
-                v = _element(given)
+                v = element(given)
                 if v not in register:
                     register[v] = len(inputs)
                     inputs.append(v)
@@ -405,21 +490,16 @@ class _Fusion:
             if v in left:
                 outputs.append(v)
                 results.append(len(inputs) + k)
-        native = self.native if self.kind[last] == "native" else "off"
+        native = self.native if self.kind[group[0]] == "native" else "off"
         fused = Group(
             tuple(made),
             tuple((v.dtype, _dims(v)) for v in inputs),
             tuple(results),
-            _dims(last.outputs[0]),
+            _dims(group[0].outputs[0]),
             native,
             native != "off" and any(_traced(n)[2] for n in group),
         )
-        node = Node(last.op, FUSED, {"group": fused}, inputs, [])
-        for k, v in enumerate(outputs):
-            v.node = node
-            v.index = k
-        node.outputs = tuple(outputs)
-        return node
+        return fused, inputs, outputs
 
 
 def _written(v: Value) -> bool:
@@ -441,12 +521,6 @@ def _makes(node: Node, size: int) -> bool:
 def _dims(v: Value) -> tuple[int, ...]:
     """The shape of a value whose every dimension is known."""
     return v.dims or ()  # type: ignore[return-value]
-
-
-def _element(v: Value) -> Value:
-    """The scalar that all elements of a filled array are; else the array."""
-    filled = v.node is not None and v.node.opdef.type == "Fill"
-    return v.node.inputs[1] if filled and not v.node.after else v  # type: ignore[union-attr]
 
 
 _TRACED: dict[Any, tuple[bool, int, bool]] = {}

@@ -20,6 +20,7 @@ from .convex import Joint, Unit, Units
 from .fused import FUSED
 from .native.rows import RowKernel
 from .native.trace import Untraceable
+from .one_step import holds_no_more
 from .program import NODE, Node, Program, Value
 from .row_groups import ROWS, RowGroup, RowMember
 from .row_parts import COMPOUND, Frame, Part, frame_of
@@ -455,48 +456,16 @@ class _Rows:
         last = group[-1]
         node = Node(last.op, ROWS, {"group": made_group}, list(inputs), [])
         node.outputs = tuple(outputs)
-        return node if self._holds_no_more(group, frame, node) else None
-
-    def _holds_no_more(self, group: list[Node], frame: Frame, made: Node) -> bool:
-        """Whether one step, with all its arrays alive, keeps no more memory alive
-        than its nodes one after the other; each may write where an operand dies."""
-        nodes = set(group)
-        until: dict[Value, int] = {}
-        for k, node in enumerate(group):
-            for v, _ in self._reads(node, frame):
-                until[v] = k
-        leaving = set(made.outputs)
-        given = [v for v in made.inputs if v.kind == NODE and v not in self.fetched]
-        for v in given:
-            if self._leaves(v, nodes):
-                until[v] = len(group)
-        outputs = [v for v in made.outputs if v not in self.fetched]
-        rows: RowGroup = made.attrs["group"]
-        together: int = sum(v.nbytes for v in (*given, *outputs))
-        dying = [v for v in given if until[v] < len(group)]
-        for out in outputs:
-            k = made.outputs.index(out)
-            for v in dying:
-                if v.dims == out.dims and v.dtype is out.dtype and rows.may_overwrite(
-                    k, made.inputs.index(v)
-                ):  # fmt: skip
-                    together -= out.nbytes
-                    dying.remove(v)
-                    break
-        alive = set(given)
-        most = 0
-        for k, node in enumerate(group):
-            alive.update(v for v in node.outputs if v not in self.fetched)
-            spent = [v for v in alive if v not in leaving and until.get(v, -1) <= k]
-            saved = 0
-            if node.opdef.elementwise:
-                own = [v.nbytes for v in node.outputs if v in alive]
-                ends = [v.nbytes for v in spent if v not in node.outputs]
-                if own and ends and max(ends) >= max(own):
-                    saved = min(len(own), len(ends)) * max(own)
-            most = max(most, sum(v.nbytes for v in alive) - saved)
-            alive.difference_update(spent)
-        return together <= most
+        right = holds_no_more(
+            group,
+            [[v for v, _ in self._reads(n, frame)] for n in group],
+            node.inputs,
+            node.outputs,
+            self.fetched,
+            lambda v: self._leaves(v, nodes),
+            made_group.may_overwrite,
+        )
+        return node if right else None
 
     def _streams(self, node: Node) -> int:
         """How many large arrays a node of its own reads and writes."""

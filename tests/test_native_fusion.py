@@ -291,3 +291,27 @@ def test_groups_in_the_way_of_each_other(seed, near):
     np.testing.assert_array_equal(
         dg.Session(graph=graph).run(tensors[-1], feeds), expected
     )
+
+
+@pytest.mark.parametrize("native", ["off", "auto"])
+def test_large_arrays_that_wait_for_each_other_are_one_step(native, monkeypatch):
+    """Two by two, forward results would wait for the gradients that read them."""
+    monkeypatch.setattr(fusion, "_SLACK", 0)
+    x = dg.placeholder(dg.float32, [200])
+    a, b = dg.placeholder(dg.float32, []), dg.placeholder(dg.float32, [])
+    y = dg.tanh(a * x + b) * dg.sigmoid(x) - dg.exp(-x * x)
+    fetches = [y, *dg.gradients(y, [x])]
+    feeds = {x: np.linspace(-3, 3, 200, dtype=np.float32), a: 1.5, b: 0.5}
+    session = dg.Session(config=dg.ConfigProto(native=native))
+    plan = session.plan(fetches, feeds)
+    assert len(fused_steps(plan)) == 1
+    plain = dg.Session(rewrites=("fold", "sums")).plan(fetches, feeds)
+    assert plan.live_bytes[-1] <= max(plain.live_bytes)
+    expected = reference(x.graph, fetches, feeds)
+    for got, wanted in zip(session.run(fetches, feeds), expected):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_masks_that_could_be_made_early_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(fusion, "_SLACK", 0)
+    test_masks_are_kept_for_the_backward_pass_not_what_they_are_of()
