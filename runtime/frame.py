@@ -97,7 +97,7 @@ class Frame:
         self.fresh = [
             (
                 np.empty if s.nbytes < LENT else state.results.lend,
-                s.dims,
+                _known(s),
                 s.dtype.dtype,
                 sites.get(i, []),
             )

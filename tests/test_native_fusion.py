@@ -315,3 +315,20 @@ def test_large_arrays_that_wait_for_each_other_are_one_step(native, monkeypatch)
 def test_masks_that_could_be_made_early_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(fusion, "_SLACK", 0)
     test_masks_are_kept_for_the_backward_pass_not_what_they_are_of()
+
+
+def test_swish_with_its_gradient_is_one_step_with_one_sigmoid():
+    x = dg.placeholder(dg.float32, [500])
+    y = dg.nn.swish(x)
+    fetches = [y, *dg.gradients(y, [x])]
+    (step,) = dg.Session().plan(fetches, {x: None}).steps
+    assert step.what == "_Fused[Sigmoid Mul SigmoidGrad AddN]"
+    a = np.concatenate([np.linspace(-80, 80, 496), [0.0, -0.0, 3e38, -3e38]])
+    a = a.astype(np.float32)
+    wide = a.astype(np.longdouble)
+    with np.errstate(over="ignore"):
+        s = 1 / (1 + np.exp(-wide))
+    found, slope = dg.Session().run(fetches, {x: a})
+    np.testing.assert_allclose(found, (wide * s).astype(np.float64), rtol=1e-6)
+    exact = (s + wide * s * (1 - s)).astype(np.float64)
+    np.testing.assert_allclose(slope, exact, rtol=1e-5, atol=1e-6)
