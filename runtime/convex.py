@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .program import Node, Program, Value
 
-__all__ = ["Joint", "Unit", "Units"]
+__all__ = ["Joint", "Unit", "Units", "sort"]
 
 #: Nodes that are looked at, and units that are lifted, before two are left apart.
 _LOOKED = 128
@@ -176,3 +176,39 @@ class Units:
             for behind in self._behind(unit):
                 lift(behind, lifted[unit] + 1)
         return lifted
+
+
+def sort(
+    nodes: list[Node], fused: Mapping[Node, Node], previous: Mapping[Node, Node]
+) -> list[Node]:
+    """Nodes, and those that take the place of several, in topological order: each at
+    its old place or as soon after as can be.
+
+    ``previous`` says which effect comes before that of a node.
+    """
+    place: dict[Node, int] = {}
+    for i, node in enumerate(nodes):
+        place.setdefault(fused.get(node, node), i)
+    left: dict[Node, int] = {}
+    then: dict[Node, list[Node]] = defaultdict(list)
+    for node in place:
+        needed = {v.node for v in node.inputs if v.node is not None}
+        needed.update(node.after)
+        if node in previous:
+            needed.add(previous[node])
+        left[node] = len(needed)
+        for n in needed:
+            then[n].append(node)
+    nodes_at = {at: node for node, at in place.items()}
+    ready = [place[n] for n, count in left.items() if not count]
+    heapq.heapify(ready)
+    result = []
+    while ready:
+        node = nodes_at[heapq.heappop(ready)]
+        result.append(node)
+        for n in then[node]:
+            left[n] -= 1
+            if not left[n]:
+                heapq.heappush(ready, place[n])
+    assert len(result) == len(place), "groups are convex: there is no cycle"
+    return result

@@ -9,13 +9,11 @@ meanwhile.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from .convex import Unit, Units
+from .convex import Unit, Units, sort
 from .fused import FUSED, TILE_BYTES, Group, Member
 from .native.codegen import is_limited
 from .native.emit import known
@@ -84,7 +82,7 @@ def _replace(program: Program, fused: dict[Node, Node], fusion: _Fusion) -> None
             continue
         read.update(fused.get(node, node).inputs)
         kept.append(node)
-    program.nodes = _sorted(kept[::-1], fused, fusion.previous)
+    program.nodes = sort(kept[::-1], fused, fusion.previous)
 
 
 class _Group(Unit):
@@ -563,38 +561,3 @@ def _traceable(node: Node) -> bool:
 
 def _passes(node: Node) -> int:
     return _traced(node)[1]
-
-
-def _sorted(
-    nodes: list[Node], fused: dict[Node, Node], previous: dict[Node, Node]
-) -> list[Node]:
-    """Topological order, each node at its old place or as soon after as can be.
-
-    ``previous`` says which effect comes before that of a node.
-    """
-    place: dict[Node, int] = {}
-    for i, node in enumerate(nodes):
-        place.setdefault(fused.get(node, node), i)
-    left: dict[Node, int] = {}
-    then: dict[Node, list[Node]] = defaultdict(list)
-    for node in place:
-        needed = {v.node for v in node.inputs if v.node is not None}
-        needed.update(node.after)
-        if node in previous:
-            needed.add(previous[node])
-        left[node] = len(needed)
-        for n in needed:
-            then[n].append(node)
-    nodes_at = {at: node for node, at in place.items()}
-    ready = [place[n] for n, count in left.items() if not count]
-    heapq.heapify(ready)
-    result = []
-    while ready:
-        node = nodes_at[heapq.heappop(ready)]
-        result.append(node)
-        for n in then[node]:
-            left[n] -= 1
-            if not left[n]:
-                heapq.heappush(ready, place[n])
-    assert len(result) == len(place), "groups are convex: there is no cycle"
-    return result

@@ -102,6 +102,20 @@ def test_a_bias_gradient_is_summed_where_it_is_made():
     check(fetches, feeds)
 
 
+@pytest.mark.parametrize("center", [True, False])
+def test_a_result_in_the_memory_of_an_operand(center):
+    x, w = (dg.placeholder(np.float32, (24, 24)) for _ in range(2))
+    inner = dg.matmul(x, w)
+    mean, variance = dg.nn.moments(inner, [0])
+    y = (inner - mean) if center else inner * variance
+    out = dg.matmul(y * dg.rsqrt(variance + 1e-3), w)
+    feeds = {t: values((24, 24), np.float32, k) for k, t in enumerate((x, w))}
+    fetches = [out, *dg.gradients(out, [x, w])]
+    plan = session("wait").plan(fetches, feeds)
+    assert any(s.takes_over for s in row_steps(plan))
+    check(fetches, feeds)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinities(bad):
     x = dg.placeholder(np.float32, (12, 16))
