@@ -116,6 +116,8 @@ class Executable:
         frames.extend(busy)
         if found is not None:
             return found
+        if self.plan.arena_bytes > self.state.arenas.nbytes:
+            self.state.results.drop()
         arena = self.state.arenas.take(self.plan.arena_bytes, self)
         try:
             return Frame(self.plan, self.state, arena)

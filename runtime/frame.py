@@ -29,7 +29,7 @@ from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, S
 from .row_groups import ROWS
 from .row_steps import bind_row_group
 from .together import Free, StepFailed, gather
-from .variables import State
+from .variables import LENT, State
 from .warming import PATIENCE
 
 __all__ = ["Frame", "Site", "leave", "run_error"]
@@ -98,9 +98,14 @@ class Frame:
         self.collect = [self._collector(k, s) for k, s in enumerate(plan.fetches)]
         sites = self._sites
         self.feed_sites = [sites.get(s, []) for s in plan.feeds]
-        #: (shape, dtype, sites) of arrays that each run allocates for the caller.
+        #: (maker, shape, dtype, sites) of arrays that each run makes for the caller.
         self.fresh = [
-            (s.dims, s.dtype.dtype, sites.get(i, []))
+            (
+                np.empty if s.nbytes < LENT else state.results.lend,
+                _known(s),
+                s.dtype.dtype,
+                sites.get(i, []),
+            )
             for i, s in enumerate(plan.slots)
             if s.kind == FETCH
         ]
@@ -418,8 +423,8 @@ class Frame:
         for array, sites in zip(feeds, self.feed_sites):
             for target, k in sites:
                 target[k] = array
-        for dims, dtype, sites in self.fresh:
-            array = np.empty(dims, dtype)
+        for make, dims, dtype, sites in self.fresh:
+            array = make(dims, dtype)
             for target, k in sites:
                 target[k] = array
         for cell, sites in self.assigned_sites:
@@ -497,7 +502,7 @@ class Frame:
         for sites in self.feed_sites:
             for target, k in sites:
                 target[k] = None
-        for _, _, sites in self.fresh:
+        for _, _, _, sites in self.fresh:
             for target, k in sites:
                 target[k] = None
         outs = self.outs

@@ -171,8 +171,11 @@ class _Step:
             args[k] = array.ctypes.data
         if self._pieces > 1 and bound.size >= self._pieces:
             self._run_in_pieces(code, bound)
-            return
-        (code.call if self._long else code.call_short)(bound.address, 0, bound.size)
+        else:
+            (code.call if self._long else code.call_short)(bound.address, 0, bound.size)
+        if self.group.limited and args[-1]:
+            args[-1] = 0
+            self.tiles(*arrays)  # arguments out of reach
 
     def _run_in_pieces(self, code: Any, bound: _Bound) -> None:
         assert self._share is not None
@@ -200,7 +203,7 @@ class _Step:
         found = native(kernel_of(group, nest, tuple(a.dtype.str for a in arrays)))
         n = len(arrays)
         rank = len(nest.sizes)
-        args = (ctypes.c_int64 * (n + rank - 1 + n * rank))()
+        args = (ctypes.c_int64 * (n + rank - 1 + n * rank + 1))()
         for k, address in self._fixed.items():
             args[k] = address
         rest = [*nest.sizes[1:], *(s for row in nest.strides for s in row)]

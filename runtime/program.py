@@ -28,6 +28,18 @@ from .changes import Notes
 __all__ = ["Node", "Program", "Value", "build", "needed_operations"]
 
 
+def _no_inference(inputs: Any, attrs: Mapping[str, Any]) -> Any:
+    raise AssertionError("an operation of plans is made of nodes that have shapes")
+
+
+#: What operations that plans make of others have in common.
+IN_PLANS_ONLY: dict[str, Any] = {
+    "infer": _no_inference,
+    "no_gradient": "it exists in plans only",
+    "writes_out": True,
+}
+
+
 def _copy(xp: Any, x: Any, out: Any = None) -> Any:
     if out is None:
         return xp.array(x)

@@ -15,7 +15,12 @@ from .lending import Lender
 from .pool import Pool
 from .settings import Settings
 
-__all__ = ["Cell", "ReadWriteLock", "State"]
+__all__ = ["LENT", "Cell", "ReadWriteLock", "State"]
+
+#: Bytes from which fetched arrays get memory of earlier ones, and how much of that may
+#: be idle: to fill new memory takes several times as long.
+LENT = 1 << 20
+_RESULT_BYTES = 1 << 28
 
 
 class Cell:
@@ -61,6 +66,10 @@ class State:
         self.arenas = ArenaPool()
         self.pool = Pool(max(settings.intra, settings.inter))
         self.lender = Lender()
+        # Within a limit of memory nothing is kept that no run needs.
+        limit = 0 if settings.memory_limit is not None else _RESULT_BYTES
+        #: Large fetched arrays are in memory of earlier ones that are gone.
+        self.results = Lender(LENT, limit, mixed=True)
         #: The plans of loops' and branches' bodies (see control.Bodies).
         self.bodies: Any = None
         self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}
