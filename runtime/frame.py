@@ -62,10 +62,12 @@ class Frame:
         "fresh",
         "instructions",
         "kept",
+        "loops",
         "outs",
         "plan",
         "state",
         "steps",
+        "turns",
         "waiting",
     )
 
@@ -77,6 +79,9 @@ class Frame:
         #: What native stretches point to, and in how many uses to make them.
         self.kept: list[Any] = []
         self.waiting = PATIENCE[state.settings.native]
+        #: How often it has run as the body of a loop, and functions that do.
+        self.turns = 0
+        self.loops: dict[Any, Any] = {}
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
