@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import threading
 from threading import get_ident
 from typing import Any
@@ -66,7 +66,7 @@ class State:
         self.bodies: Any = None
         self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}
         self._streams_lock = threading.Lock()
-        self._entropy = np.random.SeedSequence().entropy
+        self._entropy = int.from_bytes(os.urandom(16), "little")
 
     def cell(self, op: Operation) -> Cell:
         """The cell of the variable that ``op`` makes."""
@@ -100,6 +100,8 @@ class State:
             text = f"graph {graph_seed}|name {op.name}"
         else:
             text = f"graph {graph_seed}|seed {seed}"
+        import hashlib  # slow to load, as is numpy.random
+
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         key = np.frombuffer(digest, dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key))
