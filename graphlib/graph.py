@@ -122,10 +122,12 @@ class Graph(Collections):
                 return target.create_op(opdef, inputs, attrs, name)
         inputs = tuple(inputs)
         context = self._local.context
-        mark = context.mark or caller()
-        override = context.overrides.get(opdef.type)
-        if override is not None:
-            opdef = override.opdef
+        mark = context.mark or caller(2)
+        override = None
+        if context.overrides:
+            override = context.overrides.get(opdef.type)
+            if override is not None:
+                opdef = override.opdef
         for t in inputs:
             if t.op.graph is not self:
                 inputs = self._adopt(opdef, name, inputs, mark)
@@ -174,12 +176,16 @@ class Graph(Collections):
                 context.forward_op,
                 mark,
             )
-            outputs = []
-            for index, (dtype, dims) in enumerate(specs):
-                outputs.append(Tensor(op, index, dtype, dims))
-            op.outputs = tuple(outputs)
-            if (opdef.value is not None or opdef.shape_math) and outputs:
-                outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
+            if len(specs) == 1:
+                dtype, dims = specs[0]
+                op.outputs = (Tensor(op, 0, dtype, dims),)
+            else:
+                op.outputs = tuple([Tensor(op, i, *s) for i, s in enumerate(specs)])
+            # Sizes are integers: of other numbers nothing is worked out.
+            if (opdef.shape_math and specs[0][0].kind <= 1) or (
+                opdef.value is not None and specs
+            ):
+                op.outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
             for t in inputs:
                 if t._consumers is None:
                     t._consumers = [op]
@@ -357,13 +363,14 @@ class Graph(Collections):
             names[key] = 1
             return name
         while True:
-            candidate = f"{name}_{count}"
+            ending = f"_{count}"
+            taken = key + ending
             count += 1
-            if candidate.lower() not in names:
+            if taken not in names:
                 break
         names[key] = count
-        names[candidate.lower()] = 1
-        return candidate
+        names[taken] = 1
+        return name + ending
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """The name that ``name`` would get in the current scope."""

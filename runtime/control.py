@@ -19,6 +19,7 @@ from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
+from .direct_loops import iterations_of
 from .executor import Executable
 from .frame import Frame
 from .loop_memory import Made, Marks, Places, Stack, Track
@@ -260,7 +261,14 @@ class Loop:
                 tracks.append(track)
         go_on = self._flag(frame, places)
         kept = [(i, after[i]) for i in still if i in after]
-        t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
+        reverse = self.reverse and limit is not None
+        quick = None
+        if marks is None and not kept:
+            quick = iterations_of(frame, places, tracks, made, reverse, tested)
+        if quick is not None:
+            t = quick(tracks, made, scans, rest, now, limit, go_on)
+        else:
+            t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
         count(frame, t)
         frame.forget()
         # Spare buffers go before marks get the rows that going backward needs.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -32,14 +32,14 @@ from .together import Free, StepFailed, gather
 from .variables import LENT, State
 from .warming import PATIENCE
 
-__all__ = ["Frame", "Site", "leave", "run_error"]
+__all__ = ["COPY", "GIVE", "Frame", "Site", "found", "leave", "run_error"]
 
 # Where a run writes an array: (argument list, position).
 Site = tuple[list[Any], int]
 # NumPy 2.4 takes the output of these by keyword only; by position it is faster.
 _KEYWORD_OUT = ("maximum", "minimum")
 # How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
-_GIVE, _SCALAR, _COPY, _FOUND = range(4)
+GIVE, SCALAR, COPY, FOUND = range(4)
 
 
 def _known(slot: Slot) -> tuple[int, ...]:
@@ -62,11 +62,13 @@ class Frame:
         "fresh",
         "instructions",
         "kept",
+        "loops",
         "outs",
         "plan",
         "pool",
         "state",
         "steps",
+        "turns",
         "waiting",
     )
 
@@ -82,6 +84,9 @@ class Frame:
         #: What native stretches point to, and in how many uses to make them.
         self.kept: list[Any] = []
         self.waiting = PATIENCE[state.settings.native]
+        #: How often it has run as the body of a loop, and functions that do.
+        self.turns = 0
+        self.loops: dict[Any, Any] = {}
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
@@ -393,16 +398,16 @@ class Frame:
         if s.kind == FETCH or again:
             # Tensors found to be equal share a slot; each gets its own array.
             self._sites.setdefault(slot, []).append((self.outs, k))
-            return _COPY if again else _GIVE, None
+            return COPY if again else GIVE, None
         array = self._fixed(slot)
         if array is None:
             self.sites_at(slot).append((self.outs, k))
             if s.kind == CALL and s.owner == slot:
-                return _FOUND, None
-            return _GIVE if self._alone(k, s) else _COPY, None
+                return FOUND, None
+            return GIVE if self._alone(k, s) else COPY, None
         if s.dims == ():
-            return _SCALAR, array
-        return _COPY, array
+            return SCALAR, array
+        return COPY, array
 
     def _alone(self, k: int, s: Slot) -> bool:
         """Whether the ``k``-th fetched value is all that the caller gets of a new
@@ -420,6 +425,23 @@ class Frame:
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """Run once; returns the fetched values as the caller may keep them."""
+        self.place(feeds)
+        self.execute()
+        results = []
+        for k, (how, array) in enumerate(self.collect):
+            if how == GIVE:
+                results.append(self.outs[k])
+            elif how == SCALAR:
+                results.append(array[()])
+            elif how == COPY:
+                results.append(leave(self.outs[k] if array is None else array))
+            else:
+                results.append(found(self.outs[k]))
+        self.forget()
+        return results
+
+    def place(self, feeds: Sequence[Any]) -> None:
+        """Write what changes from run to run wherever it is read."""
         for array, sites in zip(feeds, self.feed_sites):
             for target, k in sites:
                 target[k] = array
@@ -430,19 +452,6 @@ class Frame:
         for cell, sites in self.assigned_sites:
             for target, k in sites:
                 target[k] = cell.array
-        self.execute()
-        results = []
-        for k, (how, array) in enumerate(self.collect):
-            if how == _GIVE:
-                results.append(self.outs[k])
-            elif how == _SCALAR:
-                results.append(array[()])
-            elif how == _COPY:
-                results.append(leave(self.outs[k] if array is None else array))
-            else:
-                results.append(_found(self.outs[k]))
-        self.forget()
-        return results
 
     def run_into(
         self, feeds: Sequence[Any], outs: Sequence[Any], direct: Sequence[bool]
@@ -472,14 +481,19 @@ class Frame:
         try:
             for function, args in steps:
                 function(*args)
-        except StepFailed as failed:
-            raise failed.told from failed.cause
         except Exception as error:
-            at = len(self.instructions) - operator.length_hint(steps) - 1
-            function, arrays = self.instructions[at]
-            if getattr(function, "explains", False):
-                raise
-            raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
+            self.explain(
+                len(self.instructions) - operator.length_hint(steps) - 1, error
+            )
+
+    def explain(self, at: int, error: Exception) -> NoReturn:
+        """Raise what the user is told of an error of the instruction ``at``."""
+        if isinstance(error, StepFailed):
+            raise error.told from error.cause
+        function, arrays = self.instructions[at]
+        if getattr(function, "explains", False):
+            raise error
+        raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
 
     # -- what a loop needs to run the frame again and again --------------------
 
@@ -524,7 +538,7 @@ def leave(array: Any) -> Any:
     return array.copy()
 
 
-def _found(array: Any) -> Any:
+def found(array: Any) -> Any:
     """What a kernel allocated: given as it is unless it is a view."""
     if array.ndim == 0:
         return array[()]

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from .exact_order import exact_order
-from .liveness import Flat, Ints, flatten, live_bytes, spans
+from .liveness import Flat, Ints, distinct, flatten, live_bytes, spans
 
 # Nodes up to which the best order is searched for, the bytes that it must be able to
 # save, and the states that are looked at: about 20 us each.
@@ -166,7 +166,7 @@ def _bound(flat: Flat) -> int:
     np.add.at(need, flat.producer[defined], flat.nbytes[defined])
     np.add.at(need, flat.read_node, flat.nbytes[flat.read_buffer])
     # Sharing can save at most one input for each candidate output.
-    outputs = np.unique(flat.pair_out)
+    outputs = distinct(flat.pair_out)
     outputs = outputs[flat.producer[outputs] >= 0]
     np.subtract.at(need, flat.producer[outputs], flat.nbytes[outputs])
     return max(int(need.max(initial=0)), int(flat.nbytes[flat.kept].sum()))

@@ -7,7 +7,6 @@ outside the interpreter's lock.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import threading
 from functools import lru_cache
 from importlib.util import find_spec
@@ -109,6 +108,8 @@ class Engine:
 
 def _sources() -> str:
     """A digest of the code that generates code."""
+    import hashlib
+
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..frame import Frame, run_error
 from ..plan import ARENA, CALL, CONST, FEED, FETCH, SAME, Plan, Slot, Step
+from ..quiet import hush, unhush
 from .vm import HEAD, Machine, machine
 from .vm_calls import (
     Operand,
@@ -93,6 +94,7 @@ class _Stretch:
         """Run the instructions: an array is not laid out as the table has it."""
         for target, k, cell in self.places:
             target[k] = self.cells[cell]
+        token = hush()  # a run of nothing but stretches leaves warnings on
         try:
             for (function, args), number in zip(self.instructions, self.steps):
                 try:
@@ -101,6 +103,7 @@ class _Stretch:
                     step = self.plan.steps[number]
                     raise run_error(step, args, error) from error
         finally:
+            unhush(token)
             for target, k, _ in self.places:
                 target[k] = None
 
