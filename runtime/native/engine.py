@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .nest import machine
+
 __all__ = ["SYMBOL", "Code", "Engine", "available", "engine"]
 
 #: The name of the function in every object file.
@@ -73,6 +75,8 @@ class Engine:
                 cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault"
             )
         )
+        #: What loops are written for.
+        self.vectors = machine(self.triple, dict(llvm.get_host_cpu_features()))
         versions = llvmlite.__version__, llvm.llvm_version_info, self.triple
         #: What machine code depends on beside the kernel.
         self.identity = repr((versions, cpu, features, _sources()))
