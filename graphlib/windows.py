@@ -7,6 +7,7 @@ the first axis and the channels along the last; what moves is counted in element
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Axis", "Correlation", "FilterGradient", "Nest", "Pool"]
@@ -38,6 +39,23 @@ class Axis(NamedTuple):
         return max(
             0, (self.outputs - 1) * self.stride + (self.taps - 1) * self.step + 1
         )
+
+    def reached(self, k: int) -> tuple[int, int]:
+        """The (first, end) output positions whose tap ``k`` is inside the input."""
+        shift = k * self.step - self.lo
+        first = max(0, -(shift // self.stride))
+        end = min(self.outputs, (self.size - 1 - shift) // self.stride + 1)
+        return first, max(first, end)
+
+    def stretches(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """(first, end, taps inside) of stretches of all output positions."""
+        ends = [self.reached(k) for k in range(self.taps)]
+        bounds = {0, self.outputs, *(e for a, b in ends if a < b for e in (a, b))}
+        found = []
+        for first, end in pairwise(sorted(bounds)):
+            inside = [k for k, (a, b) in enumerate(ends) if a <= first < b]
+            found.append((first, end, tuple(inside)))
+        return found
 
 
 class Correlation(NamedTuple):

@@ -26,10 +26,6 @@ FIRING = {
     "--x": (lambda x: dg.negative(-x), "--x -> x"),
     "x + -y": (lambda x: x + -(x + 1), "x + -y -> x - y"),
     "-y + x": (lambda x: -(x + 1) + x, "x + -y -> x - y"),
-    "bias": (
-        lambda x: dg.nn.bias_add(x, dg.constant(np.arange(11, dtype=np.float32))),
-        "a bias of the last axis -> +",
-    ),
     "x - -y": (lambda x: x - -(x + 1), "x - -y -> x + y"),
     "x / 1": (lambda x: x / 1.0, "x / 1 -> x"),
     "x / 8": (lambda x: x / 8.0, "x / 2^n -> x 2^-n"),

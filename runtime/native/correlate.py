@@ -31,7 +31,6 @@ from .nest import (
     equal_parts,
     generate,
     last_apart,
-    reached,
     step_cycles,
 )
 
@@ -47,9 +46,9 @@ _VECTORS = 4
 #: additions counts there.
 _SHALLOW = 64
 _FEW = 10
-#: So many channels are written out in a loop; all, where that makes few additions.
-_UNROLLED = 4
-_WRITTEN_OUT = 256
+#: Additions that are written out in a loop, about: one step of a full tile, or several
+#: of a small one. More take LLVM long and run no faster.
+_WRITTEN = 56
 
 
 def panel_elements(parts: Sequence[Correlation], itemsize: int) -> int:
@@ -89,7 +88,7 @@ def _row_tiles(axis: Axis, most: int) -> list[_Tiles]:
     for first, end in pairwise(ends):
         inside = []
         for k in range(axis.taps):
-            low, high = reached(axis, k)
+            low, high = axis.reached(k)
             low, high = max(low, first), min(high, end)
             inside.append((low - first, high - first) if low < high else (0, 0))
         tile = _Tiles(first, 1, end - first, tuple(inside))
@@ -401,9 +400,8 @@ class _Writer(_Blocks):
             return
         step = self.part.axes[-1].stride * self.moves[-1]
         width = vectors * self.lanes
-        unrolled = max(u for u in range(1, _UNROLLED + 1) if length % u == 0)
-        if length * vectors * len(positions) <= _WRITTEN_OUT:
-            unrolled = length
+        most = max(1, _WRITTEN // (vectors * len(positions)))
+        unrolled = max(u for u in range(1, most + 1) if length % u == 0)
         with nest.loop(0, length, unrolled) as i:
             x = nest.at(source, i)
             f = nest.at(panel, nest.times(i, width))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -28,7 +27,6 @@ from .nest import (
     equal_parts,
     generate,
     last_apart,
-    reached,
     step_cycles,
 )
 
@@ -232,7 +230,7 @@ class _Writer:
                     taps,
                 )
             return
-        for low, high, inside in _segments(a, tile.taps):
+        for low, high, inside in _stretches(a, tile.taps):
             with nest.loop(low, high) as o:
                 self._position(
                     nest.at(x, nest.times(o, a.stride * self.moves[-1])),
@@ -255,13 +253,13 @@ class _Writer:
                     self.sums.add(pair * len(columns) + v, one, column)
 
 
-def _segments(a: Axis, taps: Sequence[int]) -> list[tuple[int, int, list[int]]]:
-    """(first, end, taps inside) of the stretches of positions with some inside."""
-    ends = {k: reached(a, k) for k in taps}
-    bounds = sorted({e for pair in ends.values() for e in pair})
-    found = []
-    for first, end in pairwise(bounds):
-        inside = [k for k, (low, high) in ends.items() if low <= first < high]
-        if inside:
-            found.append((first, end, inside))
+def _stretches(a: Axis, taps: Sequence[int]) -> list[tuple[int, int, list[int]]]:
+    """(first, end, which of the taps are inside) of positions where some are."""
+    found: list[tuple[int, int, list[int]]] = []
+    for first, end, inside in a.stretches():
+        own = [k for k in inside if k in taps]
+        if found and found[-1][1:] == (first, own):
+            found[-1] = (found[-1][0], end, own)
+        elif own:
+            found.append((first, end, own))
     return found

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .nest import machine
+from .nest import WRITTEN_OUT, machine
 
 __all__ = ["SYMBOL", "Code", "Engine", "available", "engine"]
 
@@ -94,10 +94,11 @@ class Engine:
         module = llvm.parse_assembly(text)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = True
-        options.slp_vectorization = True
-        options.loop_unrolling = True
-        options.loop_interleaving = True
+        loose = not text.startswith(WRITTEN_OUT)
+        options.loop_vectorization = loose
+        options.slp_vectorization = loose
+        options.loop_unrolling = loose
+        options.loop_interleaving = loose
         builder = llvm.create_pass_builder(self._machine, options)
         builder.getModulePassManager().run(module, builder)
         return bytes(self._machine.emit_object(module))

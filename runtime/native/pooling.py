@@ -1,23 +1,23 @@
 """Pools and their gradients as loops over windows, in vectors of channels.
 
-The positions of each axis are split where other taps are inside, so that the code of a
-window has no condition: padding is left out. Windows are gone through backwards: an
+The positions of each axis are split where other taps are inside, so that the code of
+a window has no condition: padding is left out. Windows are gone through backwards: an
 input that is in several gets their cotangents in the order of its taps, as NumPy's
 kernel adds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from ...graphlib.windows import Axis, Pool
-from .nest import Nest, element_moves, generate, reached
+from ...graphlib.windows import Pool
+from .nest import Nest, element_moves, generate
 
 __all__ = ["PoolKernel"]
 
@@ -50,21 +50,6 @@ class PoolKernel:
         _Writer(nest, self).write()
 
 
-def stretches(a: Axis) -> list[tuple[int, int, tuple[int, ...]]]:
-    """(first, end, taps inside) of the stretches of an axis' output positions."""
-    ends = [reached(a, k) for k in range(a.taps)]
-    bounds = {
-        0,
-        a.outputs,
-        *(e for low, high in ends if low < high for e in (low, high)),
-    }
-    found = []
-    for first, end in pairwise(sorted(bounds)):
-        inside = [k for k, (low, high) in enumerate(ends) if low <= first < high]
-        found.append((first, end, tuple(inside)))
-    return found
-
-
 class _Writer:
     """Writes one function."""
 
@@ -83,7 +68,7 @@ class _Writer:
         # Whether each input is in one window and no more: then it is only written.
         self.alone = all(a.stride > (a.taps - 1) * a.step for a in part.axes)
         covered = [
-            sum(high - low for low, high in (reached(a, k) for k in range(a.taps)))
+            sum((end - first) * len(inside) for first, end, inside in a.stretches())
             for a in part.axes
         ]
         self.full = self.alone and covered == [a.size for a in part.axes]
@@ -105,9 +90,7 @@ class _Writer:
             arrays = [nest.at(a, o) for a, o in zip(self.arrays, at)]
             if gradient and not self.full:
                 self._clear(arrays[-1])
-            backwards = [list(reversed(stretches(a))) for a in part.axes]
-            for parts in product(*backwards):
-                self._windows(parts, [], arrays)
+            self._windows([], [], arrays)
 
     def _clear(self, image: Any) -> None:
         nest = self.nest
@@ -127,16 +110,21 @@ class _Writer:
             yield whole, width
             whole += width
 
-    def _windows(self, parts: Sequence[Any], places: list[Any], arrays: Any) -> None:
-        """Loops over positions, the last first, with the same taps inside."""
+    def _windows(self, places: list[Any], taps: list[Any], arrays: Any) -> None:
+        """Loops over the positions of all axes, of which ``places`` are given with the
+        taps inside; the last come first."""
         nest, part = self.nest, self.part
-        axis = len(places)
-        if axis < len(parts):
-            first, end, _ = parts[axis]
+        if len(places) == len(part.axes):
+            self._window(places, taps, arrays)
+            return
+        for first, end, inside in reversed(part.axes[len(places)].stretches()):
             with nest.loop(0, end - first) as i:
                 o = nest.add(nest.times(i, -1), end - 1)
-                self._windows(parts, [*places, o], arrays)
-            return
+                self._windows([*places, o], [*taps, inside], arrays)
+
+    def _window(self, places: list[Any], inside: list[Any], arrays: Any) -> None:
+        """The vectors of one window."""
+        nest, part = self.nest, self.part
         input_at: Any = 0
         output_at: Any = 0
         for o, a, move, step in zip(places, part.axes, self.moves, self.steps):
@@ -145,7 +133,7 @@ class _Writer:
             output_at = nest.add(output_at, nest.times(o, step))
         taps = [
             sum(k * a.step * m for k, a, m in zip(ks, part.axes, self.moves))
-            for ks in product(*(inside for _, _, inside in parts))
+            for ks in product(*inside)
         ]
         counted = prod(a.taps for a in part.axes) if part.padded else max(1, len(taps))
         write = {

@@ -117,16 +117,6 @@ def _twice(w: Walk, node: Node, type: str, what: str) -> str | None:
     return None
 
 
-def _bias(w: Walk, node: Node) -> str | None:
-    """A bias along the last axis is an operand that is broadcast: as a sum it can be
-    fused with what reads it."""
-    x, b = node.inputs
-    last = node.attrs["data_format"] == "NHWC" and bool(x.dims)
-    if last and x.static and w.turn(node, "Add", [x, b]):
-        return "a bias of the last axis -> +"
-    return None
-
-
 # -- products ------------------------------------------------------------------------
 
 
@@ -319,7 +309,6 @@ def _reduction(w: Walk, node: Node) -> str | None:
 _RULES = {
     "Abs": _even,
     "Add": _add,
-    "BiasAdd": _bias,
     "BitwiseAnd": _idempotent,
     "BitwiseOr": _idempotent,
     "Cast": _cast,
