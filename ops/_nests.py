@@ -26,10 +26,10 @@ _VECTOR = 64
 _EMPTY = 4
 #: Bytes of the channels of one position from which pools are vectors of them.
 _LEAST_RUN = 32
-#: Taps that are written out, at most.
+#: Taps of pools that are written out, at most.
 _MOST_CODE = 600
-#: Residues of the positions modulo the strides, each a correlation of its own.
-_MOST_PARTS = 9
+#: The same of convolutions, along the last axis (7 taps and padding: 37).
+_MOST_TAPS = 160
 
 
 def _moves(sizes: Sequence[int], channels: int) -> tuple[int, ...]:
@@ -47,6 +47,13 @@ def _pays(geometry: Geometry, dtype: np.dtype[Any], outputs: int) -> bool:
     return outputs * dtype.itemsize * _EMPTY >= _VECTOR
 
 
+def _short(*axes: Axis) -> bool:
+    """Whether the code for the taps of these last axes is not too long: each stretch of
+    positions has code for each tap inside."""
+    taps = sum(len(inside) for a in axes for _, _, inside in a.stretches())
+    return taps <= _MOST_TAPS
+
+
 def correlation_nest(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, dtype: Any
 ) -> Nest | None:
@@ -54,7 +61,7 @@ def correlation_nest(
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
     channels, outputs = w[-2:]
     work = x[0] * prod(a.outputs for a in axes) * prod(w)
-    if work < _LEAST or not _pays(geometry, dtype, outputs):
+    if work < _LEAST or not _pays(geometry, dtype, outputs) or not _short(axes[-1]):
         return None
     *moves, image = _moves([a.outputs for a in axes], outputs)
     *taps, _ = _moves(w[:-2], channels * outputs)
@@ -76,7 +83,7 @@ def input_nest(
     *moves, image = _moves([a.size for a in axes], channels)
     *taps, _ = _moves(w[:-2], channels * outputs)
     residues = list(itertools.product(*(phases(a) for a in axes)))
-    if len(residues) > _MOST_PARTS:
+    if not _short(*(own[-1][2] for own in residues)):
         return None
     parts = []
     for residue in residues:
@@ -109,7 +116,7 @@ def filter_nest(
     axes = geometry.axes(spatial(x, geometry.first), w[:-2])
     channels, outputs = w[-2:]
     work = x[0] * prod(a.outputs for a in axes) * prod(w)
-    if work < _LEAST or not _pays(geometry, dtype, outputs):
+    if work < _LEAST or not _pays(geometry, dtype, outputs) or not _short(axes[-1]):
         return None
     part = FilterGradient(axes, channels, outputs)
     return Nest((0, 2), (part,), x[0], dtype.str, 2 * work)

@@ -387,3 +387,14 @@ def test_training_goes_on_as_before():
                 losses.append([session.run([loss, step])[0] for _ in range(40)])
     assert losses[0][-1] < 0.5 * losses[0][0]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+def test_long_filters_stay_with_numpy():
+    # Each tap of the last axis has code of its own, and each place at a border.
+    case = Case(1, (300,), 8, (60,), 16, "float32")
+    session = case.session()
+    case.check(session.run(case.fetches, case.feeds))
+    assert not compiled()
+    tall = Case(1, (60, 4), 8, (50, 2), 16, "float32")
+    tall.check(tall.session().run(tall.fetches, tall.feeds))
+    assert compiled()
