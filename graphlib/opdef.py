@@ -116,6 +116,9 @@ class OpDef:
         settle: ``f(arrays, out, work, attrs) -> callable() | None``: a call that
             is ready to run, for arrays whose memory (not content) is the same
             in every run; None where these arrays do not allow it.
+        nest: ``f(inputs, outputs, attrs) -> windows.Nest | None``: what native code
+            can compute in the kernel's place, for static shapes; None where that
+            does not pay.
         effect: None for pure ops; else "input" (placeholder), "default" (its
             input, unless its output is fed), "constant",
             "variable", "assign" (kernel gets cells for ``updates``), "update"
@@ -169,6 +172,7 @@ class OpDef:
     pieces: Callable[..., Any] | None = None
     blas: tuple[int, ...] = ()
     settle: Callable[..., Any] | None = None
+    nest: Callable[..., Any] | None = None
     effect: str | None = None
     updates: tuple[int, ...] = ()
     control: str | None = None

@@ -18,10 +18,12 @@ import numpy as np
 
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
+from ..graphlib.windows import Nest
 from .arenas import Arena
 from .failures import require_variables, run_error
 from .fused import FUSED
 from .fused_steps import Share, bind_fused
+from .native_nests import bind_nest, nest_between
 from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
@@ -218,6 +220,8 @@ class Frame:
         function: Callable[..., Any]
         if pieces is not None:
             function = pieces
+        elif (nest := self.nest_of(step)) is not None:
+            function = self._native(step, nest, settled, args)
         elif settled is not None:
             native = self.state.settings.native
             function, args = bind_update(step, args, settled, native), []
@@ -288,6 +292,28 @@ class Frame:
             return None
         work = self.scratch(step).get("work", ())
         return settle(args, out, work, step.attrs)  # type: ignore[no-any-return]
+
+    def nest_of(self, step: Step) -> Nest | None:
+        """What native code may compute in a step's place."""
+        if step.mode != "out" or step.copy_view:
+            return None
+        slots = self.plan.slots
+        ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
+        native = self.state.settings.native
+        return nest_between(step.opdef, step.attrs, ins, outs, native)
+
+    def _native(
+        self, step: Step, nest: Nest, settled: Any, args: list[Any]
+    ) -> Callable[..., Any]:
+        """Its call; appends the output to ``args``."""
+        numpy = _into(self._kernel(step), len(args), 1)
+        self._argument(step.outputs[0], args)
+        if settled is not None:
+            numpy = partial(_settled_call, settled)
+        settings = self.state.settings
+        share = Share(self.state.pool, settings.intra) if settings.intra else None
+        work = self.scratch(step).get("work", ())
+        return bind_nest(nest, numpy, args, work, settings.native, share)  # type: ignore[no-any-return]
 
     def _into_out(self, step: Step, args: list[Any]) -> Callable[..., Any]:
         """A call that writes into planned memory; appends the outputs to ``args``."""
@@ -529,6 +555,11 @@ def _into(kernel: Callable[..., Any], count: int, outputs: int) -> Callable[...,
     if outputs == 1:
         return lambda *arrays: kernel(*arrays[:count], out=arrays[count])
     return lambda *arrays: kernel(*arrays[:count], out=arrays[count:])
+
+
+def _settled_call(settled: Callable[[], Any], *arrays: Any) -> None:
+    """A call whose arrays are in their places for good."""
+    settled()
 
 
 def leave(array: Any) -> Any:

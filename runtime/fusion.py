@@ -133,7 +133,8 @@ class _Fusion:
     def candidate(self, node: Node) -> str:
         """How a node may be fused: "native", "tiles", or "" for not at all."""
         opdef = node.opdef
-        if not opdef.elementwise or opdef.effect is not None or node.after:
+        bias = opdef.type == "BiasAdd" and node.attrs["data_format"] == "NHWC"
+        if not (opdef.elementwise or bias) or opdef.effect is not None or node.after:
             return ""
         if opdef.alias is not None or opdef.control is not None or node in self.pinned:
             return ""
@@ -144,7 +145,7 @@ class _Fusion:
             return ""
         if self.native != "off" and _traceable(node):
             return "native"
-        if out.nbytes < TILED_BYTES:
+        if out.nbytes < TILED_BYTES or bias:
             return ""
         floats = all(v.dtype.kind in (0, 2) for v in (*node.inputs, out))
         writes = isinstance(opdef.kernel, str) or opdef.writes_out

@@ -25,6 +25,7 @@ from .costs import microseconds
 from .fused import FUSED, Group
 from .hazards import Accesses
 from .liveness import lifetimes
+from .native_nests import nest_of, with_panel
 from .plan import (
     ARENA,
     CALL,
@@ -271,6 +272,10 @@ class Layout:
                 asked = node.opdef.workspace(node.inputs, node.outputs, node.attrs)
                 if all(is_static(dims) for _, dims in asked):  # else it allocates
                     scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
+                    if mode == "out":
+                        scratch = with_panel(
+                            scratch, nest_of(node, self.settings.native)
+                        )
             if node in self.bodies and mode == "out":
                 spent: tuple[int, ...] = ()
                 if "schedule" in node.attrs:

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .nest import WRITTEN_OUT, machine
+
 __all__ = ["SYMBOL", "Code", "Engine", "available", "engine"]
 
 #: The name of the function in every object file.
@@ -72,6 +74,8 @@ class Engine:
                 cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault"
             )
         )
+        #: What loops are written for.
+        self.vectors = machine(self.triple, dict(llvm.get_host_cpu_features()))
         versions = llvmlite.__version__, llvm.llvm_version_info, self.triple
         #: What machine code depends on beside the kernel.
         self.identity = repr((versions, cpu, features, _sources()))
@@ -89,10 +93,11 @@ class Engine:
         module = llvm.parse_assembly(text)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = True
-        options.slp_vectorization = True
-        options.loop_unrolling = True
-        options.loop_interleaving = True
+        loose = not text.startswith(WRITTEN_OUT)
+        options.loop_vectorization = loose
+        options.slp_vectorization = loose
+        options.loop_unrolling = loose
+        options.loop_interleaving = loose
         builder = llvm.create_pass_builder(self._machine, options)
         builder.getModulePassManager().run(module, builder)
         return bytes(self._machine.emit_object(module))

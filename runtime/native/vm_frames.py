@@ -271,6 +271,8 @@ class _Installer:
         ins, outs = ([slots[i] for i in ii] for ii in (step.inputs, step.outputs))
         if not all(map(_is_small, (*ins, *outs))):
             return None
+        if self.frame.nest_of(step) is not None:
+            return None  # it has code of its own
         own = all(s.kind in (ARENA, FETCH) for s in outs)
         if any(s.kind == CALL for s in outs):
             return None
