@@ -25,6 +25,7 @@ from .fused_steps import Share, bind_fused
 from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
+from .placing import copies_of_the_rest
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .row_groups import ROWS
 from .row_steps import bind_row_group
@@ -93,9 +94,10 @@ class Frame:
         self.collect = [self._collector(k, s) for k, s in enumerate(plan.fetches)]
         sites = self._sites
         self.feed_sites = [sites.get(s, []) for s in plan.feeds]
-        #: (shape, dtype, sites) of arrays that each run allocates for the caller.
+        #: (shape, dtype, sites, parts) of arrays that each run allocates for the
+        #: caller; a part is (shape, dtype, offset, strides, sites).
         self.fresh = [
-            (s.dims, s.dtype.dtype, sites.get(i, []))
+            (s.dims, s.dtype.dtype, sites.get(i, []), self._parts(i))
             for i, s in enumerate(plan.slots)
             if s.kind == FETCH
         ]
@@ -107,6 +109,14 @@ class Frame:
         self._freeze()
 
     # -- binding -------------------------------------------------------------
+
+    def _parts(self, slot: int) -> list[tuple[Any, ...]]:
+        """The views of an array that a run allocates, and where they are used."""
+        return [
+            (s.dims, s.dtype.dtype, s.offset, s.strides, self._sites[i])
+            for i, s in enumerate(self.plan.slots)
+            if s.kind == VIEW and s.owner == slot and i in self._sites
+        ]
 
     def _freeze(self) -> None:
         """Make argument lists that no run changes tuples: they unpack faster."""
@@ -137,7 +147,7 @@ class Frame:
             if i in self.plan.assigned:
                 return None
             array = self.state.cell(self._variable_op(i)).array
-        elif kind == VIEW:
+        elif kind == VIEW and self.plan.slots[slot.owner].kind != FETCH:
             array = self._view(slot)
         else:
             return None
@@ -189,6 +199,9 @@ class Frame:
         if step.mode in ("view", "none"):
             return
         args: list[Any] = []
+        if step.placed:
+            self._bind_join(number, step, args)
+            return
         opdef = step.opdef
         cell_first = opdef.effect in ("assign", "probe")
         for k, s in enumerate(step.inputs):
@@ -211,6 +224,15 @@ class Frame:
         else:
             function = self._call(step)
         self._emit(number, function, args)
+        self._emit_frees(number, step)
+
+    def _bind_join(self, number: int, step: Step, args: list[Any]) -> None:
+        """A join of which parts are in place: the others are copied."""
+        rest, copy = copies_of_the_rest(step, self.plan.slots)
+        if rest:
+            for s in (*rest, step.outputs[0]):
+                self._argument(s, args)
+            self._emit(number, copy, args)
         self._emit_frees(number, step)
 
     def _emit(self, number: int, function: Any, args: list[Any]) -> None:
@@ -411,10 +433,14 @@ class Frame:
         for array, sites in zip(feeds, self.feed_sites):
             for target, k in sites:
                 target[k] = array
-        for dims, dtype, sites in self.fresh:
+        for dims, dtype, sites, parts in self.fresh:
             array = np.empty(dims, dtype)
             for target, k in sites:
                 target[k] = array
+            for part, kind, offset, strides, where in parts:
+                view = np.ndarray(part, kind, array, offset, strides)
+                for target, k in where:
+                    target[k] = view
         for cell, sites in self.assigned_sites:
             for target, k in sites:
                 target[k] = cell.array
@@ -490,9 +516,12 @@ class Frame:
         for sites in self.feed_sites:
             for target, k in sites:
                 target[k] = None
-        for _, _, sites in self.fresh:
+        for _, _, sites, parts in self.fresh:
             for target, k in sites:
                 target[k] = None
+            for *_, where in parts:
+                for target, k in where:
+                    target[k] = None
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
