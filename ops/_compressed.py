@@ -214,7 +214,7 @@ class _Rows(NamedTuple):
     """Positions that move on by one from row to row: ``first + i`` in row i."""
 
     first: Any  #: of each column
-    count: int
+    length: int
 
 
 def _side_by_side(parts: Sequence[Tensor], where: Any, name: str) -> Tensor | None:
@@ -231,10 +231,10 @@ def _side_by_side(parts: Sequence[Tensor], where: Any, name: str) -> Tensor | No
         for first in rows.first.tolist():
             k = int(np.searchsorted(starts, first, "right")) - 1
             begin = first - int(starts[k])
-            if begin + rows.count > size_of(parts[k]):
+            if begin + rows.length > size_of(parts[k]):
                 return None  # a column that goes on in another vector
-            whole = rows.count == size_of(parts[k])
-            columns.append(parts[k] if whole else parts[k][begin : begin + rows.count])
+            whole = rows.length == size_of(parts[k])
+            columns.append(parts[k] if whole else parts[k][begin : begin + rows.length])
         if len(columns) == 1:
             made += columns
         else:

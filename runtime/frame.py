@@ -22,6 +22,7 @@ from .arenas import Arena
 from .failures import require_variables, run_error
 from .fused import FUSED
 from .fused_steps import Share, bind_fused
+from .native_copies import bind_parts, bind_turned
 from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
@@ -230,8 +231,10 @@ class Frame:
         """A join of which parts are in place: the others are copied."""
         rest, copy = copies_of_the_rest(step, self.plan.slots)
         if rest:
-            for s in (*rest, step.outputs[0]):
+            for s in (*(step.inputs[k] for k in rest), step.outputs[0]):
                 self._argument(s, args)
+            mode = self.state.settings.native
+            copy = bind_parts(step, self.plan.slots, rest, args, copy, mode)
             self._emit(number, copy, args)
         self._emit_frees(number, step)
 
@@ -325,6 +328,14 @@ class Frame:
                 self._argument(s, args)
             return getattr(np, opdef.kernel)  # type: ignore[no-any-return]
         kernel = self._kernel(step)
+        if opdef.places is not None:
+            parts, numpy = range(len(args)), _into(kernel, len(args), 1)
+            given = [*args, self._fixed(step.outputs[0])]
+            mode = self.state.settings.native
+            native = bind_parts(step, slots, parts, given, numpy, mode)
+            if native is not numpy:
+                self._argument(step.outputs[0], args)
+                return native  # type: ignore[no-any-return]
         fixed = [self._fixed(s) for s in step.outputs]
         if all(a is not None for a in fixed):
             out = fixed[0] if len(fixed) == 1 else tuple(fixed)
@@ -339,12 +350,16 @@ class Frame:
         kernel = self._kernel(step)
         self._argument(step.outputs[0], args)
         if step.opdef.writes_out:
-            return lambda *arrays: kernel(*arrays[:-1], out=arrays[-1])
 
-        def copy(*arrays: Any) -> None:
-            np.copyto(arrays[-1], kernel(*arrays[:-1]))
+            def copy(*arrays: Any) -> None:
+                kernel(*arrays[:-1], out=arrays[-1])
+        else:
 
-        return copy
+            def copy(*arrays: Any) -> None:
+                np.copyto(arrays[-1], kernel(*arrays[:-1]))
+
+        mode = self.state.settings.native
+        return bind_turned(step, self.plan.slots, args, copy, mode)  # type: ignore[no-any-return]
 
     def _call(self, step: Step) -> Callable[..., Any]:
         """A call whose kernel allocates; its results go where they are read."""

@@ -194,7 +194,7 @@ class _Joins:
         if node.opdef.control is not None or node.attrs.get("overwritten"):
             return False
         v = layout.values[i]
-        dims = v.dims or ()
+        dims: tuple[int, ...] = v.dims or ()  # type: ignore[assignment]
         run = v.dtype.size
         for d, step in zip(reversed(dims), reversed(moves)):
             if d != 1 and step != run:
@@ -217,7 +217,7 @@ def pays(inputs: Sequence[Any], parts: dict[int, Any], given: bool) -> bool:
     saved = sum(inputs[k].nbytes for k, _, _ in parts.values()) / _COPIED
     left = len(inputs) - len(parts)
     views = _VIEW * len(parts) if given else 0.0
-    return saved + _CALL > _CALL * left + views
+    return bool(saved + _CALL > _CALL * left + views)
 
 
 class _Order:
@@ -328,4 +328,4 @@ def copies_of_the_rest(step: Any, slots: Sequence[Any]) -> tuple[list[int], Any]
         for index, part in zip(where, arrays):
             out[index] = part
 
-    return [step.inputs[k] for k in rest], copy_rest
+    return rest, copy_rest
