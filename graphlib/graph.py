@@ -87,7 +87,6 @@ class Graph(Collections):
         self._lock = threading.RLock()
         self._finalized = False
         Collections.__init__(self)
-        self._unfeedable: set[Tensor] = set()
         self._variables: dict[Operation, Any] = {}
         #: The graph-level random seed (None: each session draws its own).
         self.seed: int | None = None
@@ -528,18 +527,6 @@ class Graph(Collections):
     def finalized(self) -> bool:
         """Whether :meth:`finalize` was called."""
         return self._finalized
-
-    def is_feedable(self, tensor: Any) -> bool:
-        """Whether a run may feed ``tensor``."""
-        return tensor not in self._unfeedable
-
-    def prevent_feeding(self, tensor: Tensor) -> None:
-        """Refuse feeds of ``tensor``."""
-        self._unfeedable.add(tensor)
-
-    def is_fetchable(self, tensor_or_op: Any) -> bool:
-        """True: everything can be fetched."""
-        return True
 
     def validate(self) -> None:
         """Check the invariants of the graph; see :func:`checks.validate`."""

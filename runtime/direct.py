@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .frame import COPY, GIVE, Frame, found, leave
+from .frame import Frame
+from .leaving import COPY, GIVE, found, leave
 from .quiet import hush, unhush
 from .written import Text, indented
 
@@ -107,9 +108,15 @@ def _run(text: Text, values: Sequence[str]) -> list[str]:
     made, cells, spent = [], [], []
     for v, sites in zip(values, frame.feed_sites):
         text.put(v, sites)
-    for k, (dims, dtype, sites) in enumerate(frame.fresh):
-        made.append(f"o{k} = empty({text.name('p', dims)}, {text.name('q', dtype)})")
+    for k, (make, dims, dtype, sites, parts) in enumerate(frame.fresh):
+        maker = "empty" if make is np.empty else text.name("m", make)
+        made.append(f"o{k} = {maker}({text.name('p', dims)}, {text.name('q', dtype)})")
         text.put(f"o{k}", sites)
+        for j, (shape, kind, offset, strides, where) in enumerate(parts):
+            names = [text.name("p", shape), text.name("q", kind), f"o{k}"]
+            arguments = ", ".join([*names, str(offset), text.name("t", strides)])
+            made.append(f"o{k}_{j} = ndarray({arguments})")
+            text.put(f"o{k}_{j}", where)
     # A run may give these new memory, and writes it where it is read.
     for cell, sites in frame.assigned_sites:
         array = f"{text.name('x', cell)}.array"

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from .failures import require_variables, run_error
-from .frame import leave
+from .leaving import leave
 from .pieces import product_pieces
-from .plan import CONST, VARIABLE, Plan, Step
+from .plan import CONST, VARIABLE, VIEW, Plan, Step
 from .report import Event, RunReport, StepReport
 from .variables import State
 
@@ -57,7 +57,7 @@ def interpret(
             born = [
                 (s, values[s].nbytes)
                 for s in step.outputs
-                if plan.slots[s].owner == s and isinstance(values[s], np.ndarray)
+                if _is_made(plan, step, s) and isinstance(values[s], np.ndarray)
             ]
             births.append(born)
             alive.update(born)
@@ -90,6 +90,15 @@ def interpret(
         report.seconds = time.perf_counter() - started
         _note_peak(plan, report, births, dying)
     return [leave(values[s]) for s in plan.fetches]
+
+
+def _is_made(plan: Plan, step: Step, slot: int) -> bool:
+    """Whether a step makes new memory for a slot here: also for a part of a join, which
+    is a view in the plan only."""
+    slots = plan.slots
+    return slots[slot].owner == slot or (
+        step.mode == "out" and slots[slot].kind == VIEW
+    )
 
 
 def _note_peak(

@@ -91,6 +91,8 @@ class Step(NamedTuple):
             "call" (kernel allocates), "write" (changes a variable), "none".
         copy_view: a view op that must copy here, as its input's layout has no
             such view.
+        placed: of a join, the inputs that are made in its result: they are views
+            of it, and it copies the others.
     """
 
     op: Operation
@@ -103,6 +105,7 @@ class Step(NamedTuple):
     frees: tuple[int, ...] = ()
     takes_over: tuple[tuple[int, int], ...] = ()
     copy_view: bool = False
+    placed: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -246,6 +249,7 @@ class Plan:
             lines.append(
                 f"{i:5} {outs or '-'} = {step.what}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")
+                + (f"  {len(step.placed)} in place" if step.placed else "")
             )
             for title, plan in self.bodies_of(step):
                 lines.append(f"      {title}:")

@@ -58,7 +58,15 @@ def backwards():
     return dg.gradients(dg.reduce_sum(y), x), {x: np.full((200, 200), 0.01)}
 
 
-PROGRAMS = [mlp, views, fan, late_result, backwards]
+def joins():
+    x = dg.placeholder(dg.float32, [100, 300])
+    parts = [dg.sin(x * float(i)) for i in range(6)]
+    inner = dg.concat([dg.tanh(p) for p in parts], 0)
+    outer = dg.stack([dg.exp(p) for p in parts])
+    return [outer, dg.reduce_sum(dg.cos(inner), 1)], {x: np.ones((100, 300))}
+
+
+PROGRAMS = [mlp, views, fan, late_result, backwards, joins]
 
 
 def as_arrays(feeds):

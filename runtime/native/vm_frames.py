@@ -485,6 +485,7 @@ def _key(step: Step, operands: Sequence[Operand]) -> Any:
         step.opdef,
         step.mode,
         step.copy_view,
+        step.placed,
         attrs,
         shapes,
         tuple(places),
