@@ -17,7 +17,7 @@ from ..graphlib.shapes import Dims, is_static
 from ..graphlib.subgraph import Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
-from .segment_plans import Loops, Scratch, scratch_of
+from .segment_plans import Loops, Scratch, row_spec, scratch_of
 from .settings import Settings
 
 __all__ = [
@@ -91,7 +91,7 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
     attrs = node.attrs
     pairs: list[Any]
     if node.opdef.control == "loop":
-        pairs = [_of_loop(attrs, node.inputs[attrs["bounded"] + attrs["tested"] :])]
+        pairs = [_of_loop(attrs, _of_iteration(attrs, node.inputs))]
     elif "schedule" in attrs:
         loops = Loops(attrs)
         forward, backward = loops.known(node.inputs)
@@ -114,14 +114,21 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
             yield BodyKey(body, donated, tuple(dims for dims, _ in fed), told)
 
 
+def _of_iteration(attrs: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    """What is known of the inputs of a loop's body, from that of the loop's."""
+    first = attrs["bounded"] + attrs["tested"]
+    k, n = attrs["carries"], attrs["scanned"]
+    values = inputs[first:]
+    rows = [row_spec(a) for a in values[k : k + n]]
+    return [*values[:k], *rows, *values[k + n :]]
+
+
 def _of_loop(attrs: Mapping[str, Any], values: Sequence[Any]) -> Any:
     """The body of a loop, the carries that it may overwrite, and what is known of what
-    it is passed."""
-    k, n = attrs["carries"], attrs["scanned"]
-    given = [(v.dims, None) for v in values[:k]]
-    rows = [None if v.dims is None else v.dims[1:] for v in values[k : k + n]]
-    given += [(dims, None) for dims in rows]
-    given += [(v.dims, v.value) for v in values[k + n :]]
+    an iteration is passed."""
+    changing = attrs["carries"] + attrs["scanned"]
+    given = [(v.dims, None) for v in values[:changing]]
+    given += [(v.dims, v.value) for v in values[changing:]]
     return attrs["body"], donated_carries(attrs), given
 
 

@@ -19,7 +19,7 @@ from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, infer_through
 from .plan import ARENA
 
-__all__ = ["Loops", "Scratch", "scratch_of", "state_rows"]
+__all__ = ["Loops", "Scratch", "row_spec", "scratch_of", "state_rows"]
 
 #: (NumPy dtype, shape) of arrays.
 Scratch = tuple[tuple[Any, tuple[int, ...]], ...]
@@ -60,15 +60,15 @@ class Loops:
         return lambda role: [values[i] for i in roles[role]]
 
     def known(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """What is known before the run of the inputs of the two bodies: of the one that
-        runs forward, and of the one that runs backward."""
+        """What is known before the run of the inputs of the two bodies, rows of arrays
+        among them: of the one that runs forward, and of the one that runs backward."""
         given = self.given(values)
         carries, arrays = given("carries"), given("rows")
-        rows_of = [Spec(a.dtype, a.dims and a.dims[1:]) for a in arrays]
+        rows_of = [row_spec(a) for a in arrays]
         forward = [*carries, *rows_of, *given("rest")]
         made = infer_through(self.tape["body"], forward)[self.carries :]
         kept = {"before": carries, "after": carries, "row": rows_of, "made": made}
-        scanned = [Spec(a.dtype, a.dims and a.dims[1:]) for a in given("scanned")]
+        scanned = [row_spec(a) for a in given("scanned")]
         backward = [
             *given("inits"),
             *scanned,
@@ -85,6 +85,11 @@ class Loops:
             return lengths[0]  # type: ignore[no-any-return]
         (count,) = given("count")
         return None if count.value is None else int(count.value)
+
+
+def row_spec(array: Any) -> Spec:
+    """What is known of a row of an array."""
+    return Spec(array.dtype, None if array.dims is None else array.dims[1:])
 
 
 def arena_readers(
