@@ -166,6 +166,11 @@ def leanest(problem: Problem) -> list[int]:
     return best
 
 
+def least_need(problem: Problem) -> int:
+    """Bytes that no order can go below: the most that one node needs at once."""
+    return _bound(flatten(problem))
+
+
 def _peak(flat: Flat, nodes: Sequence[int]) -> int:
     """Peak live bytes of an order."""
     return int(live_bytes(flat, spans(flat, nodes)).max(initial=0))
