@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import DType
+from ..graphlib.counted import counted, untested
+from ..graphlib.dtypes import DType, int32
 from ..graphlib.errors import DagradError, FeedError, InvalidArgumentError
 from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
@@ -275,6 +276,7 @@ def build(
         feed_values.append(fed)
     nodes: list[Node] = []
     by_op: dict[Operation, Node] = {}
+    numbers: dict[int, Value] = {}
     for op in operations:
         opdef = op.opdef
         effect = opdef.effect
@@ -307,6 +309,8 @@ def build(
         attrs: Mapping[str, Any] = op._attrs
         if opdef.control is not None:
             attrs = _with_fed_variables(op, inputs)
+        if opdef.control == "loop" and attrs["tested"]:
+            attrs, inputs = _without_test(attrs, inputs, numbers)
         node = Node(op, opdef, attrs, inputs, after)
         node.outputs = outputs_of(node, op)
         for t, v in zip(op.outputs, node.outputs):
@@ -320,6 +324,22 @@ def build(
         [by_op[op] for op in targets if op in by_op],
         feed_values,
     )
+
+
+def _without_test(
+    attrs: Mapping[str, Any], inputs: list[Value], numbers: dict[int, Value]
+) -> tuple[Mapping[str, Any], list[Value]]:
+    """A loop that only counts as one of a number of iterations, if that is known.
+
+    ``numbers`` has one value for each: loops that become one must have the same.
+    """
+    count = counted(attrs, inputs)
+    if count is None:
+        return attrs, inputs
+    if count not in numbers:
+        array = np.array(count, np.int32)
+        numbers[count] = Value(CONST, int32, (), None, value=array)
+    return untested(attrs), [numbers[count], *inputs[attrs["bounded"] + 1 :]]
 
 
 def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from allocated import traced_peak
 
 import dagrad as dg
 from dagrad.runtime.plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW
@@ -78,22 +79,6 @@ def started(program):
     session = dg.Session()
     session.run(dg.global_variables_initializer())
     return session, fetches, as_arrays(feeds)
-
-
-def traced_peak(run):
-    """Bytes that ``run`` allocates at most beyond what was there before."""
-    gc.collect()
-    gc.disable()
-    tracemalloc.start()
-    try:
-        start = tracemalloc.get_traced_memory()[0]
-        result = run()
-        peak = tracemalloc.get_traced_memory()[1] - start
-    finally:
-        tracemalloc.stop()
-        gc.enable()
-    del result
-    return peak
 
 
 # -- predicted and real memory ----------------------------------
