@@ -8,7 +8,7 @@ step, and what is alive at the peak.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ def interpret(
             values[i] = slot.value
     for i, op in plan.variable_ops.items():
         values[i] = state.cell(op).array
+    if report is not None:
+        _note_nonfinite(plan, report, range(len(values)), values)
     dying = _last_uses(plan)
     alive: dict[int, int] = {}
     births: list[list[tuple[int, int]]] = []  # (slot, bytes) made at each step
@@ -61,6 +63,7 @@ def interpret(
             alive.update(born)
             made = sum(n for _, n in born)
             live += made
+            _note_nonfinite(plan, report, step.outputs, values)
             report.steps.append(
                 StepReport(
                     name=step.name,
@@ -82,6 +85,18 @@ def interpret(
         report.seconds = time.perf_counter() - started
         _note_peak(plan, report, births, dying)
     return [leave(values[s]) for s in plan.fetches]
+
+
+def _note_nonfinite(
+    plan: Plan, report: RunReport, slots: Iterable[int], values: Sequence[Any]
+) -> None:
+    """Count the numbers that are none, tensor by tensor."""
+    for s in slots:
+        value = values[s]
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fc":
+            count = value.size - int(np.count_nonzero(np.isfinite(value)))
+            if count:
+                report.nonfinite[plan.slots[s].name] = count
 
 
 def _note_peak(

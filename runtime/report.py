@@ -28,6 +28,8 @@ class RunReport:
 
     Attributes:
         steps: in the order of execution.
+        nonfinite: tensor -> how many of its numbers were NaN or infinite, where any
+            was, feeds and variables included; of a variable at the start.
         seconds: of the whole run.
         plan: the plan that ran (its ``peak_bytes`` is the prediction).
         peak_bytes: the most bytes alive at once, as the interpreter ran it: it
@@ -38,6 +40,7 @@ class RunReport:
     steps: list[StepReport] = field(default_factory=list)
     seconds: float = 0.0
     plan: Any = None
+    nonfinite: dict[str, int] = field(default_factory=dict, kw_only=True)
     peak_bytes: int = 0
     peak_set: dict[str, tuple[str, int]] = field(default_factory=dict)
 

@@ -63,9 +63,9 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
 
 def to_dot(target: Any, **options: Any) -> str:
     """The drawing of ``target`` as Graphviz source (options: :func:`render`)."""
-    from .dot import to_dot as write
+    from .drawing import drawing_of
 
-    return write(target, **options)
+    return drawing_of(target, **options).dot()
 
 
 def to_svg(target: Any, path: Any = None, **options: Any) -> str:
