@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .fold import Picture
-from .theme import Theme, short
+from .theme import Theme, short, text_width
 
 __all__ = ["Scale", "heading"]
 
-_STEPS = 32
+#: How tall a row of swatches is.
+_TALL = 13
+#: Stands for a width that is known when all cells are; no text can hold it.
+_WIDTH = "\0"
 
 
 @dataclass
@@ -76,7 +80,7 @@ def _swatches(picture: Picture, theme: Theme, parts: bool) -> list[str]:
     """Rows of swatches for what occurs in the picture."""
     nodes = picture.nodes
     used = {node.part for node in nodes}
-    cells = []
+    cells: list[_Cell] = []
     for key, look in theme.parts.items():
         if key in used and parts:
             style = "DASHED" if "dashed" in look.style else ""
@@ -102,16 +106,30 @@ def _swatches(picture: Picture, theme: Theme, parts: bool) -> list[str]:
     return _rows(cells)
 
 
-def _rows(cells: Sequence[str], wide: int = 4) -> list[str]:
-    rows = [
-        f"<TR>{''.join(cells[start : start + wide])}</TR>"
-        for start in range(0, len(cells), wide)
-    ]
-    if not rows:
+#: A swatch or an arrow with its words; and how wide the words are.
+_Cell = tuple[str, float]
+
+
+def _rows(cells: Sequence[_Cell], wide: int = 4) -> list[str]:
+    """The cells in rows, in columns as wide as their words: else the layout program
+    would spread them over the width of the whole heading."""
+    if not cells:
         return []
+    columns = min(wide, len(cells))
+    widths = [math.ceil(max(w for _, w in cells[i::wide])) for i in range(columns)]
+    rows = []
+    for start in range(0, len(cells), wide):
+        row = "".join(
+            mark.replace(_WIDTH, str(width))
+            for (mark, _), width in zip(cells[start : start + wide], widths)
+        )
+        rows.append(f"<TR>{row}</TR>")
+    total = sum(widths) + 24 * columns + 6
+    tall = len(rows) * (_TALL + 3) + 3
     return [
-        '<TR><TD ALIGN="LEFT"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" '
-        f'CELLPADDING="0">{"".join(rows)}</TABLE></TD></TR>'
+        '<TR><TD ALIGN="LEFT"><TABLE ALIGN="LEFT" BORDER="0" CELLBORDER="0" '
+        f'CELLSPACING="3" CELLPADDING="0" FIXEDSIZE="TRUE" WIDTH="{total}" HEIGHT="{tall}">'
+        f"{''.join(rows)}</TABLE></TD></TR>"
     ]
 
 
@@ -155,17 +173,27 @@ def _side(i: int, count: int) -> str:
     return "RIGHT" if i == count - 1 else "CENTER"
 
 
-def _swatch(fill: str, line: str, label: str, style: str = "") -> str:
+def _swatch(fill: str, line: str, label: str, style: str = "") -> _Cell:
     look = f' STYLE="{style}"' if style else ""
-    return (
+    return _cell(
         f'<TD BORDER="1" BGCOLOR="{fill}" COLOR="{line}"{look} WIDTH="18" HEIGHT="11" '
-        f'FIXEDSIZE="TRUE"></TD><TD ALIGN="LEFT"><FONT POINT-SIZE="10">'
-        f"{html.escape(short(label, 80))}  </FONT></TD>"
+        'FIXEDSIZE="TRUE"></TD>',
+        label,
     )
 
 
-def _stroke(color: str, line: str, label: str) -> str:
-    return (
-        f'<TD><FONT POINT-SIZE="10" COLOR="{color}"><B>{line}&gt;</B></FONT></TD>'
-        f'<TD ALIGN="LEFT"><FONT POINT-SIZE="10">{label}  </FONT></TD>'
+def _stroke(color: str, line: str, label: str) -> _Cell:
+    return _cell(
+        f'<TD WIDTH="18" HEIGHT="{_TALL}" FIXEDSIZE="TRUE"><FONT POINT-SIZE="10" '
+        f'COLOR="{color}">{line}&gt;</FONT></TD>',
+        label,
     )
+
+
+def _cell(mark: str, label: str) -> _Cell:
+    words = short(label, 80)
+    cell = (
+        f'{mark}<TD ALIGN="LEFT" WIDTH="{_WIDTH}" HEIGHT="{_TALL}" FIXEDSIZE="TRUE">'
+        f'<FONT POINT-SIZE="10">{html.escape(words)}</FONT></TD>'
+    )
+    return cell, 1.08 * text_width(words, 10) + 10

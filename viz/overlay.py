@@ -85,6 +85,7 @@ def numbers(
     *,
     join: str = "sum",
     blank: str = "not known",
+    partly: bool = False,
 ) -> Overlay:
     """An overlay of numbers, in viridis, each written on its box.
 
@@ -95,10 +96,12 @@ def numbers(
         join: what a box of several operations shows: "sum", "max", or "range" (the
             least and the greatest; the colour is that of the middle).
         blank: what it means to have no number.
+        partly: whether a box says of how many of its operations a number is known.
     """
 
     def paint(picture: Picture, theme: Theme) -> Scale:
         found: dict[str, float] = {}
+        every: list[float] = []
         empty = False
         for node in picture.nodes:
             mine = [values[op] for op in node.ops if op in values]
@@ -112,11 +115,12 @@ def numbers(
             else:
                 found[node.key] = sum(mine) if join == "sum" else max(mine)
                 said = text(found[node.key])
-            if len(mine) < len(node.ops):
-                said += f" of {len(mine)} in {len(node.ops)}"
+            if partly and len(mine) < len(node.ops):
+                said += f", {len(mine)} of {len(node.ops)} known"
+            every += (min(mine), max(mine))
             node.notes.append(said)
             node.tooltip += f"\n{clean(title)}: {said}"
-        low, high = _range(found.values())
+        low, high = _range(every if join == "range" else found.values())
         # Sizes that differ by orders of magnitude are told apart by their logarithm.
         wide = join != "range" and low > 0 and high > 50 * low
         place = (lambda v: math.log(v)) if wide else (lambda v: v)
@@ -126,6 +130,7 @@ def numbers(
                 value = max(found[node.key], low)
                 node.fill = ramp((place(value) - place(low)) / span if span else 0.5)
         middle = math.sqrt(low * high) if wide else (low + high) / 2
+        middle = float(round(middle)) if join == "range" else middle
         ends = [
             text(v)
             for v in ((low, middle, high) if span else (low, high)[: len(found)])
@@ -269,7 +274,7 @@ def _memory(sizes: Mapping[Any, Any], planned: bool) -> Overlay:
         return output_bytes(op, [sizes.get(t, t) for t in op.outputs])
 
     title = "bytes of the results" + (", as planned" if planned else "")
-    return numbers(title, _Lazy(size), bytes_text, blank="sizes not known")
+    return numbers(title, _Lazy(size), bytes_text, blank="sizes not known", partly=True)
 
 
 def _flops(sizes: Mapping[Any, Any]) -> Overlay:
@@ -278,7 +283,11 @@ def _flops(sizes: Mapping[Any, Any]) -> Overlay:
         return flops_of(op, inputs, [sizes.get(t, t) for t in op.outputs])
 
     return numbers(
-        "floating-point operations", _Lazy(work), count_text, blank="sizes not known"
+        "floating-point operations",
+        _Lazy(work),
+        count_text,
+        blank="sizes not known",
+        partly=True,
     )
 
 
@@ -311,8 +320,12 @@ def _nan(report: RunReport) -> Overlay:
     """Where numbers stop being finite: what makes the first, and what it reaches."""
     bad = report.nonfinite
     ran: set[Operation] = set()
-    for step in report.plan.steps if report.plan is not None else ():
-        ran.update(members_of(step))
+    if report.plan is not None:
+        given = (*report.plan.feeds, *report.plan.variables)
+        tensors = [report.plan.slots[i].tensor for i in given]
+        ran.update(t.op for t in tensors if t is not None)
+        for step in report.plan.steps:
+            ran.update(members_of(step))
 
     def kind(op: Operation) -> str | None:
         if not any(t.name in bad for t in op.outputs):
