@@ -189,6 +189,12 @@ class _Writer:
         elif edge.weak:
             more |= {"class": "saved", "color": theme.saved, "fontcolor": theme.saved}
             more |= {"weight": "0"}
+        if edge.state:
+            colour = theme.open if edge.state == "open" else theme.cut
+            more |= {"class": f"{more['class']} {edge.state}", "color": colour}
+            more |= {"penwidth": "2.4", "style": "solid", "fontcolor": colour}
+        if edge.state == "cut":
+            more |= {"style": "dashed", "arrowhead": "tee"}
         tail, head = edge.tail, edge.head
         if upward and not edge.again:
             tail, head = head, tail

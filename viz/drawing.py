@@ -12,6 +12,7 @@ from .legend import Scale
 from .links import address_of
 from .model import collect
 from .overlay import overlay_of
+from .steps import collect_plan
 from .theme import Theme, theme_of
 
 __all__ = ["Drawing", "drawing_of", "picture_of"]
@@ -70,19 +71,24 @@ def picture_of(
     Raises:
         GraphError: an unknown layout or scope, or nothing to draw.
     """
+    from ..runtime.plan import Plan
+
     if layout not in _LAYOUTS:
         raise GraphError(f"layout {layout!r} is not one of {_LAYOUTS}")
     opened = [expand] if isinstance(expand, str) else [_name(e) for e in expand]
-    found = collect(
-        target,
-        show_constants=show_constants,
-        show_initializers=show_initializers,
-        focus=focus,
-        hops=hops,
-        between=between,
-        expand=opened,
-        inside=max_nodes,
-    )
+    if isinstance(target, Plan):
+        found = collect_plan(target, focus=focus, hops=hops, between=between)
+    else:
+        found = collect(
+            target,
+            show_constants=show_constants,
+            show_initializers=show_initializers,
+            focus=focus,
+            hops=hops,
+            between=between,
+            expand=opened,
+            inside=max_nodes,
+        )
     return fold(
         found,
         depth,

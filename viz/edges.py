@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
-from .model import Link
+from .model import Link, Value
 from .theme import bytes_text, short, spec_text
 
 __all__ = ["Edge", "crowds", "fans", "merged"]
@@ -37,6 +37,8 @@ class Edge:
     origin: str = ""
     again: str = ""
     nbytes: int = 0
+    #: Of a gradient: "open" where a derivative passes, "cut" where none does, or "".
+    state: str = ""
 
 
 def fans(edges: Sequence[Edge]) -> list[Edge]:
@@ -70,7 +72,7 @@ class _Bundle:
     __slots__ = ("again", "controls", "tensors", "weak")
 
     def __init__(self) -> None:
-        self.tensors: dict[tuple[Tensor, str, int], Link] = {}
+        self.tensors: dict[tuple[Tensor | Value, str, int], Link] = {}
         self.controls: list[Link] = []
         self.weak = True
         self.again = ""
@@ -140,7 +142,7 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
     )
 
 
-def _label(bundle: _Bundle, tensors: Sequence[Tensor]) -> str:
+def _label(bundle: _Bundle, tensors: Sequence[Tensor | Value]) -> str:
     specs = list(dict.fromkeys(spec_text(t.dtype.name, t.dims) for t in tensors))
     if len(tensors) == 1:
         if bundle.weak and len(bundle.tensors) == 1:
@@ -158,7 +160,7 @@ def _label(bundle: _Bundle, tensors: Sequence[Tensor]) -> str:
     return f"{len(tensors):,} tensors"
 
 
-def _bytes(tensors: Sequence[Tensor]) -> tuple[int, bool]:
+def _bytes(tensors: Sequence[Tensor | Value]) -> tuple[int, bool]:
     """Bytes of all, and whether every dimension is known."""
     total = 0
     exact = True

@@ -480,7 +480,7 @@ class _Fold:
 
     def _facts(self) -> list[str]:
         found = self.found
-        facts = [_count(found.operations)]
+        facts = [_plural(found.operations, found.unit)]
         if self.folded_scopes:
             facts.append(_plural(self.folded_scopes, "scope") + " folded")
         elif self.folded_items:

@@ -88,9 +88,12 @@ def _swatches(picture: Picture, theme: Theme, parts: bool) -> list[str]:
             cells.append(_swatch(look.fill, look.line, look.label, style))
     if any(node.folded for node in nodes):
         cells.append(_swatch(theme.background, theme.muted, "folded (double outline)"))
-    if any(cluster.body for cluster in picture.clusters):
-        fill, line = theme.scope_fills[0], theme.again
+    bodies = {cluster.body for cluster in picture.clusters if cluster.body}
+    fill, line = theme.scope_fills[0], theme.again
+    if any(not body.startswith("Fused") for body in bodies):
         cells.append(_swatch(fill, line, "body of a loop, branch or call", "DASHED"))
+    if any(body.startswith("Fused") for body in bodies):
+        cells.append(_swatch(fill, line, "done in one step", "DASHED"))
     if any(cluster.count > 1 for cluster in picture.clusters):
         cells.append(
             _swatch(theme.scope_fills[0], theme.text, "drawn once for several")
@@ -99,6 +102,11 @@ def _swatches(picture: Picture, theme: Theme, parts: bool) -> list[str]:
         cells.append(_stroke(theme.saved, "---", "kept for backward"))
     if any(edge.again for edge in picture.edges):
         cells.append(_stroke(theme.again, "- -", "to the next round or scope"))
+    states = {edge.state for edge in picture.edges}
+    if "open" in states:
+        cells.append(_stroke(theme.open, "---", "a derivative passes"))
+    if "cut" in states:
+        cells.append(_stroke(theme.cut, "- -", "no derivative passes"))
     if picture.pairs:
         cells.append(_stroke(theme.mirror, "...", "to its gradient"))
     if any(edge.control for edge in picture.edges):
@@ -128,8 +136,8 @@ def _rows(cells: Sequence[_Cell], wide: int = 4) -> list[str]:
     tall = len(rows) * (_TALL + 3) + 3
     return [
         '<TR><TD ALIGN="LEFT"><TABLE ALIGN="LEFT" BORDER="0" CELLBORDER="0" '
-        f'CELLSPACING="3" CELLPADDING="0" FIXEDSIZE="TRUE" WIDTH="{total}" HEIGHT="{tall}">'
-        f"{''.join(rows)}</TABLE></TD></TR>"
+        'CELLSPACING="3" CELLPADDING="0" FIXEDSIZE="TRUE" '
+        f'WIDTH="{total}" HEIGHT="{tall}">{"".join(rows)}</TABLE></TD></TR>'
     ]
 
 

@@ -23,21 +23,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..graphlib.dtypes import DType
 from ..graphlib.errors import GraphError
 from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation, input_names
-from ..graphlib.subgraph import BODY_INPUT, BODY_VARIABLE, Body, Subgraph, bodies_of
+from ..graphlib.shapes import Dims
+from ..graphlib.subgraph import BODY_INPUT, BODY_VARIABLE, Body, bodies_of
 from ..graphlib.tensor import Tensor
 from .bodies import body_note, entries, exits, rounds
 from .facts import constant_text
-from .parts import classify, dependents_of, gradient_scopes, scope_in
+from .parts import classify, dependents_of, gradient_scopes, home_scope, top_of
 from .targets import elements, select
 from .theme import short
-from .views import inside_of, near, on_paths
+from .views import narrow, two_sides
 
-__all__ = ["Item", "Items", "Link", "classify", "collect", "select"]
+__all__ = ["Item", "Items", "Link", "Value", "classify", "collect", "select"]
 
 # Sizes of tensors: in the backward part they are shown inside their readers.
 _SIZES = {"Rank": "rank", "ReducedSize": "size", "Shape": "shape", "Size": "size"}
@@ -98,6 +100,15 @@ class Item:
         return self.beside is not None
 
 
+class Value(NamedTuple):
+    """What flows along a link where that is no tensor of the graph: of a plan."""
+
+    op: Operation
+    index: int
+    dtype: DType
+    dims: Dims
+
+
 class Link:
     """An edge between items: a tensor, or a control dependency (no tensor).
 
@@ -110,7 +121,7 @@ class Link:
         self,
         tail: Item,
         head: Item,
-        tensor: Tensor | None,
+        tensor: Tensor | Value | None,
         weak: bool = False,
         index: int = -1,
         again: str = "",
@@ -137,6 +148,8 @@ class Items:
     initializers: int = 0
     beyond_focus: int = 0
     off_paths: int = 0
+    #: What is counted: operations, or steps of a plan.
+    unit: str = "operation"
     targets: set[Operation] = field(default_factory=set)
 
 
@@ -175,11 +188,7 @@ def collect(
     graph, ops, asked = select(target)
     part = classify(graph, ops)
     chosen = elements(graph, focus)
-    ends = [elements(graph, side) for side in between] if between is not None else []
-    if between is not None and (len(ends) != 2 or not all(ends)):
-        raise GraphError(
-            "between takes two lists: where ways begin, and where they end"
-        )
+    ends = two_sides(graph, between)
     asked = asked | {e for side in (chosen, *ends) for e in side}
     if show_initializers is None:
         show_initializers = any(part.get(op) == "initializer" for op in asked)
@@ -189,12 +198,7 @@ def collect(
     maker.make()
     made.constants = len(wanted.constants)
     _drop_named(made, wanted)
-    if ends:
-        sides = [inside_of(made, {wanted.home(op) for op in side}) for side in ends]
-        made.off_paths = on_paths(made, sides[0], sides[1])
-    if focus is not None:
-        middle = inside_of(made, {wanted.home(op) for op in chosen})
-        made.beyond_focus = near(made, middle, hops)
+    narrow(made, wanted.home, chosen, hops, ends)
     made.items.sort(key=lambda item: item.order)
     return made
 
@@ -405,23 +409,11 @@ class _Maker:
         return item
 
     def _scope(self, op: Operation) -> str:
-        """Where it stands: a backward node goes with its forward op's scope."""
-        forward = op.forward_op
-        start = _top(self.graph)
-        scope = op.scope
-        if forward is not None:
-            above = scope_in(op.name, self.gradient_scopes)
-            name = _inside(forward.graph, forward.name)
-            for prefix in (above, start):
-                for known in (forward.name, name):
-                    if op.name.startswith(f"{prefix}{known}_grad/"):
-                        scope = f"{prefix}{known.rpartition('/')[0]}".rstrip("/")
-                        return self._within(scope, start)
-        return self._within(scope, start)
-
-    def _within(self, scope: str, start: str) -> str:
+        """Where it stands: in a body as if the body were a scope."""
+        scope = home_scope(op, self.gradient_scopes)
         if self.owner is None:
             return scope
+        start = top_of(self.graph)
         inner = f"{scope}/"[len(start) :] if f"{scope}/".startswith(start) else scope
         return f"{self.around}/{inner}".rstrip("/")
 
@@ -583,13 +575,3 @@ def _made_again(ops: Sequence[Operation]) -> dict[Operation, Operation]:
             if older is not op:
                 found[op] = older
     return found
-
-
-def _top(graph: Graph) -> str:
-    return graph.top_scope if isinstance(graph, Subgraph) else ""
-
-
-def _inside(graph: Graph, name: str) -> str:
-    """A name of ``graph`` without what all names of that graph begin with."""
-    top = _top(graph)
-    return name[len(top) :] if name.startswith(top) else name

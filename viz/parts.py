@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation
+from ..graphlib.subgraph import Subgraph
 
-__all__ = ["classify", "dependents_of", "gradient_scopes", "scope_in"]
+__all__ = ["classify", "dependents_of", "gradient_scopes", "home_scope", "scope_in"]
+__all__ += ["top_of"]
 
 
 def dependents_of(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
@@ -95,3 +97,25 @@ def scope_in(name: str, scopes: set[str]) -> str:
             return name[: end + 1]
         end = name.find("/", end + 1)
     return ""
+
+
+def home_scope(op: Operation, scopes: set[str]) -> str:
+    """The scope where ``op`` stands: a backward node goes with its forward op's.
+
+    ``scopes`` are those of calls of ``gradients`` (:func:`gradient_scopes`).
+    """
+    forward = op.forward_op
+    if forward is not None:
+        top = top_of(forward.graph)
+        name = forward.name
+        inner = name[len(top) :] if name.startswith(top) else name
+        for prefix in (scope_in(op.name, scopes), top_of(op.graph)):
+            for known in (name, inner):
+                if op.name.startswith(f"{prefix}{known}_grad/"):
+                    return f"{prefix}{known.rpartition('/')[0]}".rstrip("/")
+    return op.scope
+
+
+def top_of(graph: Graph) -> str:
+    """What all names of the operations of a body begin with."""
+    return graph.top_scope if isinstance(graph, Subgraph) else ""

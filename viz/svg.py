@@ -24,7 +24,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _MISSING = (
     "drawing needs the layout program of Graphviz: pip install graphviz-pure "
-    '(or install Graphviz and pass engine="system")'
+    "(or install Graphviz, so that `dot` is on the path)"
 )
 
 
@@ -36,7 +36,7 @@ def to_svg(
     target: Any,
     path: Any = None,
     *,
-    engine: str = "pure",
+    engine: str | None = None,
     timeout: float = 120.0,
     title: str = "",
     **options: Any,
@@ -56,7 +56,7 @@ def to_svg(
 
 
 def draw_picture(
-    drawing: Drawing, *, engine: str = "pure", timeout: float = 120.0
+    drawing: Drawing, *, engine: str | None = None, timeout: float = 120.0
 ) -> str:
     """SVG text of a drawing (see :func:`draw`)."""
     return draw(
@@ -85,7 +85,7 @@ def draw(
     *,
     title: str = "",
     desc: str = "",
-    engine: str = "pure",
+    engine: str | None = None,
     timeout: float = 120.0,
 ) -> str:
     """Lay ``dot`` out and return clean SVG text, fit to stand inside HTML.
@@ -95,7 +95,9 @@ def draw(
         title: the title of the drawing, for screen readers and browsers.
         desc: what it shows, for screen readers.
         engine: ``"pure"`` for the program that ``pip install graphviz-pure``
-            brings, ``"system"`` for a ``dot`` on the path.
+            brings, which gives the same bytes on every machine; ``"system"`` for a
+            ``dot`` on the path; None for the first, and the second where it is
+            missing.
         timeout: seconds that the layout may take.
 
     Raises:
@@ -122,13 +124,15 @@ def draw(
     return _tidy(done.stdout.decode("utf-8"), title, desc)
 
 
-def _program(engine: str) -> str:
-    if engine == "pure":
-        found = _pure_program() or shutil.which("graphviz-pure")
-    elif engine == "system":
-        found = shutil.which("dot")
-    else:
+def _program(engine: str | None) -> str:
+    """The layout program: what pip installs, unless only a ``dot`` is there."""
+    if engine not in (None, "pure", "system"):
         raise DrawingError(f'engine {engine!r} is neither "pure" nor "system"')
+    found = None
+    if engine != "system":
+        found = _pure_program() or shutil.which("graphviz-pure")
+    if engine != "pure" and found is None:
+        found = shutil.which("dot")
     if found is None:
         if engine == "system":
             raise DrawingError('engine="system" needs a program `dot` on the path')

@@ -6,13 +6,53 @@ items that were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..graphlib.errors import GraphError
+from ..graphlib.graph import Graph
+from ..graphlib.operation import Operation
+from .targets import elements
 
 if TYPE_CHECKING:
     from .model import Items
 
-__all__ = ["inside_of", "near", "on_paths"]
+__all__ = ["narrow", "two_sides"]
+
+
+def two_sides(graph: Graph, between: Any) -> list[list[Operation]]:
+    """Where ways begin and where they end, as operations; nothing for None.
+
+    Raises:
+        GraphError: not two sides, or one that is empty.
+    """
+    if between is None:
+        return []
+    sides = [elements(graph, side) for side in between]
+    if len(sides) != 2 or not all(sides):
+        raise GraphError(
+            "between takes two lists: where ways begin, and where they end"
+        )
+    return sides
+
+
+def narrow(
+    found: Items,
+    home: Callable[[Operation], str],
+    focus: Sequence[Operation],
+    hops: int,
+    ends: Sequence[Sequence[Operation]],
+) -> None:
+    """Keep what lies between two sides, and what is near ``focus`` (empty: all).
+
+    ``home`` gives the key of the item that shows an operation.
+    """
+    if ends:
+        sides = [inside_of(found, {home(op) for op in side}) for side in ends]
+        found.off_paths = on_paths(found, sides[0], sides[1])
+    if focus:
+        middle = inside_of(found, {home(op) for op in focus})
+        found.beyond_focus = near(found, middle, hops)
 
 
 def inside_of(found: Items, keys: set[str]) -> set[str]:
