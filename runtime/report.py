@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..graphlib.operators import TABLE
+
 __all__ = ["RunMetadata", "RunOptions", "RunReport", "StepReport"]
 
 
@@ -51,6 +53,9 @@ class RunReport:
             n, t = totals.get(s.type, (0, 0.0))
             totals[s.type] = (n + 1, t + s.seconds)
         return dict(sorted(totals.items(), key=lambda kv: -kv[1][1]))
+
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         lines = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..graphlib.errors import GraphError
+from ..graphlib.explain import GradientExplanation, explain_gradient
 from .dot import source
 from .fold import Picture, fold
 from .legend import Scale
@@ -103,6 +104,7 @@ def drawing_of(
     target: Any,
     *,
     color: Any = None,
+    gradient: Any = None,
     report: Any = None,
     plan: Any = None,
     theme: Any = "light",
@@ -113,10 +115,30 @@ def drawing_of(
     **options: Any,
 ) -> Drawing:
     """The drawing of ``target`` (options: ``viz.render``)."""
+    from ..runtime.plan import Plan
+
     look = theme_of(theme)
+    if isinstance(target, GradientExplanation) or color == "gradient":
+        from .why import why_drawing
+
+        asked = target if isinstance(target, GradientExplanation) else None
+        if asked is None and gradient is None:
+            raise GraphError('color="gradient" needs gradient=(y, x)')
+        return why_drawing(
+            asked or explain_gradient(*gradient),
+            theme=look,
+            title=title,
+            direction=direction,
+            legend=legend,
+            links=links,
+            **options,
+        )
+    if hasattr(target, "peak_set"):  # a report: its plan, as it ran
+        report, target = target, target.plan
     picture = picture_of(target, **options)
     scale = None
     if color is not None:
+        plan = target if plan is None and isinstance(target, Plan) else plan
         scale = overlay_of(color, report=report, plan=plan)(picture, look)
     return Drawing(picture, look, scale, title, direction, legend, links)
 

@@ -147,7 +147,7 @@ class _Fold:
         self.budget = budget
         self.mirror = mirror
         self.root = tree(found.items)
-        self.forced = forced(self.root, expand)
+        self.forced = forced(self.root, expand, found.items)
         self.repeats: Repeats | None = None
         if repeats or (repeats is None and len(found.items) > budget):
             self.repeats = Repeats(self.root, self.forced, found.links)
@@ -277,7 +277,9 @@ class _Fold:
         stack = [(self.root, -1, "")]
         while stack:
             scope, parent, prefix = stack.pop()
+            # A body has a box in any case, and so has each branch.
             plain = parent >= 0 and scope.count == 1 and scope.owner is None
+            plain = plain and not scope.path.rpartition("/")[0].endswith("()")
             if plain and (
                 scope.total == 1 or (scope.members() == 1 and not scope.items)
             ):

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..graphlib.dtypes import DType
 from ..graphlib.errors import GraphError
@@ -100,7 +100,8 @@ class Item:
         return self.beside is not None
 
 
-class Value(NamedTuple):
+@dataclass(frozen=True)
+class Value:
     """What flows along a link where that is no tensor of the graph: of a plan."""
 
     op: Operation

@@ -120,15 +120,16 @@ def order_of(thing: Item | Scope) -> Order:
     return thing.order if isinstance(thing, Item) else thing.first
 
 
-def forced(root: Scope, expand: Iterable[str]) -> set[str]:
+def forced(root: Scope, expand: Iterable[str], items: Sequence[Item]) -> set[str]:
     """The paths that must be open for ``expand``: scopes, or names of operations.
 
     Raises:
         GraphError: there is no such scope.
     """
     found: set[str] = set()
+    bodies = {item.op.name: item.opens for item in reversed(items) if item.opens}
     for name in expand:
-        wanted = str(name).strip("/")
+        wanted = bodies.get(str(name)) or str(name).strip("/")
         scope = root
         at = 0
         while at < len(wanted):

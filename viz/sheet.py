@@ -31,7 +31,7 @@ def stack(
         rows: SVG texts with ``width`` and ``height``.
         title: above them.
         desc: what they show, for screen readers.
-        lines: text below them, broken to the width of the sheet.
+        lines: text below them, broken to the width of the sheet; tabs set columns.
         theme: the colours.
     """
     ElementTree.register_namespace("", _SVG)
@@ -66,24 +66,9 @@ def stack(
             tall = max(tall, height)
         wide = max(wide, left - _GAP - _MARGIN)
         top += tall + _GAP
-    fit = max(40, int(wide / text_width("e", 12)))
-    for line in lines:
-        indent = line[: len(line) - len(line.lstrip())]
-        for k, piece in enumerate(
-            textwrap.wrap(clean(line), fit, subsequent_indent=f"{indent}    ") or [""]
-        ):
-            # Only a first line can be a heading.
-            bold = k == 0 and not indent and line.endswith(":")
-            parts.append(
-                label(
-                    _MARGIN + 9.0 * (len(piece) - len(piece.lstrip())) / 2,
-                    top + 12,
-                    piece.strip(),
-                    theme.text if not indent else theme.muted,
-                    bold=bold,
-                )
-            )
-            top += _LINE
+    said, top, widest = _written(lines, top, wide, theme)
+    parts += said
+    wide = max(wide, widest)
     width, height = wide + 2 * _MARGIN, top + _MARGIN
     head = [
         f'<svg xmlns="{_SVG}" width="{width:g}" height="{height:g}" '
@@ -100,6 +85,42 @@ def stack(
         words = short(title, 120)
         head.append(label(_MARGIN, _MARGIN + 16, words, theme.text, size=17, bold=True))
     return "\n".join([*head, *parts, "</svg>\n"])
+
+
+def _written(
+    lines: Sequence[str], top: float, wide: float, theme: Theme
+) -> tuple[list[str], float, float]:
+    """Lines of text from ``top`` on; where they end, and how wide they are."""
+    cells = [line.split("\t") for line in lines]
+    columns = max((len(row) for row in cells), default=1)
+    starts = [0.0]
+    for k in range(columns - 1):
+        rows = [row for row in cells if len(row) > k + 1]
+        starts.append(
+            starts[-1] + 18 + max(text_width(row[k].strip(), 12) for row in rows)
+        )
+    fit = max(40, int(wide / text_width("e", 12)))
+    out: list[str] = []
+    widest = 0.0
+    for line, row in zip(lines, cells):
+        indent = len(line) - len(line.lstrip(" "))
+        left = _MARGIN + 4.5 * indent
+        ink = theme.muted if indent else theme.text
+        if len(row) > 1:
+            for start, cell in zip(starts, row):
+                out.append(label(left + start, top + 12, cell.strip(), ink))
+                end = left + start + text_width(cell.strip(), 12)
+                widest = max(widest, end - _MARGIN)
+            top += _LINE
+            continue
+        pieces = textwrap.wrap(clean(line), fit, subsequent_indent=" " * (indent + 4))
+        for k, piece in enumerate(pieces or [""]):
+            # Only a first line can be a heading.
+            bold = k == 0 and not indent and line.endswith(":")
+            x = _MARGIN + 4.5 * (len(piece) - len(piece.lstrip()))
+            out.append(label(x, top + 12, piece.strip(), ink, bold=bold))
+            top += _LINE
+    return out, top, widest
 
 
 def _rename(root: ElementTree.Element, prefix: str) -> None:

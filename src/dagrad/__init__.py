@@ -425,7 +425,7 @@ half = float16
 double = float64
 newaxis = None
 
-viz.install()
+viz.install(Session)
 
 # Last: dagrad.compat.v1 is this module.
 from . import compat, python  # noqa: E402
