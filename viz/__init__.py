@@ -86,7 +86,7 @@ def _svg(target: Any, options: dict[str, Any]) -> str:
     from ..runtime.plan import Plan
     from ..runtime.report import RunReport
     from .memory import MemoryTrace, memory_svg
-    from .trace import Trace
+    from .whiteboard import Trace
 
     if isinstance(target, Trace):
         from .board import board_svg
@@ -160,8 +160,8 @@ def trace(
     session: Any = None,
 ) -> Any:
     """A small graph with its numbers, step by step in both modes; see
-    :func:`dagrad.viz.trace.trace`.  Print the result, or :func:`render` it."""
-    from .trace import trace as work
+    :func:`dagrad.viz.whiteboard.trace`.  Print the result, or :func:`render` it."""
+    from .whiteboard import trace as work
 
     return work(fetches, feeds, wrt=wrt, direction=direction, session=session)
 

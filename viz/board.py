@@ -1,4 +1,4 @@
-"""The whiteboard of a :class:`~.trace.Trace`: as text, and as a picture."""
+"""The whiteboard of a :class:`~.whiteboard.Trace`: as text, and as a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .facts import constant_text
 from .sheet import stack
 from .svg import draw
 from .theme import FONT, Theme, short, theme_of
-from .trace import Line, Term, Trace
+from .whiteboard import Line, Term, Trace
 
 __all__ = ["board_svg", "constant", "number_text", "told"]
 
