@@ -136,7 +136,7 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
         False,
         bundle.weak and not bundle.again,
         round(width, 2),
-        tensors[0].op.name,
+        next(iter(bundle.tensors.values())).tail.name,
         bundle.again,
         size,
     )

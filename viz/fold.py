@@ -333,9 +333,9 @@ class _Fold:
                 continue
             items.sort(key=order_of)
             title = f"grad of {short(_tail(of.name), 26)}"
-            nodes.append(
-                (items[0].order, self._bundle(items, title, f"gradient of {of.name}"))
-            )
+            box = self._bundle(items, title, f"gradient of {of.name}")
+            self.folded_items -= len(items)
+            nodes.append((items[0].order, box))
             gone = {item.key for item in items}
             loose[:] = [item for item in loose if item.key not in gone]
         return nodes

@@ -446,7 +446,7 @@ class _Maker:
                 passed.add(index)
                 item = maker.own.get(t.op)
                 if item is not None and rounds(op, index):
-                    self._read(item, 0, names[index], op.inputs[index])
+                    self._read(item, 0, "start", op.inputs[index])
             for inner, out in exits(op):
                 # What a round makes, the next one begins with.
                 start = maker.own.get(inner.op)

@@ -280,13 +280,14 @@ def _memory(sizes: Mapping[Any, Any], planned: bool) -> Overlay:
 def _flops(sizes: Mapping[Any, Any]) -> Overlay:
     def work(op: Operation) -> float | None:
         inputs = [sizes.get(t, t) for t in op.inputs]
-        return flops_of(op, inputs, [sizes.get(t, t) for t in op.outputs])
+        # What is only there, or only moved, does no arithmetic.
+        return flops_of(op, inputs, [sizes.get(t, t) for t in op.outputs]) or None
 
     return numbers(
         "floating-point operations",
         _Lazy(work),
         count_text,
-        blank="sizes not known",
+        blank="none, or sizes not known",
         partly=True,
     )
 
