@@ -68,6 +68,8 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
     """
     from . import output
 
+    if _is_chart(target, options):
+        return _chart(target, path, options)
     kind = output.kind_of(path)
     scale = options.pop("scale", 2.0)
     if kind in ("dot", "json"):
@@ -81,30 +83,45 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
     return text
 
 
-def _svg(target: Any, options: dict[str, Any]) -> str:
-    """The picture that there is for ``target``, as SVG text."""
+def _is_chart(target: Any, options: dict[str, Any]) -> bool:
+    """Whether a plan or a run is asked for as a chart, not as a graph."""
+    from ..runtime.plan import Plan
+    from ..runtime.report import RunReport
+    from .memory import MemoryTrace
+
+    if not isinstance(target, (Plan, RunReport, MemoryTrace)):
+        return False
+    return options.get("view") != "graph" and options.get("color") is None
+
+
+def _chart(target: Any, path: Any, options: dict[str, Any]) -> str:
+    """The chart of a plan, of a run, or of what memory they need."""
     from ..runtime.plan import Plan
     from ..runtime.report import RunReport
     from .memory import MemoryTrace, memory_svg
+
+    if isinstance(target, Plan):
+        target = MemoryTrace.of_plan(target)
+    elif isinstance(target, RunReport):
+        target = MemoryTrace.of_report(target)
+    return memory_svg(target, path, **options)
+
+
+def _svg(target: Any, options: dict[str, Any]) -> str:
+    """The picture of a graph, of a plan as one, or of a trace, as SVG text."""
+    from ..runtime.plan import Plan
     from .whiteboard import Trace
 
+    options.pop("view", None)
     if isinstance(target, Trace):
         from .board import board_svg
 
         return board_svg(target, **options)
-    if isinstance(target, (Plan, RunReport, MemoryTrace)):
-        view = options.pop("view", None)
-        if isinstance(target, Plan) and options.get("color") == "rewrites":
-            from .rewrites import rewrites_svg
+    if isinstance(target, Plan) and options.get("color") == "rewrites":
+        from .rewrites import rewrites_svg
 
-            options.pop("color")
-            return rewrites_svg(target, **options)
-        if "color" not in options and view != "graph":
-            if isinstance(target, Plan):
-                target = MemoryTrace.of_plan(target)
-            elif isinstance(target, RunReport):
-                target = MemoryTrace.of_report(target)
-            return memory_svg(target, None, **options)
+        options.pop("color")
+        return rewrites_svg(target, **options)
     return to_svg(target, **options)
 
 

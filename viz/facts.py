@@ -11,7 +11,7 @@ from ..graphlib.operation import Operation
 from .bodies import body_facts
 from .theme import bytes_text, clean, count_text, short, spec_text
 
-__all__ = ["constant_text", "flops_of", "output_bytes", "tooltip"]
+__all__ = ["constant_text", "flops_of", "output_bytes", "place_text", "tooltip"]
 
 
 def output_bytes(op: Operation, specs: Sequence[Any] | None = None) -> int | None:
@@ -48,6 +48,18 @@ def flops_of(
     return int(op.opdef.flops(ins, outs, op.attrs))
 
 
+def place_text(op: Operation) -> str:
+    """``user.py:12``: where the program made ``op``; empty where nobody knows.
+
+    Without folders: a picture of the same graph is the same on every machine.
+    """
+    where = op.source
+    if where is None:
+        return ""
+    name = str(where.filename).replace("\\", "/").rpartition("/")[2]
+    return clean(f"{name}:{where.lineno}")
+
+
 def tooltip(op: Operation) -> str:
     """Everything that a label has no room for, one fact a line."""
     lines = [f"{op.type} {clean(op.name[:2000])}"]
@@ -66,10 +78,10 @@ def tooltip(op: Operation) -> str:
         forward = op.forward_op
         lines.append(
             f"gradient of {clean(forward.name[:2000])} "
-            f"({clean(str(forward.source or 'unknown place'))})"
+            f"({place_text(forward) or 'unknown place'})"
         )
     if op.source is not None:
-        lines.append(clean(str(op.source)))
+        lines.append(place_text(op))
     return "\n".join(lines)
 
 

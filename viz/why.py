@@ -12,6 +12,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.subgraph import Subgraph
 from .drawing import Drawing, picture_of
 from .edges import Edge
+from .facts import place_text
 from .fold import Picture
 from .legend import Scale
 from .theme import Theme, clean, short, theme_of
@@ -184,9 +185,8 @@ def _lines(asked: GradientExplanation) -> list[str]:
     found = [words[0], *asked.hints]
     for number, cut in enumerate(asked.cuts[:_TOLD], 1):
         where = f", in {cut.within}" if cut.within else ""
-        found.append(
-            f"{number}. {cut.op.describe()} ({_place(cut.op)}){where}: {cut.why}."
-        )
+        place = place_text(cut.op) or "an unknown place"
+        found.append(f"{number}. {cut.op.describe()} ({place}){where}: {cut.why}.")
         if cut.remedy:
             found.append(f"    {cut.remedy}.")
     if len(asked.cuts) > _TOLD:
@@ -196,15 +196,6 @@ def _lines(asked: GradientExplanation) -> list[str]:
         for line in found
         for piece in textwrap.wrap(clean(line), _COLUMNS, subsequent_indent="    ")
     ]
-
-
-def _place(op: Operation) -> str:
-    where = op.source
-    if where is None:
-        return "an unknown place"
-    return (
-        f"{str(where.filename).replace(chr(92), '/').rpartition('/')[2]}:{where.lineno}"
-    )
 
 
 def _names(ts: Iterable[Any]) -> str:
