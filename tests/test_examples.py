@@ -69,6 +69,15 @@ def test_the_whiteboard_adds_up(tmp_path: Path) -> None:
     assert is_svg(tmp_path / "whiteboard.svg")
 
 
+def test_the_gallery_has_every_picture(tmp_path: Path) -> None:
+    """Those that docs/gallery.md shows, made anew."""
+    done = run("gallery.py", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = {path.name for path in (EXAMPLES.parent / "docs" / "gallery").glob("*.svg")}
+    assert {path.name for path in tmp_path.iterdir()} == shown
+    assert all(is_svg(path) for path in tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "example", ["hyperparameters", "wing", "simulation", "pendulum"]
 )

@@ -592,3 +592,17 @@ def test_json_says_what_is_drawn() -> None:
     assert any(s["count"] == 100 for s in found["scopes"])
     assert found["scale"]["title"].startswith("bytes of the results")
     assert viz.to_json(layers(100)) == viz.to_json(layers(100))
+
+
+def test_what_follows_like_scopes_leads_to_the_next_one() -> None:
+    with tf.Graph().as_default() as graph:
+        h = tf.placeholder(tf.float32, [3], name="x")
+        for i in range(100):
+            with tf.name_scope(f"layer{i}"):
+                h = tf.sin(h * 2.0)
+            h = tf.tanh(h)
+    picture = picture_of(graph)
+    assert [n.title for n in picture.nodes] == ["x", "Tanh", "Mul", "Sin"]
+    again = [(e.tail, e.head) for e in picture.edges if e.again]
+    titles = {node.key: node.title for node in picture.nodes}
+    assert [(titles[a], titles[b]) for a, b in again] == [("Tanh", "Mul")]

@@ -39,7 +39,8 @@ from .targets import elements, select
 from .theme import short
 from .views import narrow, two_sides
 
-__all__ = ["Item", "Items", "Link", "Value", "classify", "collect", "select"]
+__all__ = ["Item", "Items", "Link", "Value", "classify", "collect", "constant_text"]
+__all__ += ["select"]
 
 # Sizes of tensors: in the backward part they are shown inside their readers.
 _SIZES = {"Rank": "rank", "ReducedSize": "size", "Shape": "shape", "Size": "size"}

@@ -287,6 +287,9 @@ class Repeats:
                 continue
             if a[0] == b[0]:
                 return "to the next" if b[1] == a[1] + 1 else "to another"
+            if link.tail.part == link.head.part and b[1] == a[1] + 1:
+                # From what follows one scope to the next scope.
+                return "to the next"
             break
         return link.again
 
