@@ -349,6 +349,8 @@ def test_time_is_what_a_run_measured() -> None:
     report = traced(graph, "loss/Sum:0", {"x:0": np.zeros((2, 4), np.float32)})
     svg = viz.to_svg(graph, color="time", report=report)
     assert any(words(g).endswith("us") for g in drawn(svg))
+    told = [hints(g) for g in drawn(viz.to_svg(graph, color="flops", report=report))]
+    assert sum("us in the run" in hint for hint in told) == 5
     assert "time, measured" in words(parse(svg))
     with pytest.raises(GraphError, match="needs a traced run"):
         viz.to_svg(graph, color="time")
@@ -602,7 +604,49 @@ def test_what_follows_like_scopes_leads_to_the_next_one() -> None:
                 h = tf.sin(h * 2.0)
             h = tf.tanh(h)
     picture = picture_of(graph)
-    assert [n.title for n in picture.nodes] == ["x", "Tanh", "Mul", "Sin"]
+    assert [n.title for n in picture.nodes] == ["x", "Mul", "Sin", "Tanh"]
     again = [(e.tail, e.head) for e in picture.edges if e.again]
     titles = {node.key: node.title for node in picture.nodes}
     assert [(titles[a], titles[b]) for a, b in again] == [("Tanh", "Mul")]
+
+
+def test_layers_without_scopes_are_drawn_once_too() -> None:
+    with tf.Graph().as_default() as graph:
+        h = tf.placeholder(tf.float32, [None, 4], name="x")
+        for _ in range(200):
+            w = tf.Variable(np.zeros((4, 4), np.float32))
+            h = tf.tanh(tf.matmul(h, w))
+        loss = tf.reduce_sum(h)
+        tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    picture = picture_of(graph)
+    assert len(picture.nodes) < 20
+    counts = {c.label: c.count for c in picture.clusters if c.count > 1}
+    assert counts["Variable to Tanh ... Variable_199 to Tanh_199: 200 alike"] == 200
+    assert sorted(counts.values()) == [199, 200, 200]
+    again = [e for e in picture.edges if e.again]
+    assert {e.again for e in again} == {"to the next"} and len(again) == 2
+
+
+def test_an_irregular_chain_is_cut_into_runs() -> None:
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default() as graph:
+        h = tf.placeholder(tf.float32, [4], name="x")
+        for k in rng.integers(0, 4, 400):
+            h = (tf.sin, tf.cos, tf.tanh, tf.exp)[k](h)
+    picture = picture_of(graph)
+    assert len(picture.nodes) <= 60
+    inside = {op for node in picture.nodes for op in node.ops}
+    once = sum(c.count - 1 for c in picture.clusters if c.count > 1)
+    assert len(inside) + 3 * once >= 380
+
+
+@pytest.mark.slow
+def test_many_loose_operations_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default() as graph:
+        h = tf.placeholder(tf.float32, [4], name="x")
+        for k in rng.integers(0, 4, 50_000):
+            h = (tf.sin, tf.cos, tf.tanh, tf.exp)[k](h)
+    started = time.process_time()
+    assert len(picture_of(graph).nodes) <= 60
+    assert time.process_time() - started < 5.0

@@ -12,7 +12,7 @@ from .fold import Picture, fold
 from .legend import Scale
 from .links import address_of
 from .model import collect
-from .overlay import overlay_of
+from .overlay import overlay_of, tell_times
 from .steps import collect_plan
 from .theme import Theme, theme_of
 
@@ -136,6 +136,8 @@ def drawing_of(
     if hasattr(target, "peak_set"):  # a report: its plan, as it ran
         report, target = target, target.plan
     picture = picture_of(target, **options)
+    if report is not None:
+        tell_times(picture, report)
     scale = None
     if color is not None:
         plan = target if plan is None and isinstance(target, Plan) else plan

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..runtime.report import RunReport
 
 __all__ = ["OVERLAYS", "classes", "numbers", "overlay_of", "seconds_text"]
+__all__ += ["tell_times"]
 
 Overlay = Callable[[Picture, Theme], Scale]
 
@@ -300,7 +301,21 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds * factor:.3g} {unit}"
 
 
+def tell_times(picture: Picture, report: RunReport) -> None:
+    """Add what was measured to the tooltips."""
+    found = seconds_of(report)
+    for node in picture.nodes:
+        mine = [found[op] for op in node.ops if op in found]
+        if mine:
+            node.tooltip += f"\n{seconds_text(sum(mine))} in the run"
+
+
 def _time(report: RunReport) -> Overlay:
+    found = seconds_of(report)
+    return numbers("time, measured", found, seconds_text, blank="no step of its own")
+
+
+def seconds_of(report: RunReport) -> dict[Operation, float]:
     """Seconds of each operation; those of a fused step are shared out evenly."""
     found: dict[Operation, float] = {}
     by_name: dict[str, list[Operation]] = {}
@@ -311,7 +326,7 @@ def _time(report: RunReport) -> Overlay:
         ops = by_name.get(measured.name, [])
         for op in ops:
             found[op] = found.get(op, 0.0) + measured.seconds / len(ops)
-    return numbers("time, measured", found, seconds_text, blank="no step of its own")
+    return found
 
 
 _CLEAN, _BAD, _SOURCE = "finite", "passes on NaN or infinity", "makes NaN or infinity"

@@ -15,6 +15,11 @@ __all__ = ["Repeats", "Scope", "forced", "items_of", "order_of", "tree"]
 _MANY = 3
 #: Levels of scopes in which repeated ones are looked for.
 _LEVELS = 10
+#: Operations without a scope: how long a period may be, how many operations must
+#: repeat to be drawn once, and how often that is looked for in a scope.
+_PERIOD = 48
+_WORTH = 12
+_STRETCHES = 4
 _NUMBER = re.compile(r"_?[0-9]+")
 
 
@@ -182,6 +187,7 @@ class Repeats:
             scope, level = stack.pop()
             if level <= _LEVELS:
                 self._group(scope, keep)
+                self._rhythm(scope)
                 stack += [(s, level + 1) for s in scope.children.values()]
         if self.twin:
             self._group_items(root)
@@ -203,6 +209,38 @@ class Repeats:
             for group in alike.values():
                 if len(group) >= _MANY:
                     self._draw_once(parent, group)
+
+    def _rhythm(self, parent: Scope) -> None:
+        """Loose operations that come again in the same order, as scopes of their own:
+        the layers of a program that names no scopes."""
+        for _ in range(_STRETCHES):
+            loose = [item for item in parent.items if not item.copy]
+            loose.sort(key=order_of)
+            kinds: dict[object, int] = {}
+            places = [kinds.setdefault(_kind(item), len(kinds)) for item in loose]
+            start, period, count = _stretch(places)
+            if count < _MANY or period * count < _WORTH:
+                return
+            copies: dict[str, list[Item]] = {}
+            for item in parent.items:
+                if item.beside is not None:
+                    copies.setdefault(item.beside.key, []).append(item)
+            alike: dict[object, list[tuple[str, Scope]]] = {}
+            for k in range(count):
+                begin = start + k * period
+                items = loose[begin : begin + period]
+                s = _gathered(parent, items, copies)
+                alike.setdefault(_signature(s), []).append((f"{s.path}~{k}", s))
+            group = max(alike.values(), key=len)
+            if len(group) < _MANY:
+                return
+            first = group[0][1]
+            while any(s.path == first.path for s in parent.children.values()):
+                first.path += "'"
+            taken = {item.key for _, s in group for item in s.items}
+            parent.items = [item for item in parent.items if item.key not in taken]
+            parent.children.update(group)
+            self._draw_once(parent, group)
 
     def _draw_once(self, parent: Scope, group: list[tuple[str, Scope]]) -> None:
         self.scopes += 1
@@ -301,6 +339,41 @@ class Repeats:
             if key not in self.twin:
                 return found
             key = self.twin[key]
+
+
+def _kind(item: Item) -> object:
+    return item.type, item.part, bool(item.opens), _specs(item)
+
+
+def _stretch(kinds: Sequence[int]) -> tuple[int, int, int]:
+    """(start, period, times) of the longest stretch that repeats itself."""
+    best = (0, 1, 0)
+    longest = 0
+    for period in range(1, min(_PERIOD, len(kinds) // _MANY) + 1):
+        same = 0
+        for i in range(period, len(kinds) + 1):
+            if i < len(kinds) and kinds[i] == kinds[i - period]:
+                same += 1
+                continue
+            times = same // period + 1
+            if times >= _MANY and times * period > longest:
+                longest = times * period
+                best = (i - same - period, period, times)
+            same = 0
+    return best
+
+
+def _gathered(
+    parent: Scope, items: Sequence[Item], copies: dict[str, list[Item]]
+) -> Scope:
+    """A scope for loose items of ``parent``, with their copies."""
+    first, last = (item.name.rpartition("/")[2] for item in (items[0], items[-1]))
+    name = first if first == last else f"{first} to {last}"
+    scope = Scope(f"{parent.path}/{name}".lstrip("/"), items[0].order)
+    scope.items = [*items, *(c for item in items for c in copies.get(item.key, ()))]
+    scope.items.sort(key=order_of)
+    scope.total = len(scope.items)
+    return scope
 
 
 def _signature(scope: Scope) -> object:
