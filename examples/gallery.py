@@ -172,6 +172,7 @@ def networks(out: Path, layers: int) -> None:
         transformer(6, train=True),
         out / "transformer_training.svg",
         title="Six transformer blocks and a step of Adam",
+        max_nodes=45,
     )
     tf.viz.render(
         deep(layers), out / "deep.svg", title=f"A network of {layers:,} layers"

@@ -136,7 +136,7 @@ def drawing_of(
     if hasattr(target, "peak_set"):  # a report: its plan, as it ran
         report, target = target, target.plan
     picture = picture_of(target, **options)
-    if report is not None:
+    if report is not None and color != "nan":
         tell_times(picture, report)
     scale = None
     if color is not None:

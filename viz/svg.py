@@ -22,6 +22,7 @@ __all__ = ["DrawingError", "draw", "to_svg"]
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 _MISSING = (
     "drawing needs the layout program of Graphviz: pip install graphviz-pure "
     "(or install Graphviz, so that `dot` is on the path)"
@@ -184,8 +185,11 @@ def _tidy(text: str, title: str, desc: str = "") -> str:
                 label.text = (label.text or "").strip()
                 label.set("x", f"{float(label.get('x', '0')) + 3:g}")
     _raise_scope_labels(root)
+    # Fonts of the layout's widths, said once.
+    root.set("font-family", FONT_STACK)
     for text_element in root.iter(f"{{{_SVG}}}text"):
-        text_element.set("font-family", FONT_STACK)  # fonts of the layout's widths
+        text_element.attrib.pop("font-family", None)
+        text_element.attrib.pop(_SPACE, None)
     for tag, words in (("desc", short(desc, 2000)), ("title", short(title, 200))):
         if words or tag == "title":
             own = ElementTree.Element(f"{{{_SVG}}}{tag}")

@@ -274,7 +274,8 @@ def count_text(count: float) -> str:
     """A number for people: ``17``, ``4.19 M``, ``1.2 G``."""
     size = float(count)
     if abs(size) < 10_000:
-        return f"{size:,.0f}" if size == int(size) else f"{size:.3g}"
+        whole = size == int(size) or abs(size) >= 100
+        return f"{size:,.0f}" if whole else f"{size:.3g}"
     for unit in ("k", "M", "G", "T"):
         size /= 1000
         if abs(size) < 999.5 or unit == "T":
