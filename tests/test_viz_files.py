@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import SVG, drawn, hints, parse
 
@@ -220,6 +220,7 @@ HOSTILE = st.text(min_size=1, max_size=40) | st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(names=st.lists(HOSTILE, min_size=1, max_size=5), title=HOSTILE, data=st.data())
 def test_hostile_graphs_give_well_formed_pictures(
     names: list[str], title: str, data: Any
