@@ -271,3 +271,22 @@ def test_dot_source_is_no_html() -> None:
         x = tf.placeholder(tf.float32, [2], name="x")
         graph.create_op(core.IDENTITY, [x], None, "<b>bold</b>/")
     assert any("<b>bold</b>" in hints(g) for g in drawn(viz.to_svg(graph)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"color": "memory"}, {"color": "device"}, {"layout": "mirror"}, {"depth": 0}],
+    ids=str,
+)
+def test_the_layout_program_complains_of_nothing(options: dict[str, Any]) -> None:
+    import subprocess
+
+    from dagrad.viz.svg import _program
+
+    done = subprocess.run(
+        [_program("pure"), "-Tsvg"],
+        input=viz.to_dot(small(), title="plain", **options).encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""

@@ -12,6 +12,8 @@ from .theme import Theme, short, text_width
 
 __all__ = ["Scale", "heading"]
 
+#: How wide a scale of colours is.
+_STRIP = 320
 #: How tall a row of swatches is.
 _TALL = 13
 #: Stands for a width that is known when all cells are; no text can hold it.
@@ -149,7 +151,7 @@ def _scale(scale: Scale, theme: Theme) -> list[str]:
     ]
     if scale.ramp:
         strip = "".join(
-            f'<TD BGCOLOR="{c}" WIDTH="{320 // len(scale.ramp)}" HEIGHT="10" '
+            f'<TD BGCOLOR="{c}" WIDTH="{_STRIP // len(scale.ramp)}" HEIGHT="10" '
             'FIXEDSIZE="TRUE"></TD>'
             for c in scale.ramp
         )
@@ -159,9 +161,12 @@ def _scale(scale: Scale, theme: Theme) -> list[str]:
             f'<FONT POINT-SIZE="9">{html.escape(short(end, 24))}</FONT></TD>'
             for i, end in enumerate(scale.ends)
         )
+        # Of a fixed size: else the colours would be spread apart.
         rows.append(
-            '<TR><TD ALIGN="LEFT"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" '
-            f'CELLPADDING="0"><TR>{strip}</TR><TR>{ends}</TR></TABLE></TD></TR>'
+            '<TR><TD ALIGN="LEFT"><TABLE ALIGN="LEFT" BORDER="0" CELLBORDER="0" '
+            'CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" '
+            f'WIDTH="{_STRIP}" HEIGHT="25"><TR>{strip}</TR><TR>{ends}</TR></TABLE>'
+            "</TD></TR>"
         )
     cells = [_swatch(colour, theme.muted, text) for colour, text in scale.classes]
     if scale.blank:
