@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ def interpret(
             values[i] = slot.value
     for i, op in plan.variable_ops.items():
         values[i] = state.cell(op).array
+    if report is not None:
+        _note_nonfinite(plan, report, range(len(values)), values)
     dying = _last_uses(plan)
     alive: dict[int, int] = {}
     births: list[list[tuple[int, int]]] = []  # (slot, bytes) made at each step
@@ -63,6 +65,7 @@ def interpret(
             alive.update(born)
             made = sum(n for _, n in born)
             live += made
+            _note_nonfinite(plan, report, step.outputs, values)
             report.steps.append(
                 StepReport(
                     name=step.name,
@@ -99,6 +102,18 @@ def _is_made(plan: Plan, step: Step, slot: int) -> bool:
     return slots[slot].owner == slot or (
         step.mode == "out" and slots[slot].kind == VIEW
     )
+
+
+def _note_nonfinite(
+    plan: Plan, report: RunReport, slots: Iterable[int], values: Sequence[Any]
+) -> None:
+    """Count the numbers that are none, tensor by tensor."""
+    for s in slots:
+        value = values[s]
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fc":
+            count = value.size - int(np.count_nonzero(np.isfinite(value)))
+            if count:
+                report.nonfinite[plan.slots[s].name] = count
 
 
 def _note_peak(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..graphlib.dtypes import DType
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, text
 from ..graphlib.source import Source
 from ..graphlib.tensor import Tensor
@@ -221,6 +222,9 @@ class Plan:
             lines.append(f"body of {key.body.graph.what}:")
             lines += [f"  {line}" for line in plan.explain().splitlines()]
         return "\n".join(lines)
+
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
 
     def bodies_of(self, step: Step) -> Iterator[tuple[str, Plan]]:
         """The plans of what a loop or branch runs, and what each is of."""

@@ -48,7 +48,7 @@ MAY_USE = {
     "graphlib": {"networkx"},
     "ops": OPTIONAL,
     "runtime": OPTIONAL | {"llvmlite"},
-    "viz": OPTIONAL | {"graphviz"},
+    "viz": OPTIONAL | {"cairosvg", "graphviz", "resvg_py"},
     "": OPTIONAL,
 }
 

@@ -22,7 +22,7 @@ _LEFT, _RIGHT = 92, 28
 _TOP, _HEIGHT = 104, 420
 _PLOT = _WIDTH - _LEFT - _RIGHT
 # More boxes than this are no picture; the smallest are left out, and counted.
-_BOXES = 4000
+_BOXES = 800
 
 
 class _Place(NamedTuple):

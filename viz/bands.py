@@ -20,13 +20,15 @@ ROLES = {
     "forward": ("forward", ("#9cc6e8", "#bcd9f0")),
     "backward": ("backward", ("#f3b48d", "#f8cdb1")),
     "update": ("update", ("#8fd3ba", "#b5e2d2")),
-    "tape": ("kept by loops for their gradients", ("#cfa9dc", "#e0c6e8")),
+    "tape": ("kept for gradients by loops", ("#cfa9dc", "#e0c6e8")),
     "fetched": ("fetched", ("#f2d97c", "#f7e6a8")),
     "scratch": ("scratch", ("#c3c9d0", "#d6dade")),
 }
 _BESIDE = "#dfe3e8"
 # More bands than this cannot be told apart; the smallest become one.
 _BANDS = 72
+# Nor are bands thinner than this, in pixels.
+_THIN = 0.7
 _ROWS = 16
 _ROW = 21
 _BAR = 90
@@ -97,7 +99,8 @@ def _stack(
 ) -> None:
     """The bands, older memory below younger."""
     weigh = {id(t): t.nbytes * (t.last - t.first + 1) for t in trace.tensors}
-    chosen = sorted(trace.tensors, key=lambda t: -weigh[id(t)])[:_BANDS]
+    seen = [t for t in trace.tensors if y(0) - y(t.nbytes) >= _THIN]
+    chosen = sorted(seen, key=lambda t: -weigh[id(t)])[:_BANDS]
     chosen.sort(key=lambda t: (t.first, -t.last, t.name))
     kept = {id(t) for t in chosen}
     # What each role gains and loses, column by column, by memory that is too small to
