@@ -4,8 +4,9 @@
 
 LeNet with its training step (folded, mirrored, by flops), an LSTM in a loop, a
 transformer block and the training of six, a network of a thousand layers, what the
-rewrites of a session do, where a gradient is cut, where a NaN begins, and the
-lecture's example with every number. ``--quick``: a hundred layers.
+rewrites of a session do, where a gradient is cut, where a NaN begins, the lecture's
+example with every number; and plans and runs: a step in two threads, live bytes, what a
+loop keeps, a memory budget, an arena. ``--quick``: a hundred layers.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def lenet() -> tuple[tf.Graph, Any, dict[Any, Any]]:
     return graph, loss, batch
 
 
-def lstm() -> tf.Graph:
-    """An LSTM over twenty steps, in a loop, with its training step."""
+def lstm() -> tuple[tf.Graph, Any, dict[Any, Any]]:
+    """An LSTM over twenty steps, in a loop, with its training step, and a batch."""
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [None, 20, 8], name="x")
         w = tf.Variable(np.full((24, 64), 0.01, np.float32), name="kernel")
@@ -80,8 +81,8 @@ def lstm() -> tf.Graph:
             _, h, _ = tf.while_loop(lambda i, h, c: i < 20, step, [0, start, start])
         with tf.name_scope("loss"):
             loss = tf.reduce_mean(tf.square(h))
-        tf.train.GradientDescentOptimizer(0.1).minimize(loss)
-    return graph
+        step_down = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    return graph, step_down, {x: np.ones((32, 20, 8))}
 
 
 def norm(h: Any, name: str) -> Any:
@@ -127,6 +128,18 @@ def transformer(blocks: int, train: bool) -> tf.Graph:
     return graph
 
 
+def perceptron() -> tuple[tf.Graph, Any, dict[Any, Any]]:
+    """Four wide layers with a step of Adam, and a batch of a thousand."""
+    with tf.Graph().as_default() as graph:
+        h = x = tf.placeholder(tf.float32, [1024, 512], name="x")
+        for i in range(4):
+            h = tf.tanh(dense(h, 512, f"layer{i}"))
+        with tf.name_scope("loss"):
+            loss = tf.reduce_mean(tf.square(h))
+        step = tf.train.AdamOptimizer(1e-3).minimize(loss)
+    return graph, step, {x: np.ones((1024, 512))}
+
+
 def deep(layers: int) -> tf.Graph:
     """Many equal layers, and a training step."""
     with tf.Graph().as_default() as graph:
@@ -165,7 +178,7 @@ def networks(out: Path, layers: int) -> None:
         plan=plan,
         theme="dark",
     )
-    tf.viz.render(lstm(), out / "lstm.svg", title="An LSTM in a loop")
+    tf.viz.render(lstm()[0], out / "lstm.svg", title="An LSTM in a loop")
     block = transformer(1, train=False)
     tf.viz.render(block, out / "transformer.svg", title="A transformer block")
     tf.viz.render(
@@ -222,6 +235,63 @@ def runs(out: Path) -> None:
     )
 
 
+def measured(
+    graph: tf.Graph, fetches: Any, feeds: Any, level: int, **config: Any
+) -> Any:
+    """What a run measured, after one that warms up."""
+    metadata = tf.RunMetadata()
+    with tf.Session(graph=graph, config=tf.ConfigProto(**config)) as session:
+        with graph.as_default():
+            session.run(tf.global_variables_initializer())
+        session.run(fetches, feeds)
+        session.run(fetches, feeds, tf.RunOptions(trace_level=level), metadata)
+    return metadata
+
+
+def plans(out: Path, layers: int) -> None:
+    """Times, threads, memory."""
+    graph, loss, batch = lenet()
+    step = graph.get_operation_by_name("train/adam")
+    run = measured(graph, [loss, step], batch, tf.RunOptions.FULL_TRACE)
+    tf.viz.render(
+        [loss, step],
+        out / "lenet_time.svg",
+        title="LeNet: time of each operation",
+        color="time",
+        report=run.report,
+        depth=1,
+    )
+    graph, step, batch = perceptron()
+    level = tf.RunOptions.HARDWARE_TRACE
+    run = measured(graph, step, batch, level, intra_op_parallelism_threads=2)
+    title = "A training step of a perceptron, in two threads"
+    tf.viz.render(run, out / "timeline.svg", title=title)
+    graph, step, batch = lstm()
+    run = measured(graph, step, batch, tf.RunOptions.FULL_TRACE)
+    title = "Training an LSTM in a loop: predicted and measured bytes"
+    tf.viz.render(run, out / "tape.svg", view="memory", title=title, theme="dark")
+
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [256, 64], name="x")
+        h = x
+        for _ in range(layers):
+            h = tf.tanh(tf.matmul(h, tf.constant(np.eye(64, dtype=np.float32))))
+        slopes = tf.gradients(tf.reduce_sum(h), [x])
+    held = []
+    for limit in (None, "16MiB" if layers > 500 else "2MiB"):
+        config = tf.ConfigProto(memory_limit=limit)
+        with tf.Session(graph=x.graph, config=config) as session:
+            held.append(session.plan(slopes, {x: None}))
+    tf.viz.render(
+        held,
+        out / "budget.svg",
+        title=f"The gradient of {layers:,} layers",
+        labels=("without a limit", f"within {limit}"),
+    )
+    title = f"The arena of {layers:,} layers within {limit}"
+    tf.viz.render(held[1], out / "arena.svg", view="arena", title=title)
+
+
 def derivatives(out: Path) -> None:
     """Where a gradient is cut, and the lecture's example."""
     with tf.Graph().as_default():
@@ -256,6 +326,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     networks(options.out, 100 if options.quick else 1000)
     runs(options.out)
+    plans(options.out, 100 if options.quick else 1000)
     derivatives(options.out)
     names = sorted(path.name for path in options.out.glob("*.svg"))
     print(f"{', '.join(names)} are in {options.out.resolve()}")

@@ -30,6 +30,7 @@ _BANDS = 72
 # Nor are bands thinner than this, in pixels.
 _THIN = 0.7
 _ROWS = 16
+_KEPT = 8
 _ROW = 21
 _BAR = 90
 
@@ -322,12 +323,18 @@ def draw_loops(canvas: Canvas, trace: MemoryTrace, left: float, top: float) -> f
             )
         y += _ROW
         canvas.text(left, y - 6, said, tip=loop.name)
-        for name, spec, nbytes in loop.tape:
+        kept = sorted(loop.tape, key=lambda entry: -entry[2])
+        for name, spec, nbytes in kept[:_KEPT]:
             size = bytes_text(nbytes) if nbytes else "as many as the run makes"
             y += _ROW
             canvas.box(left + 18, y - 15, 5, 11, ROLES["tape"][1][0])
             said = f"keeps {short(spec, 40)} for its gradient ({size})"
             canvas.text(left + 28, y - 6, said, fill=ink.muted, tip=name)
+        if len(kept) > _KEPT:
+            y += _ROW
+            rest = bytes_text(sum(entry[2] for entry in kept[_KEPT:]))
+            said = f"and {len(kept) - _KEPT:,} more ({rest})"
+            canvas.text(left + 28, y - 6, said, fill=ink.muted)
     if len(trace.loops) > _ROWS:
         y += _ROW
         said = f"and {len(trace.loops) - _ROWS:,} more loops"
