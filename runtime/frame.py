@@ -307,7 +307,7 @@ class Frame:
 
     def nest_of(self, step: Step) -> Nest | None:
         """What native code may compute in a step's place."""
-        if step.mode != "out" or step.copy_view:
+        if step.opdef.nest is None or step.mode != "out" or step.copy_view:
             return None
         slots = self.plan.slots
         ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))

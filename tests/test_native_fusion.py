@@ -332,3 +332,20 @@ def test_swish_with_its_gradient_is_one_step_with_one_sigmoid():
     np.testing.assert_allclose(found, (wide * s).astype(np.float64), rtol=1e-6)
     exact = (s + wide * s * (1 - s)).astype(np.float64)
     np.testing.assert_allclose(slope, exact, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bias_of_the_last_axis_is_fused_where_there_is_native_code():
+    pytest.importorskip("llvmlite")
+    for form, shape, what in (
+        ("NHWC", [2, 3, 5], "_Fused[BiasAdd Relu]"),
+        ("NCHW", [2, 5, 3], "BiasAdd"),
+    ):
+        x, b = dg.placeholder(dg.float32, shape), dg.placeholder(dg.float32, [5])
+        y = dg.nn.relu(dg.nn.bias_add(x, b, data_format=form))
+        values = np.random.default_rng(0).standard_normal(shape).astype("f")
+        feeds = {x: values, b: np.arange(-2, 3, dtype="f")}
+        session = dg.Session(config=dg.ConfigProto(native="wait"))
+        assert session.plan(y, feeds).steps[0].what == what
+        same([session.run(y, feeds)], [reference(x.graph, y, feeds)])
+        off = dg.Session(config=dg.ConfigProto(native="off"))
+        assert off.plan(y, feeds).steps[0].what == "BiasAdd"

@@ -48,7 +48,7 @@ _SHALLOW = 64
 _FEW = 10
 #: Additions that are written out in a loop, about: one step of a full tile, or several
 #: of a small one. More take LLVM long and run no faster.
-_WRITTEN = 56
+_WRITTEN = 40
 
 
 def panel_elements(parts: Sequence[Correlation], itemsize: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...graphlib.windows import Axis, FilterGradient
+from ...graphlib.windows import FilterGradient
 from .nest import (
     Machine,
     Nest,
@@ -92,14 +92,14 @@ class _Tile(NamedTuple):
     """What one tile adds.
 
     Attributes:
-        taps: of the last axis.
+        taps: of the last axis; one, that a loop goes through, or some that are known.
         channel: the first channel of each tap.
         channels: how many.
         places: where each of the vectors is among the output channels.
         skipped: first lanes of the last vector, which another vector has too.
     """
 
-    taps: Sequence[int]
+    taps: Sequence[Any]
     channel: Any
     channels: int
     places: list[Any]
@@ -157,7 +157,9 @@ class _Writer:
         """Each tile, inside the loops over those that are like it."""
         nest, part = self.nest, self.part
         over = self.columns * self.lanes - part.outputs
-        columns = last_apart(equal_parts(self.columns, self.vectors))
+        columns = equal_parts(self.columns, self.vectors)
+        if over:
+            columns = last_apart(columns)
         for ks, channels in self._pairs():
             for at, count, size in channels:
                 with nest.loop(0, count) as i:
@@ -170,17 +172,17 @@ class _Writer:
                                 nest.times(nest.add(vector, v), self.lanes)
                                 for v in range(vectors)
                             ]
-                            if last:  # where it ends is where the channels end
+                            if last and over:  # it ends where the channels end
                                 places[-1] = part.outputs - self.lanes
                             skipped = over if last else 0
                             yield _Tile(ks, channel, size, places, skipped)
 
-    def _pairs(self) -> Iterator[tuple[Sequence[int], list[Parts]]]:
+    def _pairs(self) -> Iterator[tuple[Sequence[Any], list[Parts]]]:
         """(taps of the last axis, the parts of their channels)."""
-        part = self.part
+        nest, part = self.nest, self.part
         taps = part.axes[-1].taps
         if part.channels >= _FEW:
-            for k in range(taps):
+            with nest.loop(0, taps) as k:
                 yield (k,), equal_parts(part.channels, self.pairs)
             return
         for first, count, size in equal_parts(taps, self.pairs // part.channels):
@@ -200,7 +202,7 @@ class _Writer:
         begun = nest.b.icmp_signed(">", nest.number(images[0]), nest.number(0))
         for q, k in enumerate(tile.taps):
             for c in range(tile.channels):
-                pair = nest.add(tile.channel, k * part.channels + c)
+                pair = nest.add(nest.add(tile.channel, nest.times(k, part.channels)), c)
                 row = nest.at(result, nest.times(pair, part.outputs))
                 for v, place in enumerate(tile.places):
                     value = self.sums.value((q * tile.channels + c) * vectors + v)
@@ -230,7 +232,7 @@ class _Writer:
                     taps,
                 )
             return
-        for low, high, inside in _stretches(a, tile.taps):
+        for low, high, inside in self._stretches(tile.taps):
             with nest.loop(low, high) as o:
                 self._position(
                     nest.at(x, nest.times(o, a.stride * self.moves[-1])),
@@ -239,27 +241,32 @@ class _Writer:
                     inside,
                 )
 
-    def _position(self, x: Any, g: Any, tile: _Tile, inside: Sequence[int]) -> None:
+    def _position(self, x: Any, g: Any, tile: _Tile, inside: Sequence[Any]) -> None:
         nest, a = self.nest, self.part.axes[-1]
         columns = [nest.load(nest.at(g, place), self.lanes) for place in tile.places]
         for q, k in enumerate(tile.taps):
             if k not in inside:
                 continue
             for c in range(tile.channels):
-                at = nest.at(x, (k * a.step - a.lo) * self.moves[-1] + c)
-                one = nest.spread(nest.b.load(at), self.lanes)
+                where = nest.add(nest.times(k, a.step), -a.lo)
+                at = nest.at(x, nest.times(where, self.moves[-1]))
+                one = nest.spread(nest.b.load(nest.at(at, c)), self.lanes)
                 for v, column in enumerate(columns):
                     pair = q * tile.channels + c
                     self.sums.add(pair * len(columns) + v, one, column)
 
-
-def _stretches(a: Axis, taps: Sequence[int]) -> list[tuple[int, int, list[int]]]:
-    """(first, end, which of the taps are inside) of positions where some are."""
-    found: list[tuple[int, int, list[int]]] = []
-    for first, end, inside in a.stretches():
-        own = [k for k in inside if k in taps]
-        if found and found[-1][1:] == (first, own):
-            found[-1] = (found[-1][0], end, own)
-        elif own:
-            found.append((first, end, own))
-    return found
+    def _stretches(self, taps: Sequence[Any]) -> list[tuple[Any, Any, Sequence[Any]]]:
+        """(first, end, which of the taps are inside) of positions where some are."""
+        nest, a = self.nest, self.part.axes[-1]
+        if not isinstance(taps[0], int):  # a loop goes through them
+            shift = nest.add(nest.times(taps[0], a.step), -a.lo)
+            low, high = nest.inside(shift, a.stride, a.size, a.outputs)
+            return [(low, high, taps)]
+        found: list[tuple[Any, Any, Sequence[Any]]] = []
+        for first, end, inside in a.stretches():
+            own = [k for k in inside if k in taps]
+            if found and found[-1][1:] == (first, own):
+                found[-1] = (found[-1][0], end, own)
+            elif own:
+                found.append((first, end, own))
+        return found
