@@ -197,12 +197,12 @@ class _Fusion:
             out = node.outputs[0]
             left = bool(self.outside[out]) or out in self.fetched
             of[node] = _Group(node, of[node], units.position[node], left)
-        self._join_wholes()
         for node in kinds:
             for v in node.inputs:
                 theirs = None if v.node is None else of[v.node]
                 if theirs is not of[node] and isinstance(theirs, _Group):
                     self._join(theirs, of[node])  # type: ignore[arg-type]
+        self._join_wholes()
         groups = {of[node]: None for node in kinds}
         for g in groups:
             g.nodes.sort(key=units.position.__getitem__)
@@ -212,8 +212,8 @@ class _Fusion:
         """Make groups of all that is connected and has nothing large made between,
         where that holds no more memory.
 
-        Two by two, the first of them would wait for others to be read; small arrays
-        may wait.
+        Two by two, the first of them would have waited for others to be read; small
+        arrays may wait.
         """
         found: dict[Node, list[Node]] = {}
         for node in self.kind:
@@ -227,9 +227,13 @@ class _Fusion:
                 theirs += mine
                 found.update(dict.fromkeys(mine, theirs))
                 mine = theirs
+        of = self.units.of
         for nodes in {id(g): g for g in found.values()}.values():
             large = nodes[0].outputs[0].nbytes * _NEAR > _SLACK
-            if large and 2 < len(nodes) <= _MEMBERS:
+            if not large or not 2 < len(nodes) <= _MEMBERS:
+                continue
+            groups = {of[n] for n in nodes}
+            if len(groups) > 1 and sum(len(g.nodes) for g in groups) == len(nodes):
                 self._join_whole(nodes)
 
     def _alike(self, a: Node, b: Node) -> bool:
@@ -255,7 +259,8 @@ class _Fusion:
             own[v] = group.needs.pop(v)
         for n in nodes:
             v = n.outputs[0]
-            if v in self.fetched or self.outside[v] > own.get(v, 0):
+            others = len(self.units.readers[v]) > own.get(v, 0)
+            if others or v in self.fetched:
                 group.left.add(v)
         if len(group.needs) + len(group.left) > _ARRAYS:
             return
@@ -276,8 +281,6 @@ class _Fusion:
             made.may_overwrite,
         )
         if right:
-            for v, count in own.items():
-                self.outside[v] -= count
             self.units.join(group, nodes, joint)
 
     def _join(self, theirs: _Group, mine: _Group) -> _Group:
