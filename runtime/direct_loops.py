@@ -27,6 +27,7 @@ from .written import Text, indented
 
 if TYPE_CHECKING:
     from .loop_memory import Made, Places, Track
+    from .native.vm_turns import Turns
 
 __all__ = ["Iterations", "iterations_of"]
 
@@ -59,6 +60,11 @@ class Iterations:
         tested: bool,
     ) -> None:
         self.run = _written(frame, places, tracks, made, reverse, tested)
+        self.turns: Turns | None = None
+        if any(hasattr(function, "table") for function, _ in frame.instructions):
+            from .native.vm_turns import turns_of
+
+            self.turns = turns_of(frame, places, tracks, made, reverse, tested)
 
     def __call__(
         self,
@@ -68,41 +74,57 @@ class Iterations:
         rest: Sequence[Any],
         now: list[Any],
         limit: int | None,
+        flag: Any,
         go_on: Callable[[], Any] | None,
     ) -> int:
-        """Run; ``now`` becomes the last carries.  Returns how many iterations."""
+        """Run; ``now`` becomes the last carries.  Returns how many iterations.
+
+        Args:
+            flag: where the body writes whether to go on; ``go_on`` reads it.
+        """
         run = self.run
         assert run is not None, "asked where there is no function"
         stacks = [(m.stack, 0) for m in made]
         stacks += [(track.past, 1) for track in tracks if track.past is not None]
-        fresh: Any = [
-            b for track in tracks if track.past is None for b in track.buffers
-        ]
+        fresh: Any = [b for track in tracks for b in track.buffers]
+        turns = self.turns
         t, going = 0, True
         while going and (limit is None or t < limit):
-            stop = limit
+            stop = 1 << 62 if limit is None else limit
             for stack, more in stacks:
                 stack.row(t + more)
-                room = len(stack.array) - more
-                if stop is None or room < stop:
-                    stop = room
+                stop = min(stop, len(stack.array) - more)
+            pasts = [track.past.array for track in tracks if track.past is not None]
+            rows = [m.stack.array for m in made]
+            if t and turns is not None:
+                fixed = [*now, *rest, *([] if flag is None else [flag])]
+                pairs = [track.buffers for track in tracks if track.past is None]
+                words = turns.prepare(limit, fixed, scans, rows, pasts, pairs, flag)
+                if words is not None:
+                    while going and t < stop:
+                        t = turns(words, t, stop)
+                        going = go_on is None or go_on()
+                    continue
+                turns = None
+                fresh = [b for pair in pairs for b in (pair[t & 1], pair[~t & 1])]
             if t:  # growing stacks move
-                for track in tracks:
-                    if track.past is not None:
-                        now[track.position] = track.past.row(t)
+                self._look_up(tracks, now, t)
+            # The first iteration reads what came from elsewhere.
+            stop = stop if turns is None else min(stop, t + 1)
             t, going, now[:], fresh = run(
-                t,
-                (1 << 62) if stop is None else stop,
-                limit,
-                scans,
-                rest,
-                now,
-                fresh,
-                [track.past.array for track in tracks if track.past is not None],
-                [m.stack.array for m in made],
-                go_on,
+                t, stop, limit, scans, rest, now, fresh, pasts, rows, go_on
             )
+        if t:
+            self._look_up(tracks, now, t)
         return t
+
+    def _look_up(self, tracks: Sequence[Track], now: list[Any], t: int) -> None:
+        """The states after ``t`` iterations."""
+        for track in tracks:
+            if track.past is not None:
+                now[track.position] = track.past.row(t)
+            else:
+                now[track.position] = track.buffers[~t & 1]
 
 
 def iterations_of(

@@ -30,12 +30,12 @@ from .vm_calls import (
 from .vm_sources import keeps_class
 from .vm_trace import Untraceable
 
-__all__ = ["install"]
+__all__ = ["LONG", "install"]
 
 #: Elements above which a call's own time hides that of Python.
 _LARGE = 1 << 15
 #: Elements above which a table lets other threads run.
-_LONG = 1 << 13
+LONG = 1 << 13
 #: The root of operands whose address is known; other roots are slots.
 _MEMORY = -1
 #: Templates that are kept.
@@ -80,6 +80,8 @@ class _Stretch:
         self.run = run
         self.cells = cells
         self.address = 0
+        self.table: Any = None
+        self.work = 0  # elements that its calls go through
         self.keep: list[Any] = []
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         self.steps: list[int] = []
@@ -236,7 +238,8 @@ class _Installer:
         step = self.frame.plan.steps[self.makers[i]]
         source = step.inputs[step.opdef.alias or 0]
         others = [slots[k] for k in step.inputs if k != source]
-        if not all(map(_is_small, (slots[i], slots[source]))):
+        # What the view is of may be large: only the view is gone through.
+        if not _is_small(slots[i]) or not _has_place(slots[source]):
             return None
         if any(s.kind != CONST for s in others):
             return None
@@ -337,7 +340,7 @@ class _Installer:
     def _stretch(self, start: int, stop: int, found: Sequence[Any]) -> _Stretch:
         frame = self.frame
         work = sum(template.work for template, _ in found)
-        briefly = work < _LONG
+        briefly = work < LONG
         run = self.machine.run_briefly if briefly else self.machine.run
         stretch = _Stretch(frame.plan, run, self.cells)
         stretch.instructions = frame.instructions[start:stop]
@@ -349,6 +352,7 @@ class _Installer:
                     stretch.places.append((args, k, self.cell_of[slot]))
         table = self._table(found, stretch.keep)
         stretch.keep += [frame.arena.memory, table]
+        stretch.table, stretch.work = table, work
         stretch.address = table.ctypes.data
         return stretch
 
@@ -417,11 +421,14 @@ def _scratch(template: Template) -> list[int]:
     return [-(-e // 64) * 64 for e in template.extras if type(e) is int] or [0]
 
 
-def _is_small(slot: Slot) -> bool:
+def _has_place(slot: Slot) -> bool:
+    """Whether numbers are there, and how many is known."""
     dims = slot.dims
-    if dims is None or None in dims or slot.dtype.kind < 0:
-        return False
-    return 0 < slot.nbytes <= _LARGE * slot.dtype.size
+    return dims is not None and None not in dims and slot.dtype.kind >= 0 < slot.nbytes
+
+
+def _is_small(slot: Slot) -> bool:
+    return _has_place(slot) and slot.nbytes <= _LARGE * slot.dtype.size
 
 
 def _changing_operand(i: int, slot: Slot) -> Operand:
