@@ -180,6 +180,9 @@ class _Installer:
             if plain:
                 frame.kept.append(stretch)
             steps.append(frame.steps[start])
+            late = [i for i in range(start, stop) if self._frees_late(i)]
+            instructions += [frame.instructions[i] for i in late]
+            steps += [frame.steps[i] for i in late]
             at = stop
         instructions += frame.instructions[at:]
         steps += frame.steps[at:]
@@ -221,11 +224,30 @@ class _Installer:
         number = frame.steps[at]
         step = frame.plan.steps[number]
         if at != self.place_of[number]:
-            makers = [self.makers.get(i) for i in step.frees]
-            places = [-1 if n is None else self.place_of[n] for n in makers]
-            return all(ends.get(p) == ends[at] for p in places)
+            return all(
+                self._of_feed(i) or ends.get(self._place_of_maker(i)) == ends[at]
+                for i in step.frees
+            )
         mine = {id(args) for _, args in frame.instructions[slice(*ends[at])]}
         return all(id(t) in mine for t, _ in frame.sites_at(step.outputs[0]))
+
+    def _frees_late(self, at: int) -> bool:
+        """Whether an instruction of a stretch drops what Python made before."""
+        number = self.frame.steps[at]
+        frees = self.frame.plan.steps[number].frees
+        return at != self.place_of[number] and any(map(self._of_feed, frees))
+
+    def _place_of_maker(self, i: int) -> int:
+        number = self.makers.get(i)
+        return -1 if number is None else self.place_of[number]
+
+    def _of_feed(self, i: int) -> bool:
+        """Whether slot ``i`` is a view of a feed that Python makes: its memory is the
+        caller's, so that it may be dropped a little later."""
+        slots = self.frame.plan.slots
+        slot = slots[i]
+        made = slot.kind == CALL and slot.owner != i and self.view_of(i) is None
+        return made and slots[slot.owner].kind == FEED
 
     def view_of(self, i: int) -> Operand | None:
         """Where the view in slot ``i`` is in a feed or a fetched array."""
@@ -279,7 +301,7 @@ class _Installer:
             return None
         for i in step.inputs:
             # What a kernel allocates is no other array's memory.
-            alone = own and slots[i].owner == i
+            alone = own and (slots[i].owner == i or self._of_feed(i))
             if slots[i].kind == CALL and not alone and self.view_of(i) is None:
                 return None
         operands = self._operands(step)
