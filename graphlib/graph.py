@@ -122,11 +122,10 @@ class Graph(Collections):
         inputs = tuple(inputs)
         context = self._local.context
         mark = context.mark or caller(2)
-        override = None
-        if context.overrides:
-            override = context.overrides.get(opdef.type)
-            if override is not None:
-                opdef = override.opdef
+        overrides = context.overrides
+        override = overrides.get(opdef.type) if overrides else None
+        if override is not None:
+            opdef = override.opdef
         for t in inputs:
             if t.op.graph is not self:
                 inputs = self._adopt(opdef, name, inputs, mark)
@@ -176,14 +175,12 @@ class Graph(Collections):
                 mark,
             )
             if len(specs) == 1:
-                dtype, dims = specs[0]
-                op.outputs = (Tensor(op, 0, dtype, dims),)
+                op.outputs = (Tensor(op, 0, *specs[0]),)
             else:
                 op.outputs = tuple([Tensor(op, i, *s) for i, s in enumerate(specs)])
             # Sizes are integers: of other numbers nothing is worked out.
-            if (opdef.shape_math and specs[0][0].kind <= 1) or (
-                opdef.value is not None and specs
-            ):
+            sizes = opdef.shape_math and specs[0][0].kind <= 1
+            if sizes or (opdef.value is not None and specs):
                 op.outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
             for t in inputs:
                 if t._consumers is None:
@@ -361,15 +358,11 @@ class Graph(Collections):
         if count is None:
             names[key] = 1
             return name
-        while True:
-            ending = f"_{count}"
-            taken = key + ending
+        while (taken := f"{key}_{count}") in names:
             count += 1
-            if taken not in names:
-                break
-        names[key] = count
+        names[key] = count + 1
         names[taken] = 1
-        return name + ending
+        return f"{name}_{count}"
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """The name that ``name`` would get in the current scope."""

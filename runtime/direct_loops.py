@@ -27,6 +27,7 @@ from .written import Text, indented
 
 if TYPE_CHECKING:
     from .loop_memory import Made, Places, Track
+    from .native.vm_turns import Turns
 
 __all__ = ["Iterations", "iterations_of"]
 
@@ -59,6 +60,11 @@ class Iterations:
         tested: bool,
     ) -> None:
         self.run = _written(frame, places, tracks, made, reverse, tested)
+        self.turns: Turns | None = None
+        if any(hasattr(function, "table") for function, _ in frame.instructions):
+            from .native.vm_turns import turns_of
+
+            self.turns = turns_of(frame, places, tracks, made, reverse, tested)
 
     def __call__(
         self,
@@ -68,41 +74,57 @@ class Iterations:
         rest: Sequence[Any],
         now: list[Any],
         limit: int | None,
+        flag: Any,
         go_on: Callable[[], Any] | None,
     ) -> int:
-        """Run; ``now`` becomes the last carries.  Returns how many iterations."""
+        """Run; ``now`` becomes the last carries.  Returns how many iterations.
+
+        Args:
+            flag: where the body writes whether to go on; ``go_on`` reads it.
+        """
         run = self.run
         assert run is not None, "asked where there is no function"
         stacks = [(m.stack, 0) for m in made]
         stacks += [(track.past, 1) for track in tracks if track.past is not None]
-        fresh: Any = [
-            b for track in tracks if track.past is None for b in track.buffers
-        ]
+        fresh: Any = [b for track in tracks for b in track.buffers]
+        turns = self.turns
         t, going = 0, True
         while going and (limit is None or t < limit):
-            stop = limit
+            stop = 1 << 62 if limit is None else limit
             for stack, more in stacks:
                 stack.row(t + more)
-                room = len(stack.array) - more
-                if stop is None or room < stop:
-                    stop = room
+                stop = min(stop, len(stack.array) - more)
+            pasts = [track.past.array for track in tracks if track.past is not None]
+            rows = [m.stack.array for m in made]
+            if t and turns is not None:
+                fixed = [*now, *rest, *([] if flag is None else [flag])]
+                pairs = [track.buffers for track in tracks if track.past is None]
+                words = turns.prepare(limit, fixed, scans, rows, pasts, pairs, flag)
+                if words is not None:
+                    while going and t < stop:
+                        t = turns(words, t, stop)
+                        going = go_on is None or go_on()
+                    continue
+                turns = None
+                fresh = [b for pair in pairs for b in (pair[t & 1], pair[~t & 1])]
             if t:  # growing stacks move
-                for track in tracks:
-                    if track.past is not None:
-                        now[track.position] = track.past.row(t)
+                self._look_up(tracks, now, t)
+            # The first iteration reads what came from elsewhere.
+            stop = stop if turns is None else min(stop, t + 1)
             t, going, now[:], fresh = run(
-                t,
-                (1 << 62) if stop is None else stop,
-                limit,
-                scans,
-                rest,
-                now,
-                fresh,
-                [track.past.array for track in tracks if track.past is not None],
-                [m.stack.array for m in made],
-                go_on,
+                t, stop, limit, scans, rest, now, fresh, pasts, rows, go_on
             )
+        if t:
+            self._look_up(tracks, now, t)
         return t
+
+    def _look_up(self, tracks: Sequence[Track], now: list[Any], t: int) -> None:
+        """The states after ``t`` iterations."""
+        for track in tracks:
+            if track.past is not None:
+                now[track.position] = track.past.row(t)
+            else:
+                now[track.position] = track.buffers[~t & 1]
 
 
 def iterations_of(
@@ -138,63 +160,15 @@ def _written(
 ) -> Callable[..., Any] | None:
     """The function of a frame; None where it would be too long."""
     text = Text(frame)
-    plan = frame.plan
-    carries = [f"x{i}" for i in range(len(places.carries))]
-    rest = [f"w{i}" for i in range(len(places.rest))]
-    scans = [f"s{i}" for i in range(len(places.rows))]
-    pasts = [f"h{track.position}" for track in tracks if track.past is not None]
-    stacks = [f"g{m.position}" for m in made]
-    pairs = [
-        (f"y{track.position}", f"z{track.position}")
-        for track in tracks
-        if track.past is None
-    ]
-    fresh = [name for pair in pairs for name in pair]
-
-    head, turn, after, moved = [], [], [], []
-    for names, whole in (
-        (carries, "now"),
-        (rest, "rest"),
-        (scans, "scans"),
-        (pasts, "pasts"),
-        (stacks, "made"),
-        (fresh, "fresh"),
-    ):
-        if names:
-            head.append(f"{', '.join(names)}, = {whole}")
-    for name, slot in (*zip(carries, places.carries), *zip(rest, places.rest)):
-        text.put(name, frame.sites_of(slot))
-    at = "u" if reverse else "t"
-    if reverse:
-        turn.append("u = limit - 1 - t")
-    for i, slot in enumerate(places.rows):
-        turn.append(f"r{i} = s{i}[{_row(at, plan.slots[slot].dims)}]")
-        text.put(f"r{i}", frame.sites_of(slot))
-    for track in tracks:
-        i = track.position
-        if track.past is not None:
-            turn.append(f"y{i} = h{i}[{_row('t + 1', track.dims)}]")
-            moved.append(f"x{i} = y{i}")
-        else:
-            # Two buffers by turns; the first state may be somebody else's array.
-            moved.append(f"x{i}, y{i}, z{i} = y{i}, z{i}, y{i}")
-        text.put(f"y{i}", track.writes)
-    for m in made:
-        i = m.position
-        turn.append(f"m{i} = g{i}[{_row(at, places.out_dims[i])}]")
-        text.put(f"m{i}", m.writes)
+    head, carries, fresh = _unpacked(text, places, tracks, made)
+    turn, moved = _moves(text, places, tracks, made, reverse)
     calls, _ = text.calls(_MOST_INSTRUCTIONS)
     direct = [track.position for track in tracks if track.direct]
     direct += [m.position for m in made if m.direct]
     for i in direct:  # it is where it belongs; nobody collects it
         text.given.pop((id(frame.outs), i), None)
     turn += [f"{place} = {name}" for place, name in text.places()]
-    for m in made:
-        if not m.direct:
-            after.append(f"m{m.position}[...] = {_value(text, m.position)}")
-    copied = [track.position for track in tracks if not track.direct]
-    after += [f"c{i} = {_value(text, i)}" for i in copied]
-    after += [f"y{i}[...] = c{i}" for i in copied]
+    after = _copies(text, tracks, made)
     end = ["if not go_on():", "    going = False", "    break"] if tested else []
     arguments = "t, stop, limit, scans, rest, now, fresh, pasts, made, go_on"
     body = [
@@ -212,6 +186,74 @@ def _written(
         return None
     text.names["failed"] = _Failed(frame, text.inlined)
     return text.function([f"def run({arguments}):", *indented(body)])
+
+
+def _unpacked(
+    text: Text, places: Places, tracks: Sequence[Track], made: Sequence[Made]
+) -> tuple[list[str], list[str], list[str]]:
+    """The lines before the loop, and the names of the carries and of free buffers."""
+    carries = [f"x{i}" for i in range(len(places.carries))]
+    rest = [f"w{i}" for i in range(len(places.rest))]
+    fresh = [
+        f"{side}{track.position}"
+        for track in tracks
+        if track.past is None
+        for side in "yz"
+    ]
+    arguments = {
+        "now": carries,
+        "rest": rest,
+        "scans": [f"s{i}" for i in range(len(places.rows))],
+        "pasts": [f"h{track.position}" for track in tracks if track.past is not None],
+        "made": [f"g{m.position}" for m in made],
+        "fresh": fresh,
+    }
+    for name, slot in (*zip(carries, places.carries), *zip(rest, places.rest)):
+        text.put(name, text.frame.sites_of(slot))
+    head = [f"{_listed(names)}= {whole}" for whole, names in arguments.items() if names]
+    return head, carries, fresh
+
+
+def _moves(
+    text: Text,
+    places: Places,
+    tracks: Sequence[Track],
+    made: Sequence[Made],
+    reverse: bool,
+) -> tuple[list[str], list[str]]:
+    """The lines that look up an iteration's arrays, and those that go on from them."""
+    frame = text.frame
+    at = "u" if reverse else "t"
+    turn = ["u = limit - 1 - t"] if reverse else []
+    moved = []
+    for i, slot in enumerate(places.rows):
+        turn.append(f"r{i} = s{i}[{_row(at, frame.plan.slots[slot].dims)}]")
+        text.put(f"r{i}", frame.sites_of(slot))
+    for track in tracks:
+        i = track.position
+        if track.past is not None:
+            turn.append(f"y{i} = h{i}[{_row('t + 1', track.dims)}]")
+            moved.append(f"x{i} = y{i}")
+        else:
+            # Two buffers by turns; the first state may be somebody else's array.
+            moved.append(f"x{i}, y{i}, z{i} = y{i}, z{i}, y{i}")
+        text.put(f"y{i}", track.writes)
+    for m in made:
+        i = m.position
+        turn.append(f"m{i} = g{i}[{_row(at, places.out_dims[i])}]")
+        text.put(f"m{i}", m.writes)
+    return turn, moved
+
+
+def _copies(text: Text, tracks: Sequence[Track], made: Sequence[Made]) -> list[str]:
+    """The lines that copy what the body does not write where it belongs."""
+    lines = [
+        f"m{m.position}[...] = {_value(text, m.position)}" for m in made if not m.direct
+    ]
+    # All are read before any is written: they may change places.
+    copied = [track.position for track in tracks if not track.direct]
+    lines += [f"c{i} = {_value(text, i)}" for i in copied]
+    return lines + [f"y{i}[...] = c{i}" for i in copied]
 
 
 def _row(at: str, dims: Any) -> str:

@@ -83,12 +83,16 @@ def test_every_way_to_keep_results(native: str, switch: Any, calls: list[int]) -
     mapped = tf.map_fn(lambda r: (r * x, tf.reduce_sum(r)), rows, (tf.float64,) * 2)
     numbers = tf.foldl(lambda s, n: s + n, tf.constant([1.0, 2.0, 4.0]), 0.0)
     fetches = [a, b, same, view, forward, *backward, *mapped, numbers]
+    kept = tf.map_fn(lambda r: r, rows)  # a body without instructions
     total = tf.add_n([tf.reduce_sum(tf.cast(f, tf.float64) ** 2) for f in fetches])
-    agree([*fetches, *tf.gradients(total, [x])], {x: X}, switch, native)
+    agree([*fetches, kept, *tf.gradients(total, [x])], {x: X}, switch, native)
     assert len(calls) > 10 and {3, 7} <= set(calls)
 
 
-def test_stacks_grow_while_the_loop_runs(switch: Any, calls: list[int]) -> None:
+@pytest.mark.parametrize("native", ["off", "wait"])
+def test_stacks_grow_while_the_loop_runs(
+    native: str, switch: Any, calls: list[int]
+) -> None:
     x, steps = tf.placeholder(tf.float64, [3]), tf.placeholder(tf.int32, [])
     _, h = tf.while_loop(
         lambda i, h: i < steps,
@@ -97,7 +101,7 @@ def test_stacks_grow_while_the_loop_runs(switch: Any, calls: list[int]) -> None:
     )
     fetches = [h, *tf.gradients(h, [x])]
     for n in (0, 1, 1000, 3, 1500):
-        agree(fetches, {x: X, steps: n}, switch)
+        agree(fetches, {x: X, steps: n}, switch, native)
     assert {1, 1000, 3, 1500} <= set(calls)
 
 
@@ -143,3 +147,65 @@ def test_effects_in_the_body_happen_once_each(switch: Any) -> None:
     for _ in range(2):
         assert session.run(y, {x: 1.0}) == 4.0
     assert seen == [2.0, 3.0, 4.0] * 2
+
+
+# -- iterations in the machine ---------------------------------------------------------
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many iterations the machine made, each time that it was asked to."""
+    pytest.importorskip("llvmlite")
+    from dagrad.runtime.native.vm_turns import Turns
+
+    found: list[int] = []
+    plain = Turns.__call__
+
+    def spied(self: Any, words: Any, t: int, stop: int) -> int:
+        end = plain(self, words, t, stop)
+        found.append(end - t)
+        return end
+
+    monkeypatch.setattr(Turns, "__call__", spied)
+    return found
+
+
+def test_the_machine_makes_all_but_the_first_iteration(
+    switch: Any, turns: list[int]
+) -> None:
+    x, n = tf.placeholder(tf.float64, [3]), tf.placeholder(tf.int32, [])
+    rows = tf.placeholder(tf.float64, [None, 3])
+
+    def cell(h: Any, r: Any) -> Any:
+        return tf.tanh(h * r) + x * 0.5
+
+    forward = tf.scan(cell, rows, x)
+    backward = tf.foldr(cell, rows, x)
+    _, tested = tf.while_loop(
+        lambda i, h: tf.logical_and(i < n, tf.reduce_sum(h) < 2.5),
+        lambda i, h: (i + 1, tf.sin(h) + x * 0.25),
+        [0, x],
+    )
+    fetches = [forward, backward, tested, *tf.gradients(tested, [x])]
+    values = np.random.default_rng(0).standard_normal((9, 3))
+    agree(fetches, {x: X, rows: values, n: 20}, switch, "wait")
+    assert turns.count(8) >= 6  # two loops, three runs
+    turns.clear()
+    # Rows that no table can have: Python makes all iterations.
+    agree(fetches[:2], {x: X, rows: values[::2], n: 0}, switch, "wait")
+    assert not turns
+    agree(fetches[:2], {x: X, rows: np.asfortranarray(values), n: 0}, switch, "wait")
+    agree(fetches[2:], {x: X * 0.5, rows: values, n: 7}, switch, "wait")
+    agree(fetches[:2], {x: X, rows: values[:1], n: 1}, switch, "wait")
+
+
+def test_long_loops_let_python_look_now_and_then(
+    switch: Any, turns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagrad.runtime.native import vm_turns
+
+    monkeypatch.setattr(vm_turns, "_AT_ONCE", 64)
+    x = tf.placeholder(tf.float64, [3])
+    y = tf.foldl(lambda h, r: tf.sin(h) * r + x, tf.ones([40], tf.float64), x)
+    agree([y, *tf.gradients(y, [x])], {x: X}, switch, "wait")
+    assert len(turns) > 6 and max(turns) < 20
