@@ -97,8 +97,9 @@ class Frame:
         self.feed_sites = [sites.get(s, []) for s in plan.feeds]
         #: (shape, dtype, sites, parts) of arrays that each run allocates for the
         #: caller; a part is (shape, dtype, offset, strides, sites).
+        parts = self._parts()
         self.fresh = [
-            (s.dims, s.dtype.dtype, sites.get(i, []), self._parts(i))
+            (s.dims, s.dtype.dtype, sites.get(i, []), parts.get(i, ()))
             for i, s in enumerate(plan.slots)
             if s.kind == FETCH
         ]
@@ -111,13 +112,16 @@ class Frame:
 
     # -- binding -------------------------------------------------------------
 
-    def _parts(self, slot: int) -> list[tuple[Any, ...]]:
-        """The views of an array that a run allocates, and where they are used."""
-        return [
-            (s.dims, s.dtype.dtype, s.offset, s.strides, self._sites[i])
-            for i, s in enumerate(self.plan.slots)
-            if s.kind == VIEW and s.owner == slot and i in self._sites
-        ]
+    def _parts(self) -> dict[int, list[tuple[Any, ...]]]:
+        """The views of arrays that each run allocates, and where they are used."""
+        slots = self.plan.slots
+        found: dict[int, list[tuple[Any, ...]]] = {}
+        for i, sites in self._sites.items():
+            s = slots[i]
+            if s.kind == VIEW and slots[s.owner].kind == FETCH:
+                part = s.dims, s.dtype.dtype, s.offset, s.strides, sites
+                found.setdefault(s.owner, []).append(part)
+        return found
 
     def _freeze(self) -> None:
         """Make argument lists that no run changes tuples: they unpack faster."""
