@@ -385,7 +385,7 @@ class Layout:
 
     def plan(self, problem: Problem, best: Order, seconds: float) -> Plan:
         """Follow the order: parts of joins, lifetimes, placement, steps."""
-        joined = place_parts(self, problem, best.nodes)
+        joined = place_parts(self, problem, best.nodes, best.peak)
         problem, kind, owner = joined.problem, joined.kind, joined.owner
         nodes = joined.nodes
         regions = self._regions(problem, nodes)

@@ -72,8 +72,11 @@ class _Join:
         return _Join(self.node, self.out, {own: self.parts[own] for own in parts})
 
 
-def place_parts(layout: Layout, problem: Problem, nodes: Sequence[int]) -> Placed:
-    """The layout with parts of joins in place, for an order of its nodes."""
+def place_parts(
+    layout: Layout, problem: Problem, nodes: Sequence[int], peak: int
+) -> Placed:
+    """The layout with parts of joins in place, for an order of its nodes, whose peak
+    stays at most what it is."""
     plain = Placed(problem, layout.kind, layout.owner, layout.place, {}, nodes)
     if not layout.settings.place:
         return plain
@@ -81,7 +84,6 @@ def place_parts(layout: Layout, problem: Problem, nodes: Sequence[int]) -> Place
     if not joins:
         return plain
     order = _Order(layout, problem, nodes)
-    peak = simulate(problem, nodes).peak
 
     def fits(tried: Sequence[_Join]) -> bool:
         return simulate(order.placed(tried).problem, nodes).peak <= peak
