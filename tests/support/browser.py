@@ -85,6 +85,7 @@ class Browser:
     def __init__(self, folder: Path, width: int = 1280, height: int = 800) -> None:
         self.messages: list[tuple[str, str]] = []
         self.requests: list[str] = []
+        self._loaded = False
         self._number = 0
         self._held = b""
         self._answers: dict[int, dict[str, Any]] = {}
@@ -203,6 +204,8 @@ class Browser:
         elif method == "Log.entryAdded":
             entry = params["entry"]
             self.messages.append((entry["level"], entry["text"]))
+        elif method == "Page.loadEventFired":
+            self._loaded = True
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
 
@@ -226,7 +229,11 @@ class Browser:
 
     def open(self, path: Path) -> None:
         """Load a file; the page says itself when it is ready."""
+        self._loaded = False
         self.call("Page.navigate", url=path.resolve().as_uri())
+        until = time.monotonic() + 60.0
+        while not self._loaded:
+            self._listen(until - time.monotonic(), "Page.navigate")
         self.wait("document.documentElement.dataset.ready === 'true'")
 
     def evaluate(self, expression: str, timeout: float = 60.0) -> Any:

@@ -11,9 +11,9 @@ from ...graphlib.operation import Operation
 from ...graphlib.tensor import Tensor
 from ..model import select
 from ..theme import clean, short
-from .page import page
-from .records import Costs, gradient_marks, records, stats_of
-from .timeline import known_shapes, plan_of, step_times, timeline
+from .page import whole_page
+from .records import Costs, gradient_marks, op_columns, stats_of
+from .timeline import known_shapes, plan_of, run_columns, step_times
 from .tree import Tree, build
 
 __all__ = ["data", "explore"]
@@ -55,7 +55,7 @@ def explore(
     shown = title or "dagrad graph"
     made = data(target, report, title=title, values=values, source_link=source_link)
     file = Path(path)
-    file.write_text(page(made, clean(shown)), encoding="utf-8", newline="\n")
+    file.write_text(whole_page(made, clean(shown)), encoding="utf-8", newline="\n")
     return file
 
 
@@ -74,7 +74,7 @@ def data(
     every = _operations(ops, tree)
     number = {op: i for i, op in enumerate(every)}
     costs = Costs(every, known_shapes(plan))
-    columns, pools = records(every, tree.part, costs, source_link)
+    columns, pools = op_columns(every, tree.part, costs, source_link)
     order, seconds = step_times(plan, run)
     columns["order"] = [order.get(op, -1) for op in every]
     if plan is None:
@@ -97,7 +97,7 @@ def data(
         "boxes": _boxes(tree, number),
         "links": _links(tree, costs),
         "values": stats_of(shown, lambda t: number.get(t.op, -1)),
-        "run": timeline(plan, run, box),
+        "run": run_columns(plan, run, box),
     }
 
 

@@ -55,8 +55,8 @@ class Camera {
     };
   }
 
-  fit(rect, still = false) {
-    this.go(this.viewOf(rect), still);
+  fit(rect) {
+    this.go(this.viewOf(rect));
   }
 
   // Bring a rectangle into sight, near enough to be read.

@@ -1,5 +1,8 @@
 // The graph on a canvas: what is in sight, in as few strokes as there are styles.
 
+// Of links of one box, so many are followed when it is selected.
+const MOST_MARKED = 5000;
+
 const FONT = 'Helvetica, Arial, "Liberation Sans", sans-serif';
 
 class Scene {
@@ -25,6 +28,8 @@ class Scene {
     this.order = found.boxes;
     this.rect = new Map(found.boxes.map((b, i) => [b, found.rects.slice(4 * i, 4 * i + 4)]));
     this.edges = found.edges.map(withBounds);
+    this.model.ports = new Map(found.ports);
+    this.drawn = new Set(this.edges.map((e) => `${e.scope}|${e.piece.a}>${e.piece.b}`));
     this.size = [found.width, found.height];
   }
 
@@ -98,15 +103,19 @@ class Scene {
       context.font = `bold 11px ${FONT}`;
       const name = this.cut(context, "h" + b, model.label[b], w - 34);
       const long = context.measureText(name).width;
-      context.fillStyle = colours.scopes[model.depth[b] % 2 ? 0 : 1];
+      const ground = colours.scopes[model.depth[b] % 2 ? 0 : 1];
+      context.fillStyle = ground;
       context.fillRect(x + 8, y + 4, long + 16, 16);
       context.fillStyle = colours.muted;
       context.fillText("▾", x + 9, y + 16);
       context.fillStyle = colours.text;
       context.fillText(name, x + 22, y + 16);
       context.font = `10px ${FONT}`;
+      context.fillStyle = ground;
       const room = w - long - 44;
-      if (context.measureText(inside).width < room) {
+      const wide = context.measureText(inside).width;
+      if (wide < room) {
+        context.fillRect(x + w - 14 - wide, y + 4, wide + 8, 16);
         context.fillStyle = colours.muted;
         context.textAlign = "right";
         context.fillText(inside, x + w - 10, y + 16);
@@ -123,6 +132,8 @@ class Scene {
     for (const e of this.edges) {
       const [x0, y0, x1, y1] = e.bounds;
       if (x0 > view[2] || y0 > view[3] || x1 < view[0] || y1 < view[1]) continue;
+      // Shorter than a box's gap at this scale: nothing would be seen of it.
+      if ((x1 - x0 + y1 - y0) * scale < 5) continue;
       const { kind, bytes, links } = e.piece;
       const weight = kind === DATA ? widthOf(bytes) : 1;
       const key = `${kind}|${weight}`;
@@ -134,10 +145,13 @@ class Scene {
       context.globalAlpha = (faded ? 0.45 : 0.9) * (kind === STATE ? 0.6 : 1);
       context.lineWidth = Math.max(weight, 0.6 / scale);
       context.setLineDash(kind === CONTROL ? [4, 4] : []);
-      context.beginPath();
-      for (const e of edges) trace(context, e, scale);
-      context.stroke();
-      if (5 * scale > 1.2) {
+      // Long paths are slow to stroke: some edges at a time.
+      for (let i = 0; i < edges.length; i += 64) {
+        context.beginPath();
+        for (const e of edges.slice(i, i + 64)) trace(context, e, scale);
+        context.stroke();
+      }
+      if (5 * scale > 1.6) {
         context.fillStyle = context.strokeStyle;
         context.beginPath();
         for (const e of edges) if (!isPort(e.piece.b)) arrow(context, e, weight);
@@ -168,12 +182,21 @@ class Scene {
       texts.push([b, r, look, lit]);
     }
     const round = 36 * scale > 6 ? 6 : 0;
+    if (!round) {
+      // A few pixels each: plain rectangles, in the colour of their outline.
+      for (const { look, lit, rects } of styles.values()) {
+        context.globalAlpha = lit ? 1 : 0.22;
+        context.fillStyle = look.text ? look.fill : look.line;
+        for (const [x, y, w, h] of rects) context.fillRect(x, y, w, h);
+      }
+      context.globalAlpha = 1;
+      return;
+    }
     context.lineWidth = Math.max(1.2, 0.7 / scale);
     const path = (rects, dx) => {
       context.beginPath();
       for (const [x, y, w, h] of rects) {
-        if (round) context.roundRect(x + dx, y + dx, w, h, round);
-        else context.rect(x, y, w, h);
+        context.roundRect(x + dx, y + dx, w, h, round);
       }
     };
     for (const { look, lit, folded, dash, rects } of styles.values()) {
@@ -181,7 +204,7 @@ class Scene {
       context.fillStyle = look.fill;
       context.strokeStyle = look.line;
       context.setLineDash(dash ? [dash === 1 ? 4 : 1.5, 2.5] : []);
-      if (folded && round) {
+      if (folded) {
         // A second sheet behind: there is more inside.
         path(rects, 3);
         context.fill();
@@ -308,45 +331,44 @@ class Scene {
     this.direct = [];
     this.neighbours = new Map();
     if (box < 0) return;
-    const within = insideOf(model, box);
-    const drawn = new Set(this.edges.map((e) => `${e.scope}|${e.piece.a}>${e.piece.b}`));
     const direct = new Map();
-    for (let k = 0; k < model.tail.length; k++) {
-      const t = within(model.tail[k]), h = within(model.head[k]);
-      if (t === h) continue;
-      const way = h ? "in" : "out";
-      const other = model.seen(h ? model.tail[k] : model.head[k], this.open);
-      if (!this.rect.has(other)) continue;
-      this.neighbours.set(other, way);
-      let whole = true, any = false;
-      model.cut(k, (scope, a, b) => {
-        if (!this.isOpen(scope)) return;
-        const key = `${scope}|${model.portOf(scope, a)}>${model.portOf(scope, b)}`;
-        if (drawn.has(key)) {
-          this.marked.set(key, way);
-          any = true;
-        } else {
-          whole = false;
-        }
-      });
-      if (!any || !whole) {
-        const mine = model.seen(h ? model.head[k] : model.tail[k], this.open);
-        if (!any) direct.set(`${mine}>${other}`, { from: h ? other : mine, to: h ? mine : other, way });
+    for (const [way, mine, theirs] of [
+      ["in", model.head, model.tail], ["out", model.tail, model.head],
+    ]) {
+      const last = model.last(box);
+      // Of a scope with very many links the first ones have to do.
+      for (const k of model.linksAt(box, mine).subarray(0, MOST_MARKED)) {
+        if (theirs[k] >= box && theirs[k] <= last) continue;
+        const other = model.seen(theirs[k], this.open);
+        if (!this.rect.has(other)) continue;
+        this.neighbours.set(other, way);
+        if (this.markPieces(k, way)) continue;
+        const own = model.seen(mine[k], this.open);
+        const [from, to] = way === "in" ? [other, own] : [own, other];
+        direct.set(`${from}>${to}`, { from, to, way });
       }
     }
     this.direct = [...direct.values()].slice(0, 200);
   }
 
-  isOpen(scope) {
-    for (let b = scope; b > 0; b = this.model.parent[b]) if (!this.open.has(b)) return false;
-    return true;
+  // Mark what is drawn of a link; whether anything is.
+  markPieces(link, way) {
+    let any = false;
+    this.model.cut(link, (scope, a, b) => {
+      if (!this.model.ports.has(scope)) return;
+      const key = `${scope}|${this.model.portOf(scope, a)}>${this.model.portOf(scope, b)}`;
+      if (this.drawn.has(key)) {
+        this.marked.set(key, way);
+        any = true;
+      }
+    });
+    return any;
   }
 }
 
 // Whether a box lies in another: numbers of what a box holds follow its own.
 function insideOf(model, box) {
-  let last = box;
-  while (model.children[last].length) last = model.children[last][model.children[last].length - 1];
+  const last = model.last(box);
   return (b) => b >= box && b <= last;
 }
 
@@ -397,9 +419,11 @@ function arrow(context, e, weight) {
     context.lineTo(x + back, y - size / 2);
     context.lineTo(x + back, y + size / 2);
   } else {
+    const before = e.inner.length ? e.inner[e.inner.length - 1] : e.first;
+    const back = before[1] > y ? size : -size;
     context.moveTo(x, y);
-    context.lineTo(x - size / 2, y - size);
-    context.lineTo(x + size / 2, y - size);
+    context.lineTo(x - size / 2, y + back);
+    context.lineTo(x + size / 2, y + back);
   }
   context.closePath();
 }

@@ -7,6 +7,7 @@ const HEAD = 24; // the name of an open scope
 const PAD = 14;
 const GAP = 26; // between parts of a scope that nothing links
 const PORT = 4;
+const MOST_KEPT = 12; // curves for values that the gradient keeps, in one scope
 
 class Layout {
   constructor(model, dagre) {
@@ -64,14 +65,18 @@ class Layout {
       if (p.kind === KEPT) between.push(p);
       else drawn.push(p);
     }
+    if (between.length > MOST_KEPT) between.length = 0;
     const least = textWidth(this.model.label[scope] || "", 40) * 6.6 + 40;
     const local = localEnds(children, drawn);
     const pieces = drawn.map((p) => ({
       a: local.get(p.a), b: local.get(p.b), kind: p.kind,
     }));
-    const shape = children.map((c) => sizes.get(c));
     const head = scope ? [HEAD + PAD / 2, least] : [PAD, 0];
-    const found = this.shape(shape, pieces, head);
+    // What stands in which row is found once, with everything closed.
+    const closed = children.map((c) => this.model.size(c));
+    const shape = children.map((c) => sizes.get(c));
+    const rows = this.shape(closed, pieces, head, null).rows;
+    const found = this.shape(shape, pieces, head, rows);
     // From local numbers back to those of boxes and ports.
     const ports = new Map();
     for (const [end, place] of local) {
@@ -88,14 +93,14 @@ class Layout {
 
   // Boxes of given sizes and pieces between them.  What is built alike looks alike,
   // and is laid out once.
-  shape(sizes, pieces, [top, least]) {
+  shape(sizes, pieces, [top, least], rows) {
     const key = JSON.stringify([sizes, pieces.map((p) => [p.a, p.b, p.kind]), top, least]);
     const known = this.shapes.get(key);
     if (known) return known;
     const { parts, alone } = components(sizes.length, pieces);
     const blocks = parts.map((part) => this.block(part, sizes));
     if (alone.length) blocks.push(grid(alone, sizes));
-    const result = pack(blocks, pieces.length);
+    const result = pack(blocks, pieces.length, rows);
     const width = Math.max(result.width, least) + 2 * PAD;
     const left = (width - result.width) / 2;
     for (const at of result.boxes.values()) {
@@ -177,7 +182,11 @@ class Layout {
     for (const scope of scopes) {
       this.edgesOf(scope, placed, origin, rectOf, edges);
     }
-    return { boxes, rects, edges, width: sheet.width, height: sheet.height };
+    const ports = scopes.map((scope) => {
+      const { manyIn, manyOut } = this.model.pieces(scope);
+      return [scope, { manyIn, manyOut }];
+    });
+    return { boxes, rects, edges, ports, width: sheet.width, height: sheet.height };
   }
 
   edgesOf(scope, placed, origin, rectOf, edges) {
@@ -189,9 +198,14 @@ class Layout {
       const inner = points.map(([x, y]) => [x + ox, y + oy]);
       const edge = { scope, piece, inner, first: null, last: null };
       if (isPort(piece.a)) edge.first = [ports.get(piece.a) + ox, oy];
-      else ends.push({ edge, box: piece.a, out: true, other: piece.b });
+      else ends.push({ edge, box: piece.a, out: true, other: piece.b, up: false });
       if (isPort(piece.b)) edge.last = [ports.get(piece.b) + ox, bottom];
-      else ends.push({ edge, box: piece.b, out: false, other: piece.a });
+      else ends.push({ edge, box: piece.b, out: false, other: piece.a, up: false });
+      // In a cycle of scopes some edge leads up, from the top of its tail.
+      const a = rectOf.get(piece.a), b = rectOf.get(piece.b);
+      if (a && b && b[1] + b[3] <= a[1]) {
+        for (const end of ends.slice(-2)) end.up = true;
+      }
       edges.push(edge);
     }
     this.attach(ends, placed, origin, rectOf);
@@ -206,7 +220,7 @@ class Layout {
     const groups = new Map();
     for (const end of ends) {
       const inner = placed.get(end.box);
-      if (inner && end.edge.piece.kind === DATA) {
+      if (inner && end.edge.piece.kind === DATA && !end.up) {
         // Toward a port of the scope around, the port inside has the same number.
         const beside = end.out ? outPort(end.other) : inPort(end.other);
         const port = this.model.portOf(end.box, isPort(end.other) ? end.other : beside);
@@ -217,7 +231,7 @@ class Layout {
           continue;
         }
       }
-      const key = `${end.box}${end.out ? "o" : "i"}`;
+      const key = `${end.box}${end.out !== end.up ? "o" : "i"}`;
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push(end);
     }
@@ -234,7 +248,7 @@ class Layout {
       const room = Math.min(w * 0.6, 26 * (group.length - 1));
       group.forEach((end, i) => {
         const part = group.length > 1 ? i / (group.length - 1) - 0.5 : 0;
-        this.touch(end, x + w / 2 + part * room, end.out ? y + h : y);
+        this.touch(end, x + w / 2 + part * room, end.out !== end.up ? y + h : y);
       });
     }
   }
@@ -366,8 +380,8 @@ function grid(children, sizes) {
   return { boxes, ports: new Map(), edges: [], width, height: y + row };
 }
 
-// Blocks side by side, in rows of about the same width; bends by piece.
-function pack(blocks, pieces) {
+// Blocks side by side, in given rows or in rows of about the same width.
+function pack(blocks, pieces, rows) {
   const whole = { boxes: new Map(), ports: new Map(), width: 0, height: 0 };
   whole.edges = Array(pieces).fill(null);
   let area = 0, widest = 0;
@@ -375,15 +389,17 @@ function pack(blocks, pieces) {
     area += (b.width + GAP) * (b.height + GAP);
     widest = Math.max(widest, b.width);
   }
-  const ported = blocks.some((b) => b.ports.size);
-  const most = ported ? Infinity : Math.max(widest, Math.sqrt(area * 1.5) * 1.15);
+  const flat = blocks.length < 5 || blocks.some((b) => b.ports.size);
+  const most = flat ? Infinity : Math.max(widest, Math.sqrt(area * 2));
   let x = 0, y = 0, row = 0;
-  for (const b of blocks) {
-    if (x && x + b.width > most) {
+  whole.rows = [];
+  blocks.forEach((b, i) => {
+    if (rows ? rows[i] !== whole.rows[i - 1] && i : x && x + b.width > most) {
       x = 0;
       y += row + GAP;
       row = 0;
     }
+    whole.rows.push(x ? whole.rows[i - 1] : i);
     for (const [c, [bx, by, w, h]] of b.boxes) whole.boxes.set(c, [bx + x, by + y, w, h]);
     for (const [port, px] of b.ports) whole.ports.set(port, px + x);
     for (const [piece, points] of b.edges) {
@@ -392,7 +408,7 @@ function pack(blocks, pieces) {
     x += b.width + GAP;
     row = Math.max(row, b.height);
     whole.width = Math.max(whole.width, x - GAP);
-  }
+  });
   whole.height = y + row;
   return whole;
 }

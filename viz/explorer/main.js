@@ -21,6 +21,10 @@ const KEYS = [
 // More boxes than this are not opened at once by "open one more level".
 const MOST_OPEN = 6000;
 
+// More boxes in sight than this are not drawn again for each frame of a movement,
+// but when the view has rested so many milliseconds.
+const MUCH = 400, SETTLED = 130;
+
 const get = (id) => document.getElementById(id);
 
 class App {
@@ -31,7 +35,9 @@ class App {
     this.overlays = new Overlays(this.model, this.theme);
     this.canvas = get("graph");
     this.context = this.canvas.getContext("2d");
-    this.camera = new Camera(this.canvas, () => this.redraw());
+    this.camera = new Camera(this.canvas, () => this.moved());
+    // The last picture of much, with some room around, to move while the view moves.
+    this.shot = { canvas: document.createElement("canvas"), stale: true };
     this.scene = new Scene(this.model, this.overlays, this.theme);
     this.panel = new Panel(this.model, get("panel"), this);
     this.search = new Search(this.model, get("search"), get("results"), this);
@@ -194,17 +200,25 @@ class App {
       boxes += this.model.children[b].length;
       open.add(b);
     }
-    return this.show(open).then(() => this.fit());
+    return this.show(open).then(() => this.fit(false, 0.2));
   }
 
   less() {
     return this.show(new Set([0])).then(() => this.fit());
   }
 
-  fit(still = false) {
+  // All of the sheet, or where it begins if that would be smaller than ``least``.
+  fit(still = false, least = 0) {
+    const { camera } = this;
     const [w, h] = this.scene.size;
-    this.camera.below = get("legend").offsetHeight + 14;
-    this.camera.fit([0, 0, w, h], still);
+    camera.below = get("legend").offsetHeight + 14;
+    const view = camera.viewOf([0, 0, w, h]);
+    if (view.scale < least) {
+      view.scale = 2 * least;
+      view.x = Math.min(0, w / 2 - camera.width / 2 / view.scale);
+      view.y = -20 / view.scale;
+    }
+    camera.go(view, still);
   }
 
   // -- the selection --------------------------------------------------------------
@@ -289,7 +303,19 @@ class App {
     this.redraw();
   }
 
+  // Something else is to be seen.
   redraw() {
+    this.shot.stale = true;
+    this.plan();
+  }
+
+  // The same is to be seen from elsewhere.
+  moved() {
+    this.lastMove = performance.now();
+    this.plan();
+  }
+
+  plan() {
     if (this.planned) return;
     this.planned = true;
     requestAnimationFrame((now) => {
@@ -299,18 +325,80 @@ class App {
   }
 
   frame(now) {
-    const { scene, camera } = this;
+    const { scene, camera, shot } = this;
     const start = performance.now();
-    let more = camera.step(now);
+    const going = camera.step(now);
+    if (going) this.lastMove = now;
     if (scene.old) {
       scene.old.t = Math.min(1, (now - scene.old.begun) / 240);
       if (scene.old.t >= 1) scene.old = null;
-      more = true;
     }
-    this.drawn = scene.draw(this.context, camera);
+    const moving = start - (this.lastMove || 0) < SETTLED;
+    if (this.drawn > MUCH && moving && !shot.stale && this.covers()) {
+      this.showShot();
+      clearTimeout(this.settle);
+      this.settle = setTimeout(() => this.redraw(), SETTLED);
+    } else {
+      this.paint(scene.order.length > MUCH && !scene.old);
+    }
     this.frames.push(performance.now() - start);
     if (this.frames.length > 240) this.frames.shift();
-    if (more) this.redraw();
+    if (going || scene.old) {
+      if (scene.old) this.redraw();
+      else this.plan();
+    }
+  }
+
+  // Draw everything in sight, and of much a picture that is larger than the view.
+  paint(keep) {
+    const { scene, camera, shot } = this;
+    if (!keep) {
+      this.drawn = scene.draw(this.context, camera);
+      return;
+    }
+    const ratio = devicePixelRatio || 1;
+    const margin = Math.round(camera.width / 6);
+    const width = camera.width + 2 * margin, height = camera.height + 2 * margin;
+    if (shot.width !== width || shot.height !== height || shot.ratio !== ratio) {
+      shot.canvas.width = Math.round(width * ratio);
+      shot.canvas.height = Math.round(height * ratio);
+      Object.assign(shot, { width, height, ratio, context: shot.canvas.getContext("2d", { alpha: false }) });
+    }
+    const { scale } = camera;
+    const view = { scale, width, height, x: camera.x - margin / scale, y: camera.y - margin / scale };
+    this.drawn = scene.draw(shot.context, view);
+    Object.assign(shot, { view, stale: false });
+    this.showShot();
+  }
+
+  covers() {
+    const { camera, shot } = this;
+    const { view } = shot;
+    const zoom = camera.scale / view.scale;
+    if (zoom > 2.2 || zoom < 0.45) return false;
+    const wide = camera.width / camera.scale, high = camera.height / camera.scale;
+    if (zoom < 0.99) return true; // the rest follows when the view rests
+    return camera.x >= view.x && camera.y >= view.y &&
+      camera.x + wide <= view.x + view.width / view.scale &&
+      camera.y + high <= view.y + view.height / view.scale;
+  }
+
+  showShot() {
+    const { camera, shot, context } = this;
+    const { view, ratio } = shot;
+    const zoom = camera.scale / view.scale;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    if (zoom < 0.99) {
+      context.fillStyle = this.theme.colours.back;
+      context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    }
+    const x = (view.x - camera.x) * camera.scale * ratio;
+    const y = (view.y - camera.y) * camera.scale * ratio;
+    const still = zoom > 0.999 && zoom < 1.001;
+    context.drawImage(
+      shot.canvas, still ? Math.round(x) : x, still ? Math.round(y) : y,
+      shot.canvas.width * (still ? 1 : zoom), shot.canvas.height * (still ? 1 : zoom)
+    );
   }
 
   say(text) {

@@ -47,6 +47,21 @@ class Model {
     this.linkOutput = links.output;
   }
 
+  // The last box that a box holds: their numbers follow its own without a gap.
+  last(box) {
+    let last = box;
+    while (this.children[last].length) last = this.children[last][this.children[last].length - 1];
+    return last;
+  }
+
+  // The links into (or out of) a box and all that it holds, those within it too.
+  linksAt(box, ends) {
+    if (!this.sorted) this.sorted = new Map();
+    if (!this.sorted.has(ends)) this.sorted.set(ends, byBox(ends, this.count));
+    const { start, links } = this.sorted.get(ends);
+    return links.subarray(start[box], start[this.last(box) + 1]);
+  }
+
   opens(box) {
     return this.children[box].length > 0;
   }
@@ -161,9 +176,11 @@ class Model {
 
   // Where a piece ends once many ports of a side are one.
   portOf(scope, end) {
-    const pieces = this.pieces(scope);
-    if (isInPort(end)) return pieces.manyIn ? inPort(MANY) : end;
-    return pieces.manyOut ? outPort(MANY) : end;
+    if (!isPort(end)) return end;
+    // The page is told by the worker, which has cut all links.
+    const { manyIn, manyOut } = this.ports ? this.ports.get(scope) : this.pieces(scope);
+    if (isInPort(end)) return manyIn ? inPort(MANY) : end;
+    return manyOut ? outPort(MANY) : end;
   }
 }
 
@@ -214,6 +231,17 @@ function settle(pieces) {
     }
   }
   return result;
+}
+
+// The numbers of links in the order of their boxes, and where each box's begin.
+function byBox(ends, count) {
+  const start = new Int32Array(count + 1);
+  for (const b of ends) start[b + 1] += 1;
+  for (let b = 0; b < count; b++) start[b + 1] += start[b];
+  const place = start.slice();
+  const links = new Int32Array(ends.length);
+  ends.forEach((b, k) => (links[place[b]++] = k));
+  return { start, links };
 }
 
 function count(n, noun) {

@@ -195,7 +195,7 @@ class Overlays {
     const stops = [0, 0.25, 0.5, 0.75, 1].map(ramp);
     bar.style.background = `linear-gradient(90deg, ${stops.join(",")})`;
     into.append(this.text(low), bar, this.text(high));
-    if (current !== "order") into.append("(of ratios)");
+    if (current !== "order") into.append(element("span", "", "log scale"));
   }
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..theme import PARTS
 
-__all__ = ["LAYOUT", "VIEW", "embed", "page"]
+__all__ = ["LAYOUT", "VIEW", "embed", "whole_page"]
 
 _HERE = Path(__file__).parent
 
@@ -38,7 +38,7 @@ LAYOUT = ("vendor/dagre.min.js", "model.js", "layout.js", "worker.js")
 _PLAIN = 400_000
 
 
-def page(data: dict[str, Any], title: str) -> str:
+def whole_page(data: dict[str, Any], title: str) -> str:
     """The text of the file."""
     parts = {key: list(part[:3]) for key, part in PARTS.items()}
     holes = {

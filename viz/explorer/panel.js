@@ -133,18 +133,17 @@ class Panel {
   links(box) {
     const { model } = this;
     const { ops, specs } = model.data;
-    const inside = insideOf(model, box);
-    const ins = new Map(), outs = new Map();
-    for (let k = 0; k < model.tail.length; k++) {
-      const t = inside(model.tail[k]), h = inside(model.head[k]);
-      if (t === h) continue;
-      const other = h ? model.tail[k] : model.head[k];
-      const from = model.op[model.tail[k]];
-      const output = model.linkOutput[k];
-      const spec = output >= 0 && from >= 0 ? specs[ops.out[from][output]] : "waits";
-      const map = h ? ins : outs;
-      if (!map.has(other)) map.set(other, spec);
-    }
+    const last = model.last(box);
+    const gather = (mine, theirs) => {
+      const found = new Map();
+      for (const k of model.linksAt(box, mine)) {
+        if (theirs[k] >= box && theirs[k] <= last || found.has(theirs[k])) continue;
+        const from = model.op[model.tail[k]], output = model.linkOutput[k];
+        found.set(theirs[k], output >= 0 && from >= 0 ? specs[ops.out[from][output]] : "waits");
+      }
+      return found;
+    };
+    const ins = gather(model.head, model.tail), outs = gather(model.tail, model.head);
     const rows = (map) => [...map].map(([b, spec]) => [b, ops.name[model.op[b]] || model.label[b], spec]);
     this.group("Inputs", rows(ins));
     this.group("Outputs", rows(outs));

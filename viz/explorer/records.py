@@ -20,7 +20,7 @@ from ...graphlib.tensor import Tensor
 from ..bodies import body_facts
 from ..theme import clean, short, spec_text
 
-__all__ = ["Costs", "Pool", "gradient_marks", "records", "stats_of"]
+__all__ = ["Costs", "Pool", "gradient_marks", "op_columns", "stats_of"]
 
 # How far a gradient goes: see gradient_marks.
 NO_GRADIENT, FLOWS, CUT, IS_GRADIENT = range(4)
@@ -115,7 +115,7 @@ class Costs:
         return min(int(op.opdef.flops(inputs, outputs, op.attrs)), _MOST_NUMBER)
 
 
-def records(
+def op_columns(
     ops: Sequence[Operation],
     part: Mapping[Operation, str],
     costs: Costs,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...runtime.plan import Plan, Step
     from ...runtime.report import RunReport
 
-__all__ = ["known_shapes", "plan_of", "step_times", "timeline"]
+__all__ = ["known_shapes", "plan_of", "run_columns", "step_times"]
 
 
 def plan_of(report: Any) -> tuple[Plan | None, RunReport | None]:
@@ -75,7 +75,7 @@ def step_times(
     return order, seconds
 
 
-def timeline(
+def run_columns(
     plan: Plan | None, report: RunReport | None, box: Mapping[Operation, int]
 ) -> dict[str, Any] | None:
     """What the strip under the graph shows, None without a plan.

@@ -9,6 +9,7 @@ asks for) is noted in its reader and found through it.  Nothing here recurses.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,9 @@ OP, SCOPE, RUN, BODY = range(4)
 DATA, KEPT, CONTROL, STATE = range(4)
 
 #: Boxes that one scope shows; more are put into runs of consecutive ones.
-MOST_CHILDREN = 80
+MOST_CHILDREN = 60
+#: About how many boxes a run holds, and stands beside: a column that can be read.
+_RUN = 12
 #: Operations in bodies that are shown once more for each operation that runs them.
 MOST_COPIES = 20_000
 
@@ -97,7 +100,7 @@ def build(ops: Sequence[Operation], asked: Iterable[Operation] = ()) -> Tree:
     while maker.waiting:
         maker.level(*maker.waiting.pop())
     maker.connect()
-    _tidy(root)
+    _tidy(root, maker.part)
     boxes = _number(root)
     links = [k for k in maker.links if k.tail.number >= 0 and k.head.number >= 0]
     return Tree(boxes, links, maker.home, maker.part)
@@ -205,11 +208,13 @@ class _Maker:
         """A backward node goes with its forward op's scope, initialisers apart."""
         if level.part[op] == "initializer":
             return f"{_INITIALIZERS}/{op.scope}".rstrip("/")
-        forward = op.forward_op
-        if forward is not None:
-            before, match, _ = op.name.partition(f"{forward.name}_grad/")
-            if match and (not before or before.endswith("/")):
-                return f"{before}{forward.scope}".rstrip("/")
+        if op.forward_op is not None:
+            return _beside_forward(op)
+        if level.part[op] == "backward":
+            # A sum of what several readers send back goes where it is needed.
+            for reader in level.readers[op]:
+                if reader.forward_op is not None:
+                    return _beside_forward(reader)
         return op.scope
 
     def _open(self, box: Box, op: Operation) -> None:
@@ -310,6 +315,16 @@ class _Maker:
         return found or [tail]
 
 
+def _beside_forward(op: Operation) -> str:
+    """The forward operation's scope, within that of the call of ``gradients``."""
+    forward = op.forward_op
+    assert forward is not None
+    before, match, _ = op.name.partition(f"{forward.name}_grad/")
+    if not match or (before and not before.endswith("/")):
+        before = f"{op.scope}/" if op.scope else ""
+    return f"{before}{forward.scope}".rstrip("/")
+
+
 def _said(source: Operation, t: Tensor) -> str:
     """What a note says of an input that has no box."""
     effect = source.opdef.effect
@@ -374,7 +389,7 @@ def _scope_box(root: Box, path: str) -> Box:
     return at
 
 
-def _tidy(root: Box) -> None:
+def _tidy(root: Box, part: Mapping[Operation, str]) -> None:
     """No scope around a single box, and none with more boxes than can be seen."""
     order = [root]
     for box in order:
@@ -387,7 +402,7 @@ def _tidy(root: Box) -> None:
     order = [root]
     for box in order:
         if len(box.children) > MOST_CHILDREN:
-            _into_runs(box)
+            _into_runs(box, part)
         order.extend(box.children)
 
 
@@ -398,27 +413,56 @@ def _replace(box: Box, by: Box) -> None:
     by.parent = parent
 
 
-def _into_runs(box: Box) -> None:
-    """Consecutive children together, until no box has too many."""
-    level = box.children
-    while len(level) > MOST_CHILDREN:
-        size = min(MOST_CHILDREN // 2, math.ceil(math.sqrt(len(level))))
+def _into_runs(box: Box, part: Mapping[Operation, str]) -> None:
+    """Consecutive children together: those of one part, scopes of like names."""
+    segments: list[list[Box]] = []
+    last: tuple[str, ...] = ()
+    for child in box.children:
+        kind = _likeness(child, part)
+        if kind != last:
+            segments.append([])
+        segments[-1].append(child)
+        last = kind
+    if len(segments) > MOST_CHILDREN // 2:
+        segments = [box.children]
+    box.children = []
+    for segment in segments:
+        few = len(segment) <= _RUN and len(segments) > 1
+        box.children += segment if few else _runs(segment)
+    for child in box.children:
+        child.parent = box
+
+
+def _runs(members: list[Box]) -> list[Box]:
+    """Runs in runs, all about as long."""
+    levels = max(1, math.ceil(math.log(len(members), _RUN) - 0.25) - 1)
+    size = math.ceil(len(members) ** (1 / (levels + 1)))
+    for _ in range(levels):
         above: list[Box] = []
-        for start in range(0, len(level), size):
-            members = level[start : start + size]
-            if len(members) == 1:
-                above += members
+        for start in range(0, len(members), size):
+            chunk = members[start : start + size]
+            if len(chunk) == 1:
+                above += chunk
                 continue
-            label = f"{_first(members[0])} … {_last(members[-1])}"
-            run = Box(RUN, label, None)
-            run.children = list(members)
-            for m in members:
+            run = Box(RUN, f"{_first(chunk[0])} … {_last(chunk[-1])}", None)
+            run.children = chunk
+            for m in chunk:
                 m.parent = run
             above.append(run)
-        level = above
-    box.children = level
-    for child in level:
-        child.parent = box
+        members = above
+    return members
+
+
+def _likeness(box: Box, part: Mapping[Operation, str]) -> tuple[str, ...]:
+    """What neighbours in a run share."""
+    inner = box
+    while inner.op is None:
+        inner = inner.children[0]
+    mine = part.get(inner.op, "forward")
+    mine = "forward" if mine in ("input", "variable", "constant") else mine
+    if box.kind == OP:
+        return (mine,)
+    return mine, re.sub(r"[0-9]+", "#", box.label[:200])
 
 
 def _first(box: Box) -> str:
