@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["install", "render", "to_dot", "to_svg"]
+__all__ = ["explore", "install", "render", "to_dot", "to_svg"]
 
 
 def render(target: Any, path: Any = None, **options: Any) -> str:
@@ -73,6 +73,15 @@ def to_svg(target: Any, path: Any = None, **options: Any) -> str:
     from .svg import to_svg as draw
 
     return draw(target, path, **options)
+
+
+def explore(
+    target: Any, report: Any = None, path: Any = "graph.html", **options: Any
+) -> Any:
+    """Write an interactive page in one file (:func:`dagrad.viz.explorer.explore`)."""
+    from .explorer import explore as write
+
+    return write(target, report, path, **options)
 
 
 def install() -> None:

@@ -10,6 +10,7 @@ Reference: chromedevtools.github.io/devtools-protocol, --remote-debugging-pipe.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -144,14 +145,10 @@ class Browser:
         """End the browser and all that it started."""
         for fd in (self._write, self._read):
             os.close(fd)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(10)
 
     # -- the protocol ----------------------------------------------------------

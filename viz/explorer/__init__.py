@@ -86,6 +86,7 @@ def data(
     shown: dict[Tensor, Any] = {}
     for key, value in (values or {}).items():
         element = graph.as_graph_element(key, allow_operation=False)
+        assert isinstance(element, Tensor)
         shown[element] = value
     return {
         "format": _FORMAT,
@@ -125,10 +126,15 @@ def _boxes(tree: Tree, number: Mapping[Operation, int]) -> dict[str, list[Any]]:
     return {
         "parent": [b.parent.number if b.parent is not None else -1 for b in tree.boxes],
         "kind": [b.kind for b in tree.boxes],
-        "label": [short(b.label, 400) for b in tree.boxes],
+        "label": [_short(b.label) for b in tree.boxes],
         "op": [-1 if b.op is None else number[b.op] for b in tree.boxes],
         "notes": [[short(n, 200) for n in b.notes] or 0 for b in tree.boxes],
     }
+
+
+def _short(label: str) -> str:
+    plain = len(label) <= 400 and label.isprintable()
+    return label if plain else short(label, 400)
 
 
 def _links(tree: Tree, costs: Costs) -> dict[str, list[int]]:

@@ -64,7 +64,7 @@ def embed(data: Any) -> str:
     text = _json(data)
     if len(text) <= _PLAIN:
         return text
-    packed = zlib.compress(text.encode("ascii"), 9)
+    packed = zlib.compress(text.encode("ascii"), 6)
     return base64.b64encode(packed).decode("ascii")
 
 

@@ -15,10 +15,12 @@ from ...graphlib.known import known_value
 from ...graphlib.opdef import Spec
 from ...graphlib.operation import Operation
 from ...graphlib.shapes import is_static
+from ...graphlib.source import Source
 from ...graphlib.subgraph import Body, bodies_of
 from ...graphlib.tensor import Tensor
 from ..bodies import body_facts
 from ..theme import clean, short, spec_text
+from .tree import stands_for
 
 __all__ = ["Costs", "Pool", "gradient_marks", "op_columns", "stats_of"]
 
@@ -58,6 +60,7 @@ class Costs:
         self, ops: Sequence[Operation], known: Mapping[Tensor, Any] | None = None
     ) -> None:
         self._known: dict[Tensor, Any] = dict(known or {})
+        self._texts: dict[Any, str] = {}
         if self._known:
             self._infer(ops)
 
@@ -67,14 +70,19 @@ class Costs:
         for op in ops:
             if all(t in known for t in op.outputs):
                 continue
+            source = stands_for(op)
+            if source is not None and source in known:
+                known[op.outputs[0]] = known[source]
+                continue
             given = [known.get(t, t) for t in op.inputs]
             if all(s is t for s, t in zip(given, op.inputs)):
                 continue
+            attrs = dict(op.attrs)
             try:
-                specs = op.opdef.infer(given, op.attrs)
+                specs = op.opdef.infer(given, attrs)
                 value = None
                 if op.outputs and (op.opdef.value is not None or op.opdef.shape_math):
-                    value = known_value(op.opdef, given, op.attrs, specs)
+                    value = known_value(op.opdef, given, attrs, specs)
             except DagradError:
                 # The run, not the picture, has to say that these shapes do not fit.
                 continue
@@ -90,12 +98,17 @@ class Costs:
         spec = self.spec(t)
         if not is_static(spec.dims) or spec.dtype.kind < 0:
             return -1
-        return min(spec.dtype.size * math.prod(spec.dims), _MOST_NUMBER)
+        size: int = spec.dtype.size * math.prod(spec.dims)
+        return min(size, _MOST_NUMBER)
 
     def text(self, t: Tensor) -> str:
         """``float32[?,784]``."""
         spec = self.spec(t)
-        return spec_text(spec.dtype.name, spec.dims)
+        key = spec.dtype.name, spec.dims
+        found = self._texts.get(key)
+        if found is None:
+            found = self._texts[key] = spec_text(*key)
+        return found
 
     def made(self, op: Operation) -> int:
         """The bytes that ``op`` makes, -1 where one of them is not known."""
@@ -111,7 +124,8 @@ class Costs:
             return -1
         inputs, outputs = specs[: len(op.inputs)], specs[len(op.inputs) :]
         if op.opdef.flops is None:
-            return min(sum(math.prod(s.dims) for s in outputs), _MOST_NUMBER)
+            count: int = sum(math.prod(s.dims) for s in outputs)
+            return min(count, _MOST_NUMBER)
         return min(int(op.opdef.flops(inputs, outputs, op.attrs)), _MOST_NUMBER)
 
 
@@ -123,20 +137,28 @@ def op_columns(
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
     """Columns of ``ops``, and the pools that their numbers point into."""
     number = {op: i for i, op in enumerate(ops)}
+    said: dict[Any, tuple[str, str]] = {}
     pools = {name: Pool() for name in ("types", "parts", "specs", "sources", "devices")}
     columns: dict[str, list[Any]] = {
-        "name": [clean(op.name) for op in ops],
-        "type": [pools["types"].add(clean(op.type)) for op in ops],
+        "name": [_line(op.name) for op in ops],
+        "type": [pools["types"].add(_line(op.type)) for op in ops],
         "part": [pools["parts"].add(part[op]) for op in ops],
         "out": [[pools["specs"].add(costs.text(t)) for t in op.outputs] for op in ops],
         "bytes": [costs.made(op) for op in ops],
         "flops": [costs.flops(op) for op in ops],
         "attrs": [_attrs(op) for op in ops],
-        "device": [pools["devices"].add(clean(op.device or "")) for op in ops],
-        "source": [pools["sources"].add(_source(op, source_link)) for op in ops],
+        "device": [pools["devices"].add(_line(op.device or "")) for op in ops],
+        "source": [
+            pools["sources"].add(_source(op.source, source_link, said)) for op in ops
+        ],
         "forward": [_number(number, op.forward_op) for op in ops],
     }
     return columns, {name: _plain(pool.values) for name, pool in pools.items()}
+
+
+def _line(text: str) -> str:
+    """``text`` on one line; most names need no change, which is quick to see."""
+    return text if text.isprintable() else clean(text)
 
 
 def _plain(values: list[Any]) -> list[Any]:
@@ -149,8 +171,10 @@ def _number(number: Mapping[Operation, int], op: Operation | None) -> int:
 
 def _attrs(op: Operation) -> Any:
     """Name and text of each attribute; 0 for none, which is short."""
+    if not op.attrs:
+        return 0
     found = [
-        [clean(str(name)), short(summary(value, _MOST_TEXT), _MOST_TEXT)]
+        [_line(name), short(summary(value, _MOST_TEXT), _MOST_TEXT)]
         for name, value in sorted(op.attrs.items())
         if not isinstance(value, Body) and name not in ("branches", "wires")
     ]
@@ -159,17 +183,21 @@ def _attrs(op: Operation) -> Any:
     return found or 0
 
 
-def _source(op: Operation, link: str | None) -> tuple[str, str]:
+def _source(
+    source: Source | None, link: str | None, said: dict[Any, tuple[str, str]]
+) -> tuple[str, str]:
     """``file:line`` and a link to it, empty where there is none."""
-    source = op.source
     if source is None:
         return "", ""
-    said = clean(str(source)[-_MOST_TEXT:])
-    path = source.filename.replace("\\", "/")
-    if link is None or not (path.startswith("/") or path[1:3] == ":/"):
-        return said, ""
-    place = quote(path if path.startswith("/") else f"/{path}")
-    return said, link.replace("{path}", place).replace("{line}", str(source.lineno))
+    found = said.get(source)
+    if found is None:
+        path = source.filename.replace("\\", "/")
+        href = ""
+        if link is not None and (path.startswith("/") or path[1:3] == ":/"):
+            place = quote(path if path.startswith("/") else f"/{path}")
+            href = link.replace("{path}", place).replace("{line}", str(source.lineno))
+        found = said[source] = clean(str(source)[-_MOST_TEXT:]), href
+    return found
 
 
 # -- gradients -----------------------------------------------------------------

@@ -20,7 +20,7 @@ from ..model import classify, constant_text
 from ..theme import short
 
 __all__ = ["BODY", "CONTROL", "DATA", "KEPT", "OP", "RUN", "SCOPE", "STATE"]
-__all__ += ["Box", "Link", "Tree", "build"]
+__all__ += ["Box", "Link", "Tree", "build", "stands_for"]
 
 # Kinds of boxes.
 OP, SCOPE, RUN, BODY = range(4)
@@ -41,7 +41,16 @@ _INITIALIZERS = "initialisers"
 class Box:
     """One box: an operation, a scope, a run of siblings, or a body."""
 
-    __slots__ = ("children", "kind", "label", "named", "notes", "number", "op", "parent")
+    __slots__ = (
+        "children",
+        "kind",
+        "label",
+        "named",
+        "notes",
+        "number",
+        "op",
+        "parent",
+    )
 
     def __init__(
         self, kind: int, label: str, parent: Box | None, op: Operation | None = None
@@ -257,8 +266,8 @@ class _Maker:
             for op, box in level.box.items():
                 names = input_names(op.opdef, len(op.inputs))
                 heads = self._heads(box)
-                for index, t in enumerate(op.inputs):
-                    self._input(level, op, box, index, names[index], heads)
+                for index, name in enumerate(names[: len(op.inputs)]):
+                    self._input(level, op, box, index, name, heads)
                 for c in op.control_inputs:
                     tail = level.box.get(level.stored(c))
                     if tail is not None:
@@ -474,7 +483,7 @@ def _last(box: Box) -> str:
 
 
 def _number(root: Box) -> list[Box]:
-    found = []
+    found: list[Box] = []
     stack = [root]
     while stack:
         box = stack.pop()
