@@ -193,6 +193,13 @@ class Panel {
         element("td", "number", `${Math.max(0, first)}–${last}`));
       table.append(row);
     }
+    const rest = run.live[step] - alive.reduce((sum, t) => sum + t[3], 0);
+    if (rest > 0) {
+      const row = element("tr");
+      row.append(element("td", "", "scratch of this step, bodies of loops, padding"),
+        element("td", "number", bytesText(rest)), element("td"));
+      table.append(row);
+    }
     this.into.append(table);
     if (alive.length > 60) this.into.append(element("p", "", `and ${alive.length - 60} smaller ones`));
   }

@@ -140,11 +140,11 @@ class _Level:
                 return source
         return op
 
-    def final_readers(self, variable: Operation) -> list[Operation]:
-        """Who reads a variable, by way of its plain reads or not."""
+    def final_readers(self, op: Operation) -> list[Operation]:
+        """Who reads ``op``: of a variable, by way of its plain reads or not."""
         found: list[Operation] = []
-        for reader in self.readers[variable]:
-            plain = self.stored(reader) is variable
+        for reader in self.readers[op]:
+            plain = self.stored(reader) is op
             found += self.readers[reader] if plain else [reader]
         return found
 
@@ -240,21 +240,26 @@ class _Maker:
         for i, body in enumerate(bodies):
             inner = box
             if len(bodies) > 1:
-                inner = Box(BODY, f"branch {i}", box)
+                side = body.graph.what.rpartition(", ")[2]
+                which = f"if {side}" if side in ("true", "false") else f"branch {i}"
+                inner = Box(BODY, which, box)
             self.waiting.append((body.operations(), inner, body.graph.top_scope))
             held.append((body, _wires(op, body, i), inner))
         self.inside[box] = held
 
     def _find_home(self, level: _Level, op: Operation) -> None:
+        """The box of the first reader, by way of others that have none."""
         seen = set()
         at = op
         while at not in level.box and at not in seen:
             seen.add(at)
             stored = level.stored(at)
+            readers = level.final_readers(at)
             if stored is not at:
                 at = stored
-            elif level.readers[at]:
-                at = level.readers[at][0]
+            elif readers:
+                used = (r for r in readers if level.part[r] != "initializer")
+                at = next(used, readers[0])
         if at in level.box:
             self.home.setdefault(op, level.box[at])
 
