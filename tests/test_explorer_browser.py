@@ -220,7 +220,7 @@ def test_search_opens_what_hides_the_operation(page):
     page.wait(f"explorer.scene.selected === {target}")
     settled(page)
     x, y, w, h = rect(page, target)
-    assert 0 < x and x + w < WIDTH and 0 < y and y + h < HEIGHT
+    assert x > 0 and x + w < WIDTH and y > 0 and y + h < HEIGHT
     text = page.evaluate("explorer.panel.into.textContent")
     for said in ("Relu", "float32[32,64]", "test_explorer_browser.py:", "Inputs"):
         assert said in text

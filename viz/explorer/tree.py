@@ -20,7 +20,7 @@ from ..model import classify, constant_text
 from ..theme import short
 
 __all__ = ["BODY", "CONTROL", "DATA", "KEPT", "OP", "RUN", "SCOPE", "STATE"]
-__all__ += ["Box", "Link", "Tree", "build", "stands_for"]
+__all__ += ["INITIALIZERS", "Box", "Link", "Tree", "build", "stands_for"]
 
 # Kinds of boxes.
 OP, SCOPE, RUN, BODY = range(4)
@@ -35,7 +35,8 @@ _RUN = 12
 MOST_COPIES = 20_000
 
 _SIZES = ("Rank", "ReducedSize", "Shape", "Size")
-_INITIALIZERS = "initialisers"
+#: The scope that holds all that only initialisers need.
+INITIALIZERS = "initialisers"
 
 
 class Box:
@@ -216,7 +217,7 @@ class _Maker:
     def _scope(self, level: _Level, op: Operation) -> str:
         """A backward node goes with its forward op's scope, initialisers apart."""
         if level.part[op] == "initializer":
-            return f"{_INITIALIZERS}/{op.scope}".rstrip("/")
+            return f"{INITIALIZERS}/{op.scope}".rstrip("/")
         if op.forward_op is not None:
             return _beside_forward(op)
         if level.part[op] == "backward":
