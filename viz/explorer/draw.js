@@ -65,8 +65,8 @@ class Scene {
     this.scopes(context, shown, scale);
     if (!this.old) this.links(context, view, scale);
     this.boxes(context, shown, scale);
-    this.heads(context, shown, scale);
     if (!this.old) this.chosen(context, view, scale);
+    this.heads(context, shown, scale);
     this.rings(context, scale);
     return shown.length;
   }
@@ -343,8 +343,7 @@ class Scene {
         if (!this.rect.has(other)) continue;
         this.neighbours.set(other, way);
         if (this.markPieces(k, way)) continue;
-        const own = model.seen(mine[k], this.open);
-        const [from, to] = way === "in" ? [other, own] : [own, other];
+        const [from, to] = way === "in" ? [other, box] : [box, other];
         direct.set(`${from}>${to}`, { from, to, way });
       }
     }

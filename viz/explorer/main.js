@@ -549,7 +549,7 @@ class App {
   }
 }
 
-(async () => {
+async function start() {
   const text = get("data").textContent;
   const app = new App(await readData(text), text);
   // For tests, and for whoever wants to script the page from its console.
@@ -558,4 +558,10 @@ class App {
   await app.show(new Set([0]));
   app.fit(true);
   document.documentElement.dataset.ready = "true";
-})();
+}
+
+start().catch((error) => {
+  console.error(error);
+  get("busy").textContent = `This graph cannot be shown here: ${error.message}`;
+  get("busy").hidden = false;
+});

@@ -109,7 +109,8 @@ class Overlays {
     if (current === "part") return { fill, line, text: null, said: null };
     const value = this.column(current).column[box];
     const none = { fill: theme.colours.none, line: theme.colours.scopeLine, text: null, said: "" };
-    if (Number.isNaN(value)) return none;
+    const ratios = ["memory", "time", "flops"].includes(current);
+    if (Number.isNaN(value) || (ratios && value <= 0)) return none;
     if (["nan", "device", "gradient"].includes(current)) {
       const classes = this.classes();
       const found = classes.find((c) => c.value === value);
@@ -187,7 +188,7 @@ class Overlays {
       const { column } = this.column(current);
       const there = new Set(column);
       for (const c of this.classes()) if (there.has(c.value)) key(c.label, c.fill, c.line);
-      key("nothing known", theme.colours.none, theme.colours.scopeLine);
+      key(current === "gradient" ? "no gradient" : "nothing known", theme.colours.none, theme.colours.scopeLine);
       return;
     }
     const { low, high } = this.column(current);

@@ -19,7 +19,8 @@ class Panel {
       this.into.append(element("h3", "", "Plan"));
       const facts = [
         ["steps", data.run.steps.length.toLocaleString("en")],
-        ["peak", `${data.run.peakBytes.toLocaleString("en")} bytes`],
+        ["peak", `${data.run.live[data.run.peak].toLocaleString("en")} bytes`],
+        ["with what kernels allocate", `${data.run.peakBytes.toLocaleString("en")} bytes`],
         ["order", data.run.order],
       ];
       this.into.append(pairs(facts));

@@ -220,7 +220,10 @@ def gradient_marks(ops: Iterable[Operation], part: Mapping[Operation, str]) -> A
         elif any(t.op in depends for t in op.inputs):
             depends.add(op)
         if op in reached:
-            read |= {t.op for t in op.inputs}
+            for t in op.inputs:
+                read.add(t.op)
+                if t.op in part and _is_read(t.op, part):
+                    read.add(t.op.inputs[0].op)
     marks = []
     for op in every:
         if part[op] == "backward":

@@ -1,6 +1,7 @@
 // Live bytes over the steps of the plan, under the graph and linked to it: a step
 // lights up what is alive, a box shows how long its tensors live.
 
+const MOST_BANDS = 12;
 const LEFT = 76, RIGHT = 14, TOP = 24, BOTTOM = 20;
 
 class Timeline {
@@ -33,6 +34,13 @@ class Timeline {
 
   livesOf(inside) {
     return this.run.tensors.filter((t) => t[0] >= 0 && inside(t[0]));
+  }
+
+  // Of many tensors those that hold most for longest, in the order of their births.
+  weightiest() {
+    const held = (t) => t[3] * (t[5] - t[4] + 1);
+    return [...this.lives].sort((a, b) => held(b) - held(a)).slice(0, MOST_BANDS)
+      .sort((a, b) => a[4] - b[4] || a[5] - b[5]);
   }
 
   choose(step) {
@@ -158,11 +166,12 @@ class Timeline {
 
   // The lives of the selected box's tensors, as bars.
   bands(y, height) {
-    const { context, lives } = this;
+    const { context } = this;
     const { colours } = this.theme;
     const room = height - TOP - BOTTOM;
-    const shown = lives.slice(0, 24);
-    const tall = Math.max(2, Math.min(9, room / Math.max(1, shown.length) - 2));
+    const shown = this.weightiest();
+    const tall = Math.max(2, Math.min(7, room / Math.max(1, shown.length) - 2));
+    context.globalAlpha = 0.8;
     shown.forEach((t, i) => {
       const top = TOP + 2 + i * (tall + 2);
       const x0 = this.x(Math.max(0, t[4])), x1 = this.x(t[5] + 1);
@@ -174,6 +183,7 @@ class Timeline {
       context.fill();
       context.stroke();
     });
+    context.globalAlpha = 1;
   }
 
   marks(y, height) {
@@ -219,7 +229,8 @@ class Timeline {
       const name = run.names[this.step];
       say(`step ${this.step}: ${name.length > 48 ? name.slice(0, 47) + "…" : name}, ${bytesText(run.live[this.step])}`, colours.text);
     } else if (this.lives.length) {
-      say(`${count(this.lives.length, "tensor")} of the selection`, colours.text);
+      const more = this.lives.length > MOST_BANDS ? `, the ${MOST_BANDS} that hold most` : "";
+      say(`${count(this.lives.length, "tensor")} of the selection${more}`, colours.text);
     }
   }
 }

@@ -135,8 +135,10 @@ class _Level:
         """The variable of which ``op`` is the plain read, else ``op``."""
         if op.type == "Identity" and not op.control_inputs:
             source = op.inputs[0].op
-            if source.opdef.effect == "variable" and op.name.startswith(
-                source.name + "/"
+            # Inside a body a variable goes by another name than its reads.
+            reads = op.name.rpartition("/")[2].startswith("read")
+            if source.opdef.effect == "variable" and (
+                op.name.startswith(source.name + "/") or reads
             ):
                 return source
         return op
