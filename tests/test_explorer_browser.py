@@ -396,7 +396,11 @@ def test_the_picture_has_every_box_in_its_colour(page):
 
 
 def test_the_picture_is_the_recorded_one(page, tmp_path):
-    """Mean colours of tiles of 20 by 20 pixels: fonts may differ, places may not."""
+    """Mean colours of tiles of 20 by 20 pixels: fonts may differ, places may not.
+
+    After a change that is meant, look at the picture, then copy the file that the
+    failure names to ``tests/fixtures``.
+    """
     page.evaluate(f"explorer.toggle({box(page, 'first')})")
     page.wait("explorer.open.size === 2")
     page.evaluate(
@@ -416,6 +420,33 @@ def test_the_picture_is_the_recorded_one(page, tmp_path):
     far = np.abs(tiles - wanted).max(axis=-1)
     assert (far > 24).sum() <= 6, f"look at the picture; its tiles are in {made}"
     assert far.mean() < 3.0
+
+
+def test_many_boxes_between_the_same_two_stand_in_a_frame(browser, tmp_path):
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [2], name="x")
+        start = tf.exp(x, name="start")
+        total = tf.add_n([tf.sin(start, name=f"s{i}") for i in range(30)], name="total")
+        tf.sqrt(total, name="end")
+    browser.messages.clear()
+    browser.open(explore(graph, path=tmp_path / "fan.html"))
+    frames = browser.evaluate("explorer.scene.frames")
+    ((x0, y0, w, h),) = frames
+    places = {
+        label: browser.evaluate(f"explorer.scene.rect.get({box(browser, label)})")
+        for label in ("start", "total", "end", "s0", "s29")
+    }
+    assert places["start"][1] < y0 and y0 + h < places["total"][1] < places["end"][1]
+    for label in ("s0", "s29"):
+        bx, by, bw, bh = places[label]
+        assert x0 < bx and bx + bw < x0 + w and y0 < by and by + bh < y0 + h
+    # One line into the frame and one out of it, which stand for thirty each.
+    assert browser.evaluate("explorer.scene.edges.length") == 4
+    browser.evaluate(f"explorer.select({box(browser, 'total')})")
+    assert browser.evaluate("explorer.scene.neighbours.size") == 31
+    assert browser.evaluate("explorer.scene.marked.size") == 2
+    assert browser.evaluate("explorer.scene.direct.length") == 0
+    assert browser.errors == []
 
 
 def test_hostile_names_run_nothing_and_are_shown_as_text(browser, tmp_path):

@@ -18,7 +18,8 @@ class Scene {
     this.selected = -1;
     this.hovered = -1;
     this.lit = new Set(); // boxes that are alive at a step
-    this.marked = new Map(); // pieces of the links of the selected box
+    this.marked = new Map(); // edges of the links of the selected box
+    this.frames = []; // around boxes that one line leads to
     this.direct = []; // links of it that have no piece here
     this.fitted = new Map(); // texts cut to their boxes
   }
@@ -29,7 +30,16 @@ class Scene {
     this.rect = new Map(found.boxes.map((b, i) => [b, found.rects.slice(4 * i, 4 * i + 4)]));
     this.edges = found.edges.map(withBounds);
     this.model.ports = new Map(found.ports);
-    this.drawn = new Set(this.edges.map((e) => `${e.scope}|${e.piece.a}>${e.piece.b}`));
+    this.frames = found.frames;
+    this.drawn = new Map();
+    for (const e of this.edges) {
+      const { a, b } = e.piece;
+      // The line to a frame stands for one to each box in it.
+      for (const m of e.members || [FRAME]) {
+        const key = `${e.scope}|${a === FRAME ? m : a}>${b === FRAME ? m : b}`;
+        this.drawn.set(key, e);
+      }
+    }
     this.size = [found.width, found.height];
   }
 
@@ -85,6 +95,13 @@ class Scene {
       context.beginPath();
       context.roundRect(...r, 9);
       context.fill();
+      context.stroke();
+    }
+    context.setLineDash([2, 3]);
+    context.strokeStyle = colours.scopeLine;
+    for (const r of this.frames) {
+      context.beginPath();
+      context.roundRect(...r, 9);
       context.stroke();
     }
     context.setLineDash([]);
@@ -264,9 +281,7 @@ class Scene {
   chosen(context, view, scale) {
     const { colours } = this.theme;
     const wide = Math.max(2.2, 1.6 / scale);
-    for (const e of this.edges) {
-      const way = this.marked.get(`${e.scope}|${e.piece.a}>${e.piece.b}`);
-      if (!way) continue;
+    for (const [e, way] of this.marked) {
       context.strokeStyle = context.fillStyle = way === "in" ? colours.into : colours.out;
       context.lineWidth = wide;
       context.beginPath();
@@ -356,8 +371,9 @@ class Scene {
     this.model.cut(link, (scope, a, b) => {
       if (!this.model.ports.has(scope)) return;
       const key = `${scope}|${this.model.portOf(scope, a)}>${this.model.portOf(scope, b)}`;
-      if (this.drawn.has(key)) {
-        this.marked.set(key, way);
+      const edge = this.drawn.get(key);
+      if (edge) {
+        this.marked.set(edge, way);
         any = true;
       }
     });

@@ -7,6 +7,9 @@ const HEAD = 24; // the name of an open scope
 const PAD = 14;
 const GAP = 26; // between parts of a scope that nothing links
 const PORT = 4;
+const FRAME_PAD = 10;
+const FRAME = 0x3ffffffe; // stands for a frame where a piece names a box
+const MOST_LOOSE = 8; // boxes with links to ports alone before they get a frame
 const MOST_KEPT = 12; // curves for values that the gradient keeps, in one scope
 
 class Layout {
@@ -58,49 +61,56 @@ class Layout {
 
   place(scope, sizes) {
     const children = this.model.children[scope];
-    const drawn = [];
+    const drawn = [], fans = [];
     const between = []; // seen, but without a say in the layout
     for (const p of this.model.pieces(scope).values()) {
-      if (p.quiet) continue;
-      if (p.kind === KEPT) between.push(p);
-      else drawn.push(p);
+      if (p.quiet && p.kind !== STATE) fans.push(p);
+      else if (p.kind === KEPT) between.push(p);
+      else if (!p.quiet) drawn.push(p);
     }
     if (between.length > MOST_KEPT) between.length = 0;
     const least = textWidth(this.model.label[scope] || "", 40) * 6.6 + 40;
-    const local = localEnds(children, drawn);
-    const pieces = drawn.map((p) => ({
-      a: local.get(p.a), b: local.get(p.b), kind: p.kind,
-    }));
+    const local = localEnds(children, [...drawn, ...fans]);
+    const toLocal = (p) => ({ a: local.get(p.a), b: local.get(p.b), kind: p.kind });
+    const pieces = drawn.map(toLocal), bundles = fans.map(toLocal);
     const head = scope ? [HEAD + PAD / 2, least] : [PAD, 0];
     // What stands in which row is found once, with everything closed.
     const closed = children.map((c) => this.model.size(c));
     const shape = children.map((c) => sizes.get(c));
-    const rows = this.shape(closed, pieces, head, null).rows;
-    const found = this.shape(shape, pieces, head, rows);
+    const { rows } = this.shape(closed, pieces, bundles, head, null);
+    const found = this.shape(shape, pieces, bundles, head, rows);
     // From local numbers back to those of boxes and ports.
-    const ports = new Map();
-    for (const [end, place] of local) {
-      if (isPort(end)) ports.set(end, found.ports.get(place));
-    }
+    const back = new Map([...local].map(([end, place]) => [place, end]));
+    const ports = new Map([...found.ports].map(([place, x]) => [back.get(place), x]));
     const boxes = new Map(children.map((c, i) => [c, found.boxes.get(i)]));
     const edges = drawn.map((piece, i) => ({ piece, points: found.edges[i] }));
+    const frames = found.frames.map(({ rect, members }) => ({
+      rect, members: members.map((m) => back.get(m)),
+    }));
+    const bundled = found.bundled.map(({ piece, points }) => {
+      const own = { ...piece, a: back.get(piece.a) ?? FRAME, b: back.get(piece.b) ?? FRAME };
+      return { piece: own, points, frame: frames[piece.frame] };
+    });
+    const single = found.single.map(([fan, points]) => ({ piece: fans[fan], points }));
     return {
-      boxes, ports, between,
-      edges: edges.filter((edge) => edge.points),
+      boxes, ports, between, frames,
+      edges: [...edges.filter((edge) => edge.points), ...single, ...bundled],
       width: found.width, height: found.height,
     };
   }
 
   // Boxes of given sizes and pieces between them.  What is built alike looks alike,
   // and is laid out once.
-  shape(sizes, pieces, [top, least], rows) {
-    const key = JSON.stringify([sizes, pieces.map((p) => [p.a, p.b, p.kind]), top, least]);
+  shape(sizes, pieces, fans, [top, least], rows) {
+    const ends = (p) => [p.a, p.b, p.kind];
+    const key = JSON.stringify([sizes, pieces.map(ends), fans.map(ends), top, least]);
     const known = this.shapes.get(key);
     if (known) return known;
-    const { parts, alone } = components(sizes.length, pieces);
-    const blocks = parts.map((part) => this.block(part, sizes));
-    if (alone.length) blocks.push(grid(alone, sizes));
-    const result = pack(blocks, pieces.length, rows);
+    const whole = framed(sizes, pieces, fans);
+    const { parts, alone } = components(whole.ends, whole.pieces);
+    const blocks = parts.map((part) => this.block(part, whole.sizes));
+    if (alone.length) blocks.push(grid(alone, whole.sizes));
+    const result = pack(blocks, whole.pieces.length, rows);
     const width = Math.max(result.width, least) + 2 * PAD;
     const left = (width - result.width) / 2;
     for (const at of result.boxes.values()) {
@@ -116,6 +126,7 @@ class Layout {
     for (const [port, x] of result.ports) result.ports.set(port, x + left);
     result.width = Math.round(width);
     result.height = Math.round(result.height + top + PAD);
+    unframe(result, whole, pieces.length);
     this.shapes.set(key, result);
     return result;
   }
@@ -179,31 +190,39 @@ class Layout {
         if (placed.has(c)) origin.set(c, [ox + x, oy + y]);
       }
     }
+    const frames = [];
     for (const scope of scopes) {
       this.edgesOf(scope, placed, origin, rectOf, edges);
+      const [ox, oy] = origin.get(scope);
+      for (const { rect: [x, y, w, h] } of placed.get(scope).frames) {
+        frames.push([ox + x, oy + y, w, h]);
+      }
     }
     const ports = scopes.map((scope) => {
       const { manyIn, manyOut } = this.model.pieces(scope);
       return [scope, { manyIn, manyOut }];
     });
-    return { boxes, rects, edges, ports, width: sheet.width, height: sheet.height };
+    return { boxes, rects, edges, frames, ports, width: sheet.width, height: sheet.height };
   }
 
   edgesOf(scope, placed, origin, rectOf, edges) {
     const { edges: own, between, ports, height } = placed.get(scope);
     const [ox, oy] = origin.get(scope);
-    const bottom = oy + height;
     const ends = [];
-    for (const { piece, points } of own) {
+    for (const { piece, points, frame } of own) {
       const inner = points.map(([x, y]) => [x + ox, y + oy]);
       const edge = { scope, piece, inner, first: null, last: null };
-      if (isPort(piece.a)) edge.first = [ports.get(piece.a) + ox, oy];
-      else ends.push({ edge, box: piece.a, out: true, other: piece.b, up: false });
-      if (isPort(piece.b)) edge.last = [ports.get(piece.b) + ox, bottom];
-      else ends.push({ edge, box: piece.b, out: false, other: piece.a, up: false });
+      const { a, b } = piece;
+      if (frame) edge.members = frame.members;
+      if (a === FRAME) edge.first = middle(frame.rect, ox, oy, true);
+      else if (isPort(a)) edge.first = [ports.get(a) + ox, oy];
+      else ends.push({ edge, box: a, out: true, other: b, up: false });
+      if (b === FRAME) edge.last = middle(frame.rect, ox, oy, false);
+      else if (isPort(b)) edge.last = [ports.get(b) + ox, oy + height];
+      else ends.push({ edge, box: b, out: false, other: a, up: false });
       // In a cycle of scopes some edge leads up, from the top of its tail.
-      const a = rectOf.get(piece.a), b = rectOf.get(piece.b);
-      if (a && b && b[1] + b[3] <= a[1]) {
+      const from = rectOf.get(a), to = rectOf.get(b);
+      if (from && to && to[1] + to[3] <= from[1]) {
         for (const end of ends.slice(-2)) end.up = true;
       }
       edges.push(edge);
@@ -283,7 +302,7 @@ function readBlock(g, part) {
     const { points } = g.edge(String(piece.a), String(piece.b), "e");
     const inner = points.slice(1, -1).map((p) => [p.x, p.y]);
     // A bend halfway between neighbouring layers says nothing.
-    edges.push([piece.index, inner.length === 1 ? [] : inner]);
+    edges.push([piece.at, inner.length === 1 ? [] : inner]);
     for (const [x, y] of inner) grow(x, x, y, y);
   }
   for (const at of boxes.values()) {
@@ -314,38 +333,101 @@ function localEnds(children, pieces) {
   return local;
 }
 
+// Boxes with nothing but bundled links, or links to ports, in frames of those that
+// have the same: one line leads to a frame, where each would lead to a box.
+function framed(sizes, pieces, fans) {
+  const busy = new Set(); // boxes with a link to another box
+  for (const p of pieces) {
+    if (!isPort(p.a) && !isPort(p.b)) busy.add(p.a).add(p.b);
+  }
+  // What is at the other end of a bundle has a place of its own.
+  const degree = new Map();
+  for (const p of fans) {
+    for (const end of [p.a, p.b]) degree.set(end, (degree.get(end) || 0) + 1);
+  }
+  const hub = (end) => degree.get(end) > MOST_LOOSE;
+  const lone = sizes.map((_, c) => c).filter((c) => !busy.has(c) && !hub(c));
+  const many = lone.length > MOST_LOOSE;
+  const bundles = [...fans, ...(many ? pieces : [])];
+  const marks = new Map(lone.map((c) => [c, []]));
+  for (const p of bundles) {
+    if (marks.has(p.b) && !marks.has(p.a)) marks.get(p.b).push(`${p.a}>`);
+    if (marks.has(p.a) && !marks.has(p.b)) marks.get(p.a).push(`>${p.b}`);
+  }
+  const groups = new Map();
+  for (const [c, ways] of marks) {
+    if (!ways.length) continue;
+    const key = ways.sort().join(" ");
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(c);
+  }
+  const found = { sizes: [...sizes], frames: [], inside: new Set() };
+  const kept = pieces.map((p, index) => ({ ...p, index }));
+  for (const [key, members] of groups) {
+    if (members.length < 3) continue;
+    const frame = found.frames.length, end = found.sizes.length;
+    const inner = grid(members, sizes);
+    found.frames.push({ members, inner, end });
+    found.sizes.push([inner.width + 2 * FRAME_PAD, inner.height + 2 * FRAME_PAD]);
+    for (const m of members) found.inside.add(m);
+    for (const way of key.split(" ")) {
+      const [a, b] = way.split(">").map((v) => (v === "" ? end : Number(v)));
+      kept.push({ a, b, kind: DATA, links: members.length, bytes: 0, frame });
+    }
+  }
+  found.pieces = kept.filter((p) => !found.inside.has(p.a) && !found.inside.has(p.b));
+  // Links that need no bundle after all: a box or two at a hub.
+  fans.forEach((p, fan) => {
+    const alone = (end) => marks.has(end) && !found.inside.has(end);
+    if (found.inside.has(p.a) || found.inside.has(p.b)) return;
+    if (alone(p.a) || alone(p.b)) found.pieces.push({ ...p, fan });
+  });
+  found.ends = found.sizes.map((_, c) => c).filter((c) => !found.inside.has(c));
+  return found;
+}
+
+// Put what is in frames at its place, and apart what leads to frames.
+function unframe(result, whole, count) {
+  result.frames = whole.frames.map(({ members, inner, end }) => {
+    const rect = result.boxes.get(end);
+    result.boxes.delete(end);
+    for (const [m, [x, y, w, h]] of inner.boxes) {
+      result.boxes.set(m, [rect[0] + FRAME_PAD + x, rect[1] + FRAME_PAD + y, w, h]);
+    }
+    return { rect, members };
+  });
+  const points = result.edges;
+  result.edges = Array(count).fill(null);
+  result.bundled = [];
+  result.single = [];
+  whole.pieces.forEach((piece, i) => {
+    if (piece.frame !== undefined) result.bundled.push({ piece, points: points[i] });
+    else if (piece.fan !== undefined) result.single.push([piece.fan, points[i]]);
+    else result.edges[piece.index] = points[i];
+  });
+}
+
 // What hangs together by pieces, in order of the first box, and boxes by themselves.
-function components(count, pieces) {
-  pieces.forEach((p, i) => (p.index = i));
-  const root = new Map();
+function components(ends, pieces) {
+  const root = new Map(ends.map((end) => [end, end]));
   const find = (end) => {
     let r = end;
     while (root.get(r) !== r) r = root.get(r);
     return r;
   };
-  const own = new Set(); // boxes with a link to another box here
-  for (let c = 0; c < count; c++) root.set(c, c);
-  for (const p of pieces) {
-    if (!isPort(p.a) && !isPort(p.b)) own.add(p.a).add(p.b);
-  }
-  // Many boxes that only lead outside make a block, not one wide row.
-  const lone = [...root.keys()].filter((c) => !own.has(c));
-  const block = new Set(lone.length > 8 ? lone : []);
-  const kept = pieces.filter((p) => !block.has(p.a) && !block.has(p.b));
-  for (const p of kept) {
+  pieces.forEach((p, at) => {
+    p.at = at;
     for (const end of [p.a, p.b]) if (!root.has(end)) root.set(end, end);
     const a = find(p.a), b = find(p.b);
-    root.set(Math.max(a, b), Math.min(a, b));
-    root.set(p.a, Math.min(a, b));
-    root.set(p.b, Math.min(a, b));
-  }
+    for (const end of [a, b, p.a, p.b]) root.set(end, Math.min(a, b));
+  });
   const parts = new Map();
   for (const end of root.keys()) {
     const r = find(end);
     if (!parts.has(r)) parts.set(r, { ends: [], pieces: [] });
     parts.get(r).ends.push(end);
   }
-  for (const p of kept) parts.get(find(p.a)).pieces.push(p);
+  for (const p of pieces) parts.get(find(p.a)).pieces.push(p);
   const found = [], alone = [];
   for (const part of parts.values()) {
     if (part.pieces.length) found.push(part);
@@ -411,6 +493,11 @@ function pack(blocks, pieces, rows) {
   });
   whole.height = y + row;
   return whole;
+}
+
+// Where a line leaves a frame, or comes to it.
+function middle([x, y, w, h], ox, oy, below) {
+  return [ox + x + w / 2, oy + y + (below ? h : 0)];
 }
 
 // The ends of an edge that runs across the layers.

@@ -220,7 +220,7 @@ function settle(pieces) {
   const loud = new Set();
   for (const p of result.values()) {
     const fan = leaving.get(p.a) > MOST_FAN || entering.get(p.b) > MOST_FAN;
-    p.quiet = fan || p.kind === STATE;
+    p.quiet = p.kind === STATE || (fan && p.kind !== KEPT);
     if (!p.quiet && p.kind === DATA) loud.add(p.a).add(p.b);
   }
   // A variable that only updates touch stands by the first of them.

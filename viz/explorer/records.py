@@ -27,6 +27,9 @@ __all__ = ["Costs", "Pool", "gradient_marks", "op_columns", "stats_of"]
 # How far a gradient goes: see gradient_marks.
 NO_GRADIENT, FLOWS, CUT, IS_GRADIENT = range(4)
 
+# Operations whose gradient is often the very tensor that comes back.
+_HANDED_ON = ("Add", "AddN", "Identity", "IdentityN")
+
 _MOST_TEXT = 300
 # What JavaScript's numbers hold exactly.
 _MOST_NUMBER = 2**53 - 1
@@ -219,6 +222,9 @@ def gradient_marks(ops: Iterable[Operation], part: Mapping[Operation, str]) -> A
             depends |= {op} if any(t.dtype.is_inexact for t in op.outputs) else set()
         elif any(t.op in depends for t in op.inputs):
             depends.add(op)
+        if op.type in _HANDED_ON and any(t.op in reached for t in op.inputs):
+            # Its gradient is the gradient that it gets: no operation is made for it.
+            reached.add(op)
         if op in reached:
             for t in op.inputs:
                 read.add(t.op)
