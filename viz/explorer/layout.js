@@ -9,6 +9,9 @@ const GAP = 26; // between parts of a scope that nothing links
 const PORT = 4;
 const FRAME_PAD = 10;
 const FRAME = 0x3ffffffe; // stands for a frame where a piece names a box
+// How short edges should be.  Whole numbers: with fractions the library's simplex
+// method can go round for ever.
+const WEIGHT = { border: 40, data: 20, faint: 10, hold: 1 };
 const MOST_LOOSE = 8; // boxes with links to ports alone before they get a frame
 const MOST_KEPT = 12; // curves for values that the gradient keeps, in one scope
 
@@ -74,10 +77,8 @@ class Layout {
     const toLocal = (p) => ({ a: local.get(p.a), b: local.get(p.b), kind: p.kind });
     const pieces = drawn.map(toLocal), bundles = fans.map(toLocal);
     const head = scope ? [HEAD + PAD / 2, least] : [PAD, 0];
-    // What stands in which row is found once, with everything closed.
-    const closed = children.map((c) => this.model.size(c));
     const shape = children.map((c) => sizes.get(c));
-    const { rows } = this.shape(closed, pieces, bundles, head, null);
+    const rows = this.rows(children, pieces, bundles, head);
     const found = this.shape(shape, pieces, bundles, head, rows);
     // From local numbers back to those of boxes and ports.
     const back = new Map([...local].map(([end, place]) => [place, end]));
@@ -99,6 +100,15 @@ class Layout {
     };
   }
 
+  // What stands in which row is found with everything closed, so that nothing changes
+  // rows when something opens; null where all stands in one row.
+  rows(children, pieces, bundles, head) {
+    const closed = children.map((c) => this.model.size(c));
+    const { parts, alone } = framedParts(closed, pieces, bundles);
+    if (oneRow(parts, alone)) return null;
+    return this.shape(closed, pieces, bundles, head, null).rows;
+  }
+
   // Boxes of given sizes and pieces between them.  What is built alike looks alike,
   // and is laid out once.
   shape(sizes, pieces, fans, [top, least], rows) {
@@ -106,11 +116,10 @@ class Layout {
     const key = JSON.stringify([sizes, pieces.map(ends), fans.map(ends), top, least]);
     const known = this.shapes.get(key);
     if (known) return known;
-    const whole = framed(sizes, pieces, fans);
-    const { parts, alone } = components(whole.ends, whole.pieces);
+    const { whole, parts, alone } = framedParts(sizes, pieces, fans);
     const blocks = parts.map((part) => this.block(part, whole.sizes));
     if (alone.length) blocks.push(grid(alone, whole.sizes));
-    const result = pack(blocks, whole.pieces.length, rows);
+    const result = pack(blocks, whole.pieces.length, rows, oneRow(parts, alone));
     const width = Math.max(result.width, least) + 2 * PAD;
     const left = (width - result.width) / 2;
     for (const at of result.boxes.values()) {
@@ -149,7 +158,7 @@ class Layout {
     }
     for (const p of part.pieces) {
       const ported = isPort(p.a) || isPort(p.b);
-      const weight = p.kind === DATA ? (ported ? 1 : 2) : 1;
+      const weight = p.kind === DATA && !ported ? WEIGHT.data : WEIGHT.faint;
       g.setEdge(String(p.a), String(p.b), { weight, minlen: 1 }, "e");
     }
     this.holdPorts(g, part, ins, outs);
@@ -166,11 +175,11 @@ class Layout {
     for (const end of part.ends) {
       const name = String(end);
       if (isPort(end)) {
-        if (isInPort(end)) g.setEdge("top", name, { weight: 4, minlen: 1 }, "t");
-        else g.setEdge(name, "bottom", { weight: 4, minlen: 1 }, "t");
+        if (isInPort(end)) g.setEdge("top", name, { weight: WEIGHT.border, minlen: 1 }, "t");
+        else g.setEdge(name, "bottom", { weight: WEIGHT.border, minlen: 1 }, "t");
       } else {
-        if (ins && !heads.has(end)) g.setEdge("top", name, { weight: 0.1, minlen: 2 }, "t");
-        if (outs && !tails.has(end)) g.setEdge(name, "bottom", { weight: 0.1, minlen: 2 }, "t");
+        if (ins && !heads.has(end)) g.setEdge("top", name, { weight: WEIGHT.hold, minlen: 2 }, "t");
+        if (outs && !tails.has(end)) g.setEdge(name, "bottom", { weight: WEIGHT.hold, minlen: 2 }, "t");
       }
     }
   }
@@ -462,8 +471,19 @@ function grid(children, sizes) {
   return { boxes, ports: new Map(), edges: [], width, height: y + row };
 }
 
+function framedParts(sizes, pieces, fans) {
+  const whole = framed(sizes, pieces, fans);
+  return { whole, ...components(whole.ends, whole.pieces) };
+}
+
+// A few parts stand side by side; so do all where lines lead to the border.
+function oneRow(parts, alone) {
+  const few = parts.length + (alone.length ? 1 : 0) < 5;
+  return few || parts.some((part) => part.ends.some(isPort));
+}
+
 // Blocks side by side, in given rows or in rows of about the same width.
-function pack(blocks, pieces, rows) {
+function pack(blocks, pieces, rows, flat) {
   const whole = { boxes: new Map(), ports: new Map(), width: 0, height: 0 };
   whole.edges = Array(pieces).fill(null);
   let area = 0, widest = 0;
@@ -471,7 +491,6 @@ function pack(blocks, pieces, rows) {
     area += (b.width + GAP) * (b.height + GAP);
     widest = Math.max(widest, b.width);
   }
-  const flat = blocks.length < 5 || blocks.some((b) => b.ports.size);
   const most = flat ? Infinity : Math.max(widest, Math.sqrt(area * 2));
   let x = 0, y = 0, row = 0;
   whole.rows = [];
