@@ -67,7 +67,14 @@ def data(
     values: Mapping[Any, Any] | None = None,
     source_link: str | None = None,
 ) -> dict[str, Any]:
-    """What the page holds, as plain data: see ``docs/explorer.md``."""
+    """What the page holds, as plain data that JSON can hold.
+
+    ``ops``, ``boxes`` and ``links`` are tables of columns.  Boxes name their parent
+    (by number, parents first), their operation and what they note; operations name
+    the box where they are found (``home``), and by number their type, part, specs,
+    device and source, which are listed once each; links name boxes.  ``run`` has the
+    steps and tensors of the plan, or is None.
+    """
     graph, ops, asked = select(target)
     plan, run = plan_of(report)
     tree = build(ops, asked)

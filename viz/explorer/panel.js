@@ -163,7 +163,7 @@ class Panel {
       li.append(go, " ", element("small", "", spec));
       ul.append(li);
     }
-    if (rows.length > 40) ul.append(element("li", "", `and ${count(rows.length - 40, "more")}`.replace("mores", "more")));
+    if (rows.length > 40) ul.append(element("li", "", `and ${(rows.length - 40).toLocaleString("en")} more`));
     this.into.append(ul);
   }
 
