@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "explain_gradient",
+    "explore",
     "install",
     "render",
     "to_dot",
@@ -167,6 +168,15 @@ def trace(
     from .whiteboard import trace as work
 
     return work(fetches, feeds, wrt=wrt, direction=direction, session=session)
+
+
+def explore(
+    target: Any, report: Any = None, path: Any = "graph.html", **options: Any
+) -> Any:
+    """Write an interactive page in one file (:func:`dagrad.viz.explorer.explore`)."""
+    from .explorer import explore as write
+
+    return write(target, report, path, **options)
 
 
 def install(session: Any = None) -> None:
