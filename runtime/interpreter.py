@@ -108,6 +108,8 @@ def _note_nonfinite(
     plan: Plan, report: RunReport, slots: Iterable[int], values: Sequence[Any]
 ) -> None:
     """Count the numbers that are none, tensor by tensor."""
+    if report.nonfinite is None:
+        report.nonfinite = {}
     for s in slots:
         value = values[s]
         if isinstance(value, np.ndarray) and value.dtype.kind in "fc":

@@ -50,7 +50,8 @@ class RunReport:
         steps: in the order of execution.
         events: what each thread did, by time of start.
         nonfinite: tensor -> how many of its numbers were NaN or infinite, where any
-            was, feeds and variables included; of a variable at the start.
+            was, feeds and variables included; of a variable at the start.  None where
+            nobody looked: the fast executor does not.
         seconds: of the whole run.
         plan: the plan that ran (its ``peak_bytes`` is the prediction).
         peak_bytes: the most bytes alive at once.  The reference interpreter allocates
@@ -62,7 +63,7 @@ class RunReport:
     steps: list[StepReport] = field(default_factory=list)
     seconds: float = 0.0
     plan: Any = None
-    nonfinite: dict[str, int] = field(default_factory=dict, kw_only=True)
+    nonfinite: dict[str, int] | None = field(default=None, kw_only=True)
     peak_bytes: int = 0
     peak_set: dict[str, tuple[str, int]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)

@@ -195,6 +195,23 @@ def test_values_say_what_is_not_finite(graph):
     assert "2 of 3 NaN or infinite" in text
 
 
+def test_a_traced_run_says_where_numbers_are_not_finite(graph):
+    x = tf.placeholder(tf.float32, [3], name="x")
+    y = tf.log(x, name="y")
+    marks = {}
+    for level in (tf.RunOptions.FULL_TRACE, tf.RunOptions.HARDWARE_TRACE):
+        metadata = tf.RunMetadata()
+        with tf.Session(graph=graph) as session:
+            session.run(y, {x: [1.0, 0.0, 2.0]}, tf.RunOptions(level), metadata)
+        data = explorer.data(graph, metadata)
+        names = data["ops"]["name"]
+        marks[level] = {names[int(k)]: bad for k, (bad, _) in data["values"].items()}
+    assert marks[tf.RunOptions.FULL_TRACE] == {"x": 0, "y": 1}
+    assert marks[tf.RunOptions.HARDWARE_TRACE] == {}  # nobody looked
+    with pytest.raises(tf.errors.DagradError, match="FULL_TRACE"):
+        tf.viz.render(y, color="nan", report=metadata.report)
+
+
 def test_a_gradient_is_marked_where_it_flows_and_where_it_is_cut(graph):
     x = tf.placeholder(tf.float32, [3], name="x")
     with tf.name_scope("kept"):

@@ -334,6 +334,11 @@ _CLEAN, _BAD, _SOURCE = "finite", "passes on NaN or infinity", "makes NaN or inf
 
 def _nan(report: RunReport) -> Overlay:
     """Where numbers stop being finite: what makes the first, and what it reaches."""
+    if report.nonfinite is None:
+        raise GraphError(
+            'color="nan" needs the report of a run that looked at its numbers: '
+            "options=RunOptions(trace_level=RunOptions.FULL_TRACE)"
+        )
     bad = report.nonfinite
     ran: set[Operation] = set()
     if report.plan is not None:

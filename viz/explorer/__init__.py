@@ -104,9 +104,18 @@ def data(
         **pools,
         "boxes": _boxes(tree, number),
         "links": _links(tree, costs),
-        "values": stats_of(shown, lambda t: number.get(t.op, -1)),
+        "values": stats_of(shown, lambda t: number.get(t.op, -1), _counted(run)),
         "run": run_columns(plan, run, box),
     }
+
+
+def _counted(run: Any) -> dict[Tensor, int]:
+    """How many numbers of each tensor a run found NaN or infinite, if it looked."""
+    found = getattr(run, "nonfinite", None)
+    if found is None or run.plan is None:
+        return {}
+    tensors = [s.tensor for s in run.plan.slots if s.tensor is not None]
+    return {t: found.get(t.name, 0) for t in tensors}
 
 
 def _operations(ops: Sequence[Operation], tree: Tree) -> list[Operation]:

@@ -252,14 +252,25 @@ def _is_read(op: Operation, part: Mapping[Operation, str]) -> bool:
 # -- values --------------------------------------------------------------------
 
 
-def stats_of(values: Mapping[Tensor, Any], each: Callable[[Tensor], int]) -> Any:
-    """For operations with given values, by number: whether all are finite, and text.
+def stats_of(
+    values: Mapping[Tensor, Any],
+    each: Callable[[Tensor], int],
+    counted: Mapping[Tensor, int],
+) -> Any:
+    """For operations with known values, by number: whether any is not finite, and text.
 
     Args:
         values: arrays, by tensor.
         each: the number of a tensor's operation, -1 where it is not shown.
+        counted: how many numbers of a tensor were not finite in a run.
     """
     found: dict[str, list[Any]] = {}
+    for t, bad in counted.items():
+        if t not in values and each(t) >= 0:
+            entry = found.setdefault(str(each(t)), [0, []])
+            if bad:
+                entry[0] = 1
+                entry[1].append(f"output {t.index}: {bad:,} NaN or infinite")
     for t, value in values.items():
         number = each(t)
         array = np.asarray(value)
