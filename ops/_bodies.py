@@ -226,13 +226,37 @@ def writes_before(
     of them after these, and not after others, reads what ``ops`` do."""
     if not variables:
         return []
-    oldest = min(v.op.id for v in variables)
-    waiting = ancestors(ops, stop=lambda op: op.id < oldest)
+    graph = variables[0].op.graph
+    writes, before = _writes_of(graph)
+    mask = 0
+    for op in ops:
+        if op.graph is graph:
+            mask |= before[op]
     return [
         op
-        for op in waiting
-        if any(variable_root(op.inputs[i]) in variables for i in updated_inputs(op))
+        for k, op in enumerate(writes if mask else ())
+        if mask >> k & 1
+        and any(variable_root(op.inputs[i]) in variables for i in updated_inputs(op))
     ]
+
+
+def _writes_of(graph: Graph) -> tuple[list[Operation], dict[Operation, int]]:
+    """All writes of a graph, and which of them each operation waits for, or is, as a
+    bit mask: found once for each operation, as graphs are only appended to."""
+    known: tuple[list[Operation], dict[Operation, int]]
+    known = vars(graph).setdefault("_writes_before", ([], {}))
+    writes, before = known
+    for op in graph._operations[len(before) :]:
+        mask = 0
+        for t in op.inputs:
+            mask |= before[t.op]
+        for other in op.control_inputs:
+            mask |= before[other]
+        if updated_inputs(op):
+            mask |= 1 << len(writes)
+            writes.append(op)
+        before[op] = mask
+    return known
 
 
 def late_reads(op: Operation, waiting: Iterable[Tensor | None]) -> dict[Tensor, Tensor]:
