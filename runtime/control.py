@@ -22,6 +22,7 @@ from .body_plans import BodyKey, donated_carries, numbers, plan_body
 from .direct_loops import iterations_of
 from .executor import Executable
 from .frame import Frame
+from .leaving import arrived
 from .loop_memory import Made, Marks, Places, Stack, Track
 from .plan import Plan
 from .variables import State
@@ -83,7 +84,7 @@ class Bodies:
         """The outputs of ``body``; the run around it holds the session's lock."""
         feeds = _fed(body, arrays)
         results = self.executable(body, feeds).run_inside(feeds)
-        return [np.asanyarray(r) for r in results]
+        return [arrived(r) for r in results]
 
 
 def _fed(body: Body, arrays: Sequence[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .failures import require_variables, run_error
-from .leaving import leave
+from .leaving import arrived, leave
 from .pieces import product_pieces
 from .plan import CONST, VARIABLE, VIEW, Plan, Step
 from .report import Event, RunReport, StepReport
@@ -175,7 +175,7 @@ def _run_step(plan: Plan, state: State, step: Step, values: list[Any]) -> None:
         return
     results = result if isinstance(result, tuple) else (result,)
     for s, r in zip(step.outputs, results):
-        values[s] = np.asanyarray(r)
+        values[s] = arrived(r)
         if opdef.effect == "assign":
             values[plan.slots[s].owner] = values[s]
 
@@ -189,7 +189,7 @@ def _body_runner(state: State) -> Any:
     def run(body: Any, arrays: Sequence[Any]) -> list[Any]:
         plan, feeds = bodies.plan_for(body, arrays)
         require_variables(plan, state)
-        return [np.asanyarray(r) for r in interpret(plan, state, feeds)]
+        return [arrived(r) for r in interpret(plan, state, feeds)]
 
     return run
 
