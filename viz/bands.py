@@ -27,6 +27,8 @@ ROLES = {
 _BESIDE = "#dfe3e8"
 # More bands than this cannot be told apart; the smallest become one.
 _BANDS = 72
+# Pixels that a column of steps takes, and one that answers the pointer.
+_COLUMN, _POINTED = 2.4, 7.0
 # Nor are bands thinner than this, in pixels.
 _THIN = 0.7
 _ROWS = 16
@@ -76,7 +78,7 @@ def draw_bands(
         canvas.text(left - 8, y(k * step) + 4, said, "end", ink.muted)
     if not count:
         return
-    cols = columns(count, x)
+    cols = columns(count, x, _COLUMN)
     totals = trace.totals()
     # Of a column's steps that with the most bytes stands for all: no peak is lost.
     shown = [max(range(c.first, c.end), key=lambda i: (totals[i], -i)) for c in cols]
@@ -86,7 +88,7 @@ def draw_bands(
         most_of = [(c, max(trace.measured[c.first : c.end])) for c in cols]
         _stairs(canvas, most_of, y, ink.measured, "6 3")
     canvas.rule(left, bottom, right, bottom, ink.line)
-    _steps_under_pointer(canvas, trace, cols, shown, bottom)
+    _steps_under_pointer(canvas, trace, x, bottom)
     if at >= 0:
         _peak(canvas, trace, at, most, (left, right), (x(at) + x(at + 1)) / 2, y, top)
 
@@ -212,15 +214,13 @@ def _stairs(
 
 
 def _steps_under_pointer(
-    canvas: Canvas,
-    trace: MemoryTrace,
-    cols: Sequence[Column],
-    shown: Sequence[int],
-    bottom: float,
+    canvas: Canvas, trace: MemoryTrace, x: Callable[[int], float], bottom: float
 ) -> None:
-    """A strip under the plot whose titles tell the steps."""
+    """A strip under the plot whose titles tell the steps; where several are in one
+    place, that with the most bytes."""
     totals = trace.totals()
-    for c, i in zip(cols, shown):
+    for c in columns(len(totals), x, _POINTED):
+        i = max(range(c.first, c.end), key=lambda i: (totals[i], -i))
         said = f"step {i:,}: {short(trace.steps[i], 100)}\n{bytes_text(totals[i])}"
         if trace.measured is not None:
             said += f" predicted, {bytes_text(trace.measured[i])} measured"
