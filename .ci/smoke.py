@@ -36,6 +36,9 @@ def main() -> None:
     picture = tf.get_default_graph().to_svg()
     assert "<svg" in picture
     assert "weight" in picture
+    page = tf.viz.explore(tf.get_default_graph()).read_text(encoding="utf-8")
+    assert "dagre" in page
+    tf.get_default_graph().save("model.json")
     print(f"dagrad {tf.__version__} from {tf.__file__}: trained and drawn")
 
 

@@ -1,7 +1,8 @@
 """Convolutions and pools: dagrad's kernels beside PyTorch's and TensorFlow's.
 
-Minimum milliseconds of one call on one thread, into memory that is there already
-(the peers allocate their results).  The peers may live in another interpreter:
+Least milliseconds of processor time of one call on one thread, into memory that is
+there already (the peers allocate their results): NumPy's kernels, and with the extra
+``dagrad[jit]`` the native loops.  The peers may live in another interpreter:
 
     python benchmarks/conv.py [python-with-torch-and-tensorflow]
 """
@@ -45,9 +46,9 @@ def best(call: Callable[[], Any]) -> float:
     call()
     least = float("inf")
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        least = min(least, time.perf_counter() - start)
+        least = min(least, time.process_time() - start)
     return least * 1e3
 
 
@@ -68,24 +69,32 @@ def arrays(case: Any) -> tuple[Any, Any, Any]:
     return x, w, g
 
 
-def dagrad() -> Times:
+def dagrad(native: str = "off") -> Times:
     """Our kernels, as a plan calls them: results and scratch memory are given."""
     from dagrad.graphlib.gradients import gradients
     from dagrad.graphlib.graph import Graph
     from dagrad.ops.conv import conv2d
     from dagrad.ops.core import placeholder
     from dagrad.ops.pool import avg_pool, max_pool
+    from dagrad.runtime.native_nests import bind_nest, nest_between, with_panel
 
     def ready(op: Any, values: Any) -> Callable[[], Any]:
         ins = [values.get(t, t.value) for t in op.inputs]
-        work = op.opdef.workspace
-        more = {}
-        if work is not None:
-            specs = work(op.inputs, op.outputs, op.attrs)
-            more["work"] = tuple(np.empty(dims, dtype) for dtype, dims in specs)
-        out = np.empty(op.outputs[0].dims, np.float32)
-        kernel, attrs = op.opdef.kernel, dict(op.attrs)
-        return lambda: kernel(np, *ins, out=out, **more, **attrs)
+        nest = nest_between(op.opdef, op.attrs, op.inputs, op.outputs, native)
+        specs = tuple(op.opdef.workspace(op.inputs, op.outputs, op.attrs))
+        work = tuple(_aligned(*spec) for spec in with_panel(specs, nest))
+        out = _aligned(np.float32, op.outputs[0].dims)
+        kernel = partial(op.opdef.kernel, np, work=work, **op.attrs)
+        numpy = partial(kernel, *ins, out=out)
+        if nest is None:
+            return numpy
+        step = bind_nest(nest, numpy, [*ins, out], work, native, None)
+
+        def call() -> Any:
+            step(*ins, out)
+            return out
+
+        return call
 
     times: Times = {}
     for case in CASES:
@@ -112,6 +121,14 @@ def dagrad() -> Times:
             times[label(case, kind)] = best(ready(y.op, feeds))
             times[label(case, f"{kind} gradient")] = best(ready(dx.op, feeds))
     return times
+
+
+def _aligned(dtype: Any, dims: Any) -> Any:
+    """An array where an arena would place it: at the beginning of a cache line."""
+    size = int(np.prod(dims)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(dims)
 
 
 def torch_times() -> Times:
@@ -211,6 +228,7 @@ def tensorflow_times() -> Times:
 
 LIBRARIES: dict[str, Callable[[], Times]] = {
     "dagrad": dagrad,
+    "dagrad[jit]": partial(dagrad, "wait"),
     "torch": torch_times,
     "tensorflow": tensorflow_times,
 }
@@ -230,20 +248,24 @@ def main() -> None:
     """Print a table: milliseconds, and ours over each peer's."""
     if sys.argv[1:2] == ["--only"]:
         library = sys.argv[2]
-        if importlib.util.find_spec(library) is None:
-            sys.exit(f"{library} is not installed")
+        module = {"dagrad[jit]": "llvmlite"}.get(library, library)
+        if importlib.util.find_spec(module) is None:
+            sys.exit(f"{module} is not installed")
         print(json.dumps(LIBRARIES[library]()))
         return
     peers = sys.argv[1] if len(sys.argv) > 1 else sys.executable
     ours = measured("dagrad", sys.executable)
+    native = measured("dagrad[jit]", sys.executable)
     others = {name: measured(name, peers) for name in ("torch", "tensorflow")}
-    heads = "".join(f"{name:>12}{'ratio':>7}" for name in others)
-    print(f"{'one thread, ms':32}{'dagrad':>9}{heads}")
+    heads = "".join(f"{name:>12}{'ratio':>7}{'[jit]':>7}" for name in others)
+    print(f"{'one thread, ms':32}{'dagrad':>9}{'[jit]':>9}{heads}")
     for what, mine in ours.items():
-        line = f"{what:32}{mine:9.2f}"
+        best = native.get(what, mine)
+        line = f"{what:32}{mine:9.2f}{best:9.2f}"
         for times in others.values():
             peer = times.get(what)
-            line += f"{peer:12.2f}{mine / peer:7.2f}" if peer else f"{'-':>12}{'-':>7}"
+            shown = (peer, mine / peer, best / peer) if peer else None
+            line += "{:12.2f}{:7.2f}{:7.2f}".format(*shown) if shown else f"{'-':>26}"
         print(line)
 
 

@@ -346,8 +346,13 @@ class Drawing:
 
     def save(self, path: Path) -> None:
         """Write the page."""
+        path.write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The page as SVG."""
         out = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} '
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" '
+            f'height="{self.height}" viewBox="0 0 {self.width} '
             f'{self.height}" font-family="Helvetica, Arial, sans-serif" '
             'font-size="12" role="img">',
             f"<title>{escape(self.title)}</title>",
@@ -359,7 +364,7 @@ class Drawing:
         for panel in self.panels:
             out += panel.back + panel.front
         out.append("</svg>\n")
-        path.write_text("\n".join(out), encoding="utf-8")
+        return "\n".join(out)
 
 
 def segment(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:

@@ -6,10 +6,11 @@ A function of two numbers in six lines, of which the last shares sin(x1),
 
     v1 = x1,  v2 = x2,  v3 = v1 v2,  v4 = sin v1,  v5 = v3 + v4,  v6 = v5 v4,
 
-in both modes, line by line: forward, each value with its tangent (the derivative along
-a direction of x1, x2), reverse, each adjoint (the derivative of v6 for a line) with the
-contribution of each child. Then what the engine makes of it: the steps of both plans
-for arrays of 2**17 points, 1 MiB each, and the temporaries that are dead after each.
+in both modes, line by line, by ``viz.trace``: forward, each value with its tangent (the
+derivative along a direction of x1, x2), reverse, each adjoint (the derivative of v6 for
+a line) with the contribution of each child. Then what the engine makes of it: the steps
+of both plans for arrays of 2**17 points, 1 MiB each, and the temporaries that are dead
+after each.
 Last, the peak of a chain of n sines in both modes: going forward it is that of a few
 arrays for any n, in reverse the n operands must wait for their adjoints, unless a loop
 keeps only every sqrt(n)-th.
@@ -31,6 +32,7 @@ import numpy as np
 from _draw import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, Drawing, Panel
 
 import dagrad as tf
+from dagrad.viz.sheet import stack
 
 POINT = (2.0, 3.0)
 DIRECTION = (1.0, 0.0)
@@ -39,26 +41,13 @@ POINTS = 2**17  # float64: a MiB
 CHOSEN = ["fold", "identity", "common", "dead"]
 LENGTHS = (10, 100, 1000)
 
-LINES = (
-    "v₁ = x₁",
-    "v₂ = x₂",
-    "v₃ = v₁ v₂",
-    "v₄ = sin v₁",
-    "v₅ = v₃ + v₄",
-    "v₆ = v₅ v₄",
-)
-PARENTS = ((), (), (0, 1), (0,), (2, 3), (4, 3))
-PLACES = ((0, 1), (0, 0), (1, 0), (1, 1), (2, 0), (3, 1))  # column, row
-ORDER = (5, 4, 3, 2, 1, 0)  # children before parents
-LAST = len(LINES) - 1
+LAST = 5
+DOT, BAR = "\u0307", "\u0304"
 
 
 def symbol(i: int, mark: str = "") -> str:
     """v with a mark over it and a number below."""
-    return f"v{mark}{LINES[i][1]}"
-
-
-DOT, BAR = "\u0307", "\u0304"
+    return f"v{mark}{'₁₂₃₄₅₆'[i]}"
 
 
 @dataclass
@@ -75,10 +64,7 @@ class Step:
 class Board:
     """Everything that is written on the board."""
 
-    values: list[float]
-    tangents: list[float]
-    adjoints: list[float]
-    partials: dict[tuple[int, int], float]  # of the child for the parent
+    trace: Any  # values, tangents, adjoints and what flows along the edges
     forward: list[Step]
     reverse: list[Step]
     bytes: tuple[int, int]  # of both plans, at the peak
@@ -87,29 +73,28 @@ class Board:
 # -- both modes ----------------------------------------------------------------
 
 
+def lines(shape: list[int]) -> list[Any]:
+    """The six lines, for numbers of that shape."""
+    x = [tf.placeholder(tf.float64, shape, name=f"x{i}") for i in (1, 2)]
+    v = [*x, x[0] * x[1], tf.sin(x[0])]
+    v.append(v[2] + v[3])
+    v.append(tf.multiply(v[4], v[3], name="y"))
+    return v
+
+
 def work() -> Board:
     """Values, tangents, adjoints and plans, as the engine gives them."""
     board = Board()
+    with tf.Graph().as_default():
+        v = lines([])
+        board.trace = tf.viz.trace(v[LAST], dict(zip(v, POINT)), direction=DIRECTION)
     with tf.Graph().as_default(), tf.Session(rewrites=CHOSEN) as session:
-        x = [tf.placeholder(tf.float64, [POINTS], name=f"x{i}") for i in (1, 2)]
+        v = lines([POINTS])
         t = [tf.placeholder(tf.float64, [POINTS], name=f"t{i}") for i in (1, 2)]
-        v = [*x, x[0] * x[1], tf.sin(x[0])]
-        v.append(v[2] + v[3])
-        v.append(v[4] * v[3])
-        tangents = [*t, *tf.jvp(v[2:], x, t)]
+        tangents = [*t, *tf.jvp(v[2:], v[:2], t)]
         adjoints = tf.gradients(v[LAST], v)
-        edges = [(i, j) for j, parents in enumerate(PARENTS) for i in parents]
-        # The other parents stand still, also where one depends on this one.
-        partials = [
-            tf.gradients(v[j], [v[i]], stop_gradients=[v[k] for k in PARENTS[j]])[0]
-            for i, j in edges
-        ]
-        numbers = zip([*x, *t], [*POINT, *DIRECTION])
+        numbers = zip([*v[:2], *t], [*POINT, *DIRECTION])
         feeds = {a: np.full(POINTS, b) for a, b in numbers}
-        got = session.run([v, tangents, adjoints, partials], feeds)
-        firsts = [[float(a[0]) for a in part] for part in got]
-        board.values, board.tangents, board.adjoints = firsts[:3]
-        board.partials = dict(zip(edges, firsts[3]))
 
         known = {a: (symbol(i), "value") for i, a in enumerate(v)}
         known.update((a, (symbol(i, DOT), "tangent")) for i, a in enumerate(tangents))
@@ -148,47 +133,27 @@ def steps(plan: Any, known: dict[Any, tuple[str, str]]) -> list[Step]:
     return out
 
 
-def short(x: float) -> str:
-    """Four digits."""
-    return f"{x:.4g}".replace("-", "−")
-
-
 def sums(board: Board) -> float:
-    """The largest error of sums of contributions along the edges."""
-    errors = [
-        board.tangents[j]
-        - sum(board.partials[i, j] * board.tangents[i] for i in PARENTS[j])
-        for j in range(2, LAST + 1)
-    ]
-    errors += [
-        board.adjoints[i]
-        - sum(p * board.adjoints[j] for (k, j), p in board.partials.items() if k == i)
-        for i in range(LAST)
-    ]
-    return max(abs(e) for e in errors)
+    """The largest error of sums of what flows along the edges."""
+    trace = board.trace
+    errors = []
+    for n, line in enumerate(trace.lines):
+        if line.terms:
+            errors.append(line.tangent - sum(term.tangent for term in line.terms))
+        back = [
+            term.adjoint
+            for child in trace.lines
+            for term in child.terms
+            if term.parent == n
+        ]
+        if back:
+            errors.append(line.adjoint - sum(back))
+    return max(abs(float(e)) for e in errors)
 
 
 def tell(board: Board) -> None:
     """Both modes and both plans as text."""
-    print(f"forward, along ({DIRECTION[0]:g}, {DIRECTION[1]:g})")
-    for j, line in enumerate(LINES):
-        terms = [
-            f"{short(board.partials[i, j])} · {short(board.tangents[i])}"
-            for i in PARENTS[j]
-        ]
-        sum_of = f"{' + '.join(terms)} = " if terms else ""
-        tangent = f"{symbol(j, DOT)} = {sum_of}{short(board.tangents[j])}"
-        print(f"  {line:<13} = {short(board.values[j]):<8} {tangent}")
-    print("\nreverse, children before parents")
-    for i in ORDER:
-        terms = [
-            f"{symbol(j, BAR)} ∂{symbol(j)}/∂{symbol(i)} ({short(board.adjoints[j])} · "
-            f"{short(p)})"
-            for (k, j), p in board.partials.items()
-            if k == i
-        ]
-        sum_of = f"{' + '.join(terms)} = " if terms else ""
-        print(f"  {symbol(i, BAR)} = {sum_of}{short(board.adjoints[i])}")
+    print(board.trace)
     plans = ("forward", board.forward), ("reverse", board.reverse)
     for (name, plan), most in zip(plans, board.bytes):
         print(f"\nthe plan, {name}: {most // 2**20} MiB at the peak")
@@ -224,65 +189,7 @@ def peaks(length: int) -> tuple[int, int, int]:
 
 # -- the picture ---------------------------------------------------------------
 
-CARD = (1.42, 0.66)  # in columns and rows of the panel
 KINDS = {"value": BLUE, "tangent": ORANGE, "adjoint": GREEN, "temporary": "#9ca3af"}
-
-
-def middle(i: int) -> tuple[float, float]:
-    """Where a line stands on the board."""
-    column, row = PLACES[i]
-    return 3.0 * column, float(row)
-
-
-def ends(i: int, j: int) -> tuple[float, float, float, float]:
-    """From the right side of a parent to the left side of a child."""
-    (a, b), (c, d) = middle(i), middle(j)
-    shift = 0.16 * (d - b)  # slanting edges meet the sides apart from level ones
-    return a + CARD[0] / 2, b + shift, c - CARD[0] / 2, d - shift
-
-
-def board_panel(page: Drawing, top: float, title: str) -> Panel:
-    """An empty board."""
-    return page.panel(
-        (24, top, 1132, 252),
-        (-0.9, 9.9),
-        (-0.47, 1.47),
-        title,
-        marks=(0, 0),
-        grid=False,
-    )
-
-
-def draw_modes(page: Drawing, board: Board) -> None:
-    """The graph twice: with tangents, and with adjoints."""
-    forward = board_panel(
-        page,
-        92,
-        f"Forward: a value and its tangent per line, from left to right; along "
-        f"(ẋ₁, ẋ₂) = ({DIRECTION[0]:g}, {DIRECTION[1]:g})",
-    )
-    reverse = board_panel(
-        page,
-        396,
-        "Reverse: the adjoints, from right to left; a line that is used twice adds up "
-        "two contributions",
-    )
-    for (i, j), p in board.partials.items():
-        a, b, c, d = ends(i, j)
-        level = abs(b - d) < 1e-9
-        words = f"{short(p)} · {short(board.tangents[i])}"
-        forward.arrow(a, b, c, d, ORANGE, words, above=level or b > d)
-        words = f"{short(board.adjoints[j])} · {short(p)}"
-        reverse.arrow(c, d, a, b, GREEN, words, above=level or b > d)
-    for i, line in enumerate(LINES):
-        value = (short(board.values[i]), BLUE)
-        tangent = f"{symbol(i, DOT)} = {short(board.tangents[i])}"
-        adjoint = f"{symbol(i, BAR)} = {short(board.adjoints[i])}"
-        forward.card(*middle(i), *CARD, line, [value, (tangent, ORANGE)])
-        reverse.card(*middle(i), *CARD, line, [value, (adjoint, GREEN)])
-    for i in (0, 1):
-        place = middle(i)[0] - CARD[0] / 2 + 0.04, middle(i)[1] - CARD[1] / 2 - 0.10
-        reverse.note(*place, f"∂v₆/∂x{LINES[i][1]}", GREY, size=11)
 
 
 def lives(page: Drawing, box: Any, plan: list[Step], title: str) -> Panel:
@@ -307,28 +214,26 @@ def lives(page: Drawing, box: Any, plan: list[Step], title: str) -> Panel:
 
 def draw(path: Path, board: Board, lengths: list[int], memory: list[Any]) -> None:
     """Both modes, both plans, and the peaks of chains."""
-    page = Drawing(
-        1180,
-        1066,
-        "y = (x₁ x₂ + sin x₁) sin x₁ in both modes",
-        f"At x₁ = {POINT[0]:g}, x₂ = {POINT[1]:g}; on the edges the partial derivative "
-        "times what flows, as the engine computed it",
+    both = tf.viz.render(
+        board.trace, title="y = (x₁ x₂ + sin x₁) sin x₁ in both modes", steps=False
     )
-    draw_modes(page, board)
+    page = Drawing(
+        1180, 410, "In arrays of 1 MiB", "What both plans keep, and for how long"
+    )
     for k, (name, plan, most) in enumerate(
         zip(("Forward", "Reverse"), (board.forward, board.reverse), board.bytes)
     ):
         title = f"{name} plan, {most // 2**20} MiB: who lives when"
-        panel = lives(page, (112 + 380 * k, 700, 262, 300), plan, title)
+        panel = lives(page, (112 + 380 * k, 98, 262, 226), plan, title)
     panel.note(
         -19.5,
-        len(board.reverse) + 1.95,
+        len(board.reverse) + 2.9,
         "Blue: values; orange: tangents; green: adjoints; grey: what they are made of. "
         "A white dot: handed to the caller. Each is an array of 1 MiB.",
         GREY,
     )
     panel = page.panel(
-        (872, 700, 284, 300),
+        (872, 98, 284, 226),
         (1.0, 3.05),
         (0.0, 3.35),
         "Peak of a chain of n sines",
@@ -349,7 +254,8 @@ def draw(path: Path, board: Board, lengths: list[int], memory: list[Any]) -> Non
         panel.line(np.log10(lengths), np.log10(row), colour, label, width=2.2)
         panel.dots(np.log10(lengths), np.log10(row), colour, radius=3.0)
     panel.legend(right=False)
-    page.save(path)
+    sheet = stack([[both], [page.text()]], title="On the whiteboard")
+    path.write_text(sheet, encoding="utf-8")
 
 
 def main() -> int:

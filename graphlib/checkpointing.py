@@ -16,7 +16,9 @@ A schedule is a tuple, so that it can be an attribute of an operation:
 
       N(s, 0) = min(s, most),   N(s, r) = N(s, r-1) + N(s-1, r),   N(0, r) = 0,
 
-  so r = 1 needs about sqrt(2 n) rows, and r more passes about (r! n)^(1/(r+1)).
+  so r = 1 needs about sqrt(2 n) rows, and r more passes about (r! n)^(1/(r+1)).  Of
+  fewer iterations as few as can be are run as often.  In a segment a number of rows
+  follows, which its own segments may take.
 
 Source: Griewank and Walther, Algorithm 799: revolve, ACM TOMS 26 (2000), whose binomial
 schedules these are, but for blocks that keep all their states; Chen, Xu, Zhang,
@@ -27,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import accumulate, count
+from itertools import accumulate, count, islice
 from typing import Any, NamedTuple
 
 __all__ = ["Schedule", "Segment", "at_marks", "longest", "rows", "runs", "segments"]
@@ -64,29 +66,30 @@ def segments(schedule: Schedule, n: int) -> tuple[Segment, ...]:
     return tuple(_cut(n, *numbers))
 
 
-def _cut(n: int, repeats: int, most: int) -> list[Segment]:
-    first, s = _first_lengths(n, repeats, most)
+def _cut(n: int, repeats: int, most: int, free: int | None = None) -> list[Segment]:
+    """The segments of a tree, in ``free`` rows after that of the state before them
+    (None: as few as ``repeats`` allow)."""
+    s = _least_rows(n, repeats, most) if free is None else free
+    reach = _reach(s, repeats, most)
     found: list[Segment] = []
     at = 0
-    while n - at > min(s, most):
-        length = min(first[s], n - at - 1)
-        whole = repeats == 1 or length <= min(s, most)
-        inner = None if whole else ("tree", repeats - 1, most)
-        found.append(Segment(at, length, inner))
+    while n - at > reach[0][s]:
+        left = n - at
+        # What goes on with one row less is to be run ``r`` times, what is before it
+        # once less often, and neither less often than that: so few are run often.
+        r = next(r for r, lengths in enumerate(reach) if lengths[s] >= left)
+        least = reach[r - 2][s] if r > 1 else 1
+        length = max(least, min(reach[r - 1][s], left - reach[r - 1][s - 1]))
+        whole = length <= reach[0][s]
+        found.append(Segment(at, length, None if whole else ("tree", r - 1, most, s)))
         at += length
         s -= 1
     return [*found, Segment(at, n - at, None)]
 
 
-def _first_lengths(n: int, repeats: int, most: int) -> tuple[list[int], int]:
-    """N(s, repeats - 1) for s = 0, 1, ..., up to the least s for which N(s, repeats) is
-    at least ``n``; and that s."""
-    first: list[int] = []
-    for before, whole in zip(_lengths(repeats - 1, most), _lengths(repeats, most)):
-        first.append(before)
-        if whole >= n:
-            break
-    return first, len(first) - 1
+def _least_rows(n: int, repeats: int, most: int) -> int:
+    """The least s for which N(s, repeats) is at least ``n``."""
+    return next(s for s, whole in enumerate(_lengths(repeats, most)) if whole >= n)
 
 
 def _lengths(repeats: int, most: int) -> Iterable[int]:
@@ -94,6 +97,14 @@ def _lengths(repeats: int, most: int) -> Iterable[int]:
     if repeats <= 0:
         return (min(s, most) for s in count())
     return accumulate(_lengths(repeats - 1, most))
+
+
+@lru_cache(maxsize=1024)
+def _reach(rows: int, repeats: int, most: int) -> list[list[int]]:
+    """N(s, r) as [r][s], for all r up to ``repeats`` and s up to ``rows``."""
+    return [
+        list(islice(_lengths(r, most), rows + 1)) for r in range(max(repeats, 0) + 1)
+    ]
 
 
 @lru_cache(maxsize=1024)

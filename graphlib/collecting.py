@@ -1,4 +1,4 @@
-"""What belongs to a graph beside operations: collections, what is built once."""
+"""What belongs to a graph beside operations: collections, feeds, what is built once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .recomputation import Wish
+    from .tensor import Tensor
 
 __all__ = ["Collections", "once"]
 
 
 class Collections:
-    """The collections of a graph: named lists of things (TF1's habit)."""
+    """The collections of a graph: named lists of things (TF1's habit); and which of its
+    tensors may be fed."""
 
     def __init__(self) -> None:
         self._collections: dict[Any, list[Any]] = {}
         self._built: dict[Any, Any] = {}
+        self._unfeedable: set[Tensor] = set()
         #: What gradients may have computed again (see graphlib.recomputation).
         self.wishes: list[Wish] = []
 
@@ -50,6 +53,18 @@ class Collections:
     def clear_collection(self, name: Any) -> None:
         """Empty a collection."""
         self._collections.pop(name, None)
+
+    def is_feedable(self, tensor: Any) -> bool:
+        """Whether a run may feed ``tensor``."""
+        return tensor not in self._unfeedable
+
+    def prevent_feeding(self, tensor: Tensor) -> None:
+        """Refuse feeds of ``tensor``."""
+        self._unfeedable.add(tensor)
+
+    def is_fetchable(self, tensor_or_op: Any) -> bool:
+        """True: everything can be fetched."""
+        return True
 
 
 def once(graph: Collections, key: Any, build: Callable[[], Any]) -> Any:

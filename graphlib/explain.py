@@ -18,6 +18,7 @@ from .errors import GradientError
 from .explain_text import MANY, named, told
 from .graph import Graph
 from .operation import Operation
+from .operators import TABLE
 from .passages import connects, cut_at, is_control, passages, relevant, segments
 from .subgraph import Body, updated_inputs, variable_root
 from .tensor import Tensor
@@ -160,6 +161,9 @@ class GradientExplanation:
 
     def __str__(self) -> str:
         return told(self)
+
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
 
 
 def explain_gradient(

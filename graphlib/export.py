@@ -9,7 +9,6 @@ gives the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -140,6 +139,8 @@ def save(graph: Graph, path: Any) -> None:
         "sources": [list(s) for s in sources],
     }
     arrays = writer.archive()
+    import hashlib  # slow to load, and most programs save nothing
+
     head = {
         "format": FORMAT,
         # Who knows no bodies can read a graph without any.

@@ -295,49 +295,47 @@ def _walk(
         op = path.pop()
         opdef = op.opdef
         context.scope = scope
-        if _pass_rows(op, grads, targets):
+        kind, inputs, outputs = opdef.type, op.inputs, op.outputs
+        if kind == "Identity" and _pass_rows(op, grads, targets):
             continue
-        if not op.inputs:
+        if not inputs:
             _pass_out(op, grads, masks)
             continue
         masked = (
-            masks.live
-            or op.type in SELECTS
-            or (opdef.control is not None and selects(op))
+            masks.live or kind in SELECTS or (opdef.control is not None and selects(op))
         )
         state: Any = masks.enter(op, grads, _total, targets) if masked else None
-        cotangents = [_total(grads, t) for t in op.outputs]
-        if not any(c is not None for c in cotangents):
+        cotangents = [_total(grads, t) for t in outputs]
+        if not [c for c in cotangents if c is not None]:
             continue
         if opdef.vjp is None:
             raise GradientError(
                 op.explain(f"no gradient goes through this op: {opdef.no_gradient}"),
                 op,
             )
-        for t in op.outputs:
+        for t in outputs:
             if t not in targets:
                 grads.pop(t, None)
         needed = [
             t.dtype.is_inexact
             and (t in targets or (t.op in on_path and t not in stops))
-            for t in op.inputs
+            for t in inputs
         ]
         context.scope = f"{scope}{op.name}_grad/"
         context.forward_op = op
         results = opdef.pull_back(op, cotangents, needed)
-        if len(results) != len(op.inputs):
+        if len(results) != len(inputs):
             raise GradientError(
                 op.explain(
-                    f"its vjp gave {len(results)} cotangents for "
-                    f"{len(op.inputs)} inputs"
+                    f"its vjp gave {len(results)} cotangents for {len(inputs)} inputs"
                 ),
                 op,
             )
-        for index, (t, g) in enumerate(zip(op.inputs, results)):
+        for index, (t, g) in enumerate(zip(inputs, results)):
             if g is None:
                 continue
             if type(g) is IndexedSlices:
-                g._sliced = op.type == "StridedSlice"
+                g._sliced = kind == "StridedSlice"
             elif type(g) is Tensor and (
                 g.dtype is not t.dtype
                 or (g.dims != t.dims and not compatible(g.dims, t.dims))
@@ -368,7 +366,7 @@ def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> boo
 
     So they stay rows, and all reads of one variable end in one scatter-add.
     """
-    if op.type != "Identity" or op.opdef.override is not None:
+    if op.opdef.override is not None:
         return False
     y, x = op.outputs[0], op.inputs[0]
     parts = grads.get(y)

@@ -87,7 +87,6 @@ class Graph(Collections):
         self._lock = threading.RLock()
         self._finalized = False
         Collections.__init__(self)
-        self._unfeedable: set[Tensor] = set()
         self._variables: dict[Operation, Any] = {}
         #: The graph-level random seed (None: each session draws its own).
         self.seed: int | None = None
@@ -122,8 +121,9 @@ class Graph(Collections):
                 return target.create_op(opdef, inputs, attrs, name)
         inputs = tuple(inputs)
         context = self._local.context
-        mark = context.mark or caller()
-        override = context.overrides.get(opdef.type)
+        mark = context.mark or caller(2)
+        overrides = context.overrides
+        override = overrides.get(opdef.type) if overrides else None
         if override is not None:
             opdef = override.opdef
         for t in inputs:
@@ -174,12 +174,14 @@ class Graph(Collections):
                 context.forward_op,
                 mark,
             )
-            outputs = []
-            for index, (dtype, dims) in enumerate(specs):
-                outputs.append(Tensor(op, index, dtype, dims))
-            op.outputs = tuple(outputs)
-            if (opdef.value is not None or opdef.shape_math) and outputs:
-                outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
+            if len(specs) == 1:
+                op.outputs = (Tensor(op, 0, *specs[0]),)
+            else:
+                op.outputs = tuple([Tensor(op, i, *s) for i, s in enumerate(specs)])
+            # Sizes are integers: of other numbers nothing is worked out.
+            sizes = opdef.shape_math and specs[0][0].kind <= 1
+            if sizes or (opdef.value is not None and specs):
+                op.outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
             for t in inputs:
                 if t._consumers is None:
                     t._consumers = [op]
@@ -356,14 +358,11 @@ class Graph(Collections):
         if count is None:
             names[key] = 1
             return name
-        while True:
-            candidate = f"{name}_{count}"
+        while (taken := f"{key}_{count}") in names:
             count += 1
-            if candidate.lower() not in names:
-                break
-        names[key] = count
-        names[candidate.lower()] = 1
-        return candidate
+        names[key] = count + 1
+        names[taken] = 1
+        return f"{name}_{count}"
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """The name that ``name`` would get in the current scope."""
@@ -521,18 +520,6 @@ class Graph(Collections):
     def finalized(self) -> bool:
         """Whether :meth:`finalize` was called."""
         return self._finalized
-
-    def is_feedable(self, tensor: Any) -> bool:
-        """Whether a run may feed ``tensor``."""
-        return tensor not in self._unfeedable
-
-    def prevent_feeding(self, tensor: Tensor) -> None:
-        """Refuse feeds of ``tensor``."""
-        self._unfeedable.add(tensor)
-
-    def is_fetchable(self, tensor_or_op: Any) -> bool:
-        """True: everything can be fetched."""
-        return True
 
     def validate(self) -> None:
         """Check the invariants of the graph; see :func:`checks.validate`."""

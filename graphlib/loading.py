@@ -7,7 +7,6 @@ as an operation needs that runs it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,6 +51,8 @@ def load(path: Any) -> Graph:
             operations that do not fit together.
         OSError: a file cannot be read.
     """
+    import hashlib  # slow to load, and most programs load nothing
+
     target = Path(path)
     head = _read_json(target)
     arrays = arrays_path(target).read_bytes()

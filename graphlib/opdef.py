@@ -112,10 +112,16 @@ class OpDef:
             calls for static shapes that each write a part of the output, to be made
             in any order or at once; how many and which depends on the shapes alone.
             None where cutting does not pay.  Elementwise ops need none.
+        places: ``f(inputs, attrs) -> [index, ...]`` of an op whose output is its
+            inputs side by side: where each of them goes, as an index of slices and
+            ints from the first axis on.  A plan may let an input be made there.
         blas: inputs that the kernel hands to BLAS, which reads no broadcast view.
         settle: ``f(arrays, out, work, attrs) -> callable() | None``: a call that
             is ready to run, for arrays whose memory (not content) is the same
             in every run; None where these arrays do not allow it.
+        nest: ``f(inputs, outputs, attrs) -> windows.Nest | None``: what native code
+            can compute in the kernel's place, for static shapes; None where that
+            does not pay.
         effect: None for pure ops; else "input" (placeholder), "default" (its
             input, unless its output is fed), "constant",
             "variable", "assign" (kernel gets cells for ``updates``), "update"
@@ -167,8 +173,10 @@ class OpDef:
     transient: Callable[..., int] | None = None
     bind: Callable[..., Any] | None = None
     pieces: Callable[..., Any] | None = None
+    places: Callable[..., Sequence[tuple[Any, ...]]] | None = None
     blas: tuple[int, ...] = ()
     settle: Callable[..., Any] | None = None
+    nest: Callable[..., Any] | None = None
     effect: str | None = None
     updates: tuple[int, ...] = ()
     control: str | None = None

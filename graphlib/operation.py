@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CopyError, GraphError
 from .opdef import OpDef
+from .operators import TABLE
 from .shapes import text
 from .source import Mark, Source, resolve
 
@@ -167,6 +168,9 @@ class Operation:
             "with graph.save(path)",
             self,
         )
+
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<dagrad.Operation {self.name!r} type={self.opdef.type}>"

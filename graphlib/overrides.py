@@ -7,7 +7,6 @@ forward by transposition, explanations) sees it without looking anything up.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -167,6 +166,8 @@ class OverrideScope:
 
 
 def _nearest(name: str, names: Any) -> str:
+    import difflib
+
     by_lower = {n.lower(): n for n in names}
     near = difflib.get_close_matches(name.lower(), by_lower, n=3)
     return f"; did you mean {', '.join(repr(by_lower[n]) for n in near)}?" * bool(near)

@@ -41,6 +41,7 @@ __all__ = [
     "empty_stacks",
     "graphs_in",
     "rules_of",
+    "saving",
     "variable_of",
 ]
 
@@ -291,6 +292,17 @@ def rules_of(op: Operation) -> tuple[Body, ...]:
     if op.opdef.control is not None:
         return ()
     return tuple([v for v in op._attrs.values() if type(v) is Body])
+
+
+def saving(graph: Any) -> set[Operation]:
+    """The loops and branches of ``graph`` that have, beside the results of another,
+    what the gradient of that one reads; their rules note them."""
+    return {
+        op
+        for noted in ("_saving_loops", "_saving_branches")
+        for made in vars(graph).get(noted, {}).values()
+        for op in made.values()
+    }
 
 
 def graphs_in(graph: Graph) -> list[Graph]:

@@ -304,6 +304,9 @@ class Tensor:
     def __getitem__(self, key: Any) -> Tensor:
         return TABLE["getitem"](self, key)  # type: ignore[no-any-return]
 
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
+
     def __repr__(self) -> str:
         return (
             f"<dagrad.Tensor {self.name!r} shape={text(self.dims)} "

@@ -7,7 +7,7 @@ captured.  So exactly what the backward body reads is known, and only that is ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,13 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.source import Mark
 from ..graphlib.stacks import home
-from ..graphlib.subgraph import BODY_VARIABLE, Body, Subgraph, variable_root
+from ..graphlib.subgraph import (
+    BODY_VARIABLE,
+    Body,
+    Subgraph,
+    updated_inputs,
+    variable_root,
+)
 from ..graphlib.taylor import Series, series_through
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
@@ -34,7 +40,9 @@ __all__ = [
     "appended",
     "copy_into",
     "forward_rules",
+    "late_reads",
     "positions",
+    "writes_before",
     "zeros_for",
 ]
 
@@ -129,8 +137,11 @@ class BackwardGraph(Subgraph):
                 if op.outputs[0] in passed:
                     continue
                 inputs = [passed[x] for x in op.inputs]
-                with appended(self.op.graph, self.op):
-                    made = self.op.graph.create_op(op.opdef, inputs, dict(op.attrs))
+                graph = self.op.graph
+                reads = [x for x in inputs if x.op.opdef.effect == "variable"]
+                waits = graph.control_dependencies(writes_before([self.op], reads))
+                with appended(graph, self.op), waits:
+                    made = graph.create_op(op.opdef, inputs, dict(op.attrs))
                 passed.update(zip(op.outputs, made.outputs))
         return passed[t]
 
@@ -206,6 +217,63 @@ def copy_into(
     finally:
         context.scope, context.controls, context.mark = saved
     return [copied[t] for t in body.outputs]
+
+
+def writes_before(
+    ops: Iterable[Operation], variables: Sequence[Tensor]
+) -> list[Operation]:
+    """The writes of ``variables`` that one of ``ops`` waits for, or is: who reads one
+    of them after these, and not after others, reads what ``ops`` do."""
+    if not variables:
+        return []
+    graph = variables[0].op.graph
+    writes, before = _writes_of(graph)
+    mask = 0
+    for op in ops:
+        if op.graph is graph:
+            mask |= before[op]
+    return [
+        op
+        for k, op in enumerate(writes if mask else ())
+        if mask >> k & 1
+        and any(variable_root(op.inputs[i]) in variables for i in updated_inputs(op))
+    ]
+
+
+def _writes_of(graph: Graph) -> tuple[list[Operation], dict[Operation, int]]:
+    """All writes of a graph, and which of them each operation waits for, or is, as a
+    bit mask: found once for each operation, as graphs are only appended to."""
+    known: tuple[list[Operation], dict[Operation, int]]
+    known = vars(graph).setdefault("_writes_before", ([], {}))
+    writes, before = known
+    for op in graph._operations[len(before) :]:
+        mask = 0
+        for t in op.inputs:
+            mask |= before[t.op]
+        for other in op.control_inputs:
+            mask |= before[other]
+        if updated_inputs(op):
+            mask |= 1 << len(writes)
+            writes.append(op)
+        before[op] = mask
+    return known
+
+
+def late_reads(op: Operation, waiting: Iterable[Tensor | None]) -> dict[Tensor, Tensor]:
+    """Variables that ``op`` reads, but by another value than what is made now of the
+    ``waiting`` would: some of these wait for a write that ``op`` does not.
+
+    Returns what reads them as ``op`` does.
+    """
+    graph = op.graph
+    variables = [t for t in op.inputs if t.op.opdef.effect == "variable"]
+    before = writes_before([op], variables)
+    controls = home(graph)._local.context.controls
+    after = [*[t.op for t in waiting if t is not None], *controls]
+    late = [w for w in writes_before(after, variables) if w not in before]
+    written = {variable_root(w.inputs[i]) for w in late for i in updated_inputs(w)}
+    with appended(graph, op), graph.control_dependencies(before):
+        return {t: TABLE["identity"](t) for t in variables if t in written}
 
 
 def _is_pure_of(op: Operation, known: set[Tensor]) -> bool:

@@ -7,7 +7,7 @@ one at the columns (rows) of that colour, so that each entry of theirs stands al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ._build import constant
 from ._jacobian import seed_of
 from ._known import dims_of, size_of
 from ._pattern import Pattern
-from .array import concat, reshape
+from .array import concat, reshape, stack
 from .coloring import (
     TwoWay,
     check_columns,
@@ -193,9 +193,71 @@ def _pull(
     return [None if g is None else as_dense(g) for g in pulled]
 
 
+#: Elements from which copies of rows are looked for, the most columns of a block of
+#: rows, the least rows, and the most pieces in all.
+_MANY, _WIDEST, _SHORTEST, _PIECES = 4096, 64, 64, 128
+
+
 def taken(parts: Sequence[Tensor], where: Any, dtype: DType, name: str) -> Tensor:
     """The elements at ``where`` of vectors, one after the other."""
     if not parts or not len(where):
         return zeros([0], dtype)
+    if where.ndim == 1 and len(where) >= _MANY:
+        made = _side_by_side(parts, where, name)
+        if made is not None:
+            return made
     flat = parts[0] if len(parts) == 1 else concat(parts, 0)
     return gather(flat, where, name=name)
+
+
+class _Rows(NamedTuple):
+    """Positions that move on by one from row to row: ``first + i`` in row i."""
+
+    first: Any  #: of each column
+    length: int
+
+
+def _side_by_side(parts: Sequence[Tensor], where: Any, name: str) -> Tensor | None:
+    """The same where rows of a matrix are alike: its columns, which are stretches of
+    the vectors, are put side by side, so that memory is read and written in order.
+    """
+    blocks = _alike(where)
+    if blocks is None:
+        return None
+    starts = np.cumsum([0, *(size_of(t) for t in parts)])
+    made = []
+    for rows in blocks:
+        columns = []
+        for first in rows.first.tolist():
+            k = int(np.searchsorted(starts, first, "right")) - 1
+            begin = first - int(starts[k])
+            if begin + rows.length > size_of(parts[k]):
+                return None  # a column that goes on in another vector
+            whole = rows.length == size_of(parts[k])
+            columns.append(parts[k] if whole else parts[k][begin : begin + rows.length])
+        if len(columns) == 1:
+            made += columns
+        else:
+            made.append(reshape(stack(columns, 1), [-1]))
+    return made[0] if len(made) == 1 else concat(made, 0, name=name)
+
+
+def _alike(where: Any) -> list[_Rows] | None:
+    """Blocks of rows that ``where`` is made of; None where they are many or short."""
+    found: list[_Rows] = []
+    at = pieces = 0
+    while at < len(where):
+        ahead = where[at + 1 : at + 1 + _WIDEST]
+        next_row = np.flatnonzero(ahead == where[at] + 1)
+        if not len(next_row):
+            return None
+        width = int(next_row[0]) + 1
+        steps = where[at + width :] - where[at:-width] == 1
+        same = len(steps) if steps.all() else int(np.argmin(steps))
+        count = same // width + 1
+        pieces += width
+        if count < _SHORTEST or pieces > _PIECES:
+            return None
+        found.append(_Rows(where[at : at + width], count))
+        at += width * count
+    return found

@@ -15,7 +15,7 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
-from . import _batch_window, _depthwise, _im2col
+from . import _batch_window, _depthwise, _im2col, _nests
 from ._build import create, shape_tensor
 from ._calls import Call, ready
 from ._jets import bilinear
@@ -233,6 +233,18 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
 
         return ready(calls)
 
+    def nest(found: Any, at: tuple[int, int]) -> Any:
+        """What native code computes, from the shapes of two inputs or outputs."""
+        if depthwise:
+            return None
+
+        def of(ins: Any, outs: Any, attrs: Attrs) -> Any:
+            both = (*ins, *outs)
+            x, w = (both[i] for i in at)
+            return found(x.dims, w.dims, geometry(attrs), outs[0].dtype.dtype)
+
+        return of
+
     deep = -2 if depthwise else -1
     forward = OpDef(
         types[0],
@@ -251,6 +263,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         workspace=workspace,
         settle=settled(_im2col.convolve_calls),
+        nest=nest(_nests.correlation_nest, (0, 1)),
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
         batch=_batch_window.depthwise("forward")
         if depthwise
@@ -276,6 +289,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         transient=iterator_buffers(2),
         workspace=input_workspace,
         settle=settled(_im2col.input_calls, 0),
+        nest=nest(_nests.input_nest, (3, 1)),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
         batch=_batch_window.depthwise("input")
         if depthwise
@@ -300,6 +314,7 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         writes_out=True,
         workspace=filter_workspace,
         settle=settled(_im2col.filter_calls, 1),
+        nest=nest(_nests.filter_nest, (0, 3)),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
         batch=_batch_window.depthwise("filter")
         if depthwise

@@ -47,6 +47,8 @@ __all__ = [
     "input_calls",
     "input_gradient",
     "input_workspace",
+    "phases",
+    "spatial",
 ]
 
 # A chunk of columns holds about this many bytes (half a typical L2 cache), but
@@ -401,14 +403,14 @@ def check_cotangent(axes: Sequence[Axis], sizes: Sequence[int]) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
+def phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
     """The stride-1 correlations that give the gradient along one axis.
 
     For each residue r of the input position modulo the stride: r, the taps that
     meet it (in reverse; None where there are none), and the axis that
     correlates the cotangent with these taps.
     """
-    phases: list[tuple[int, slice | None, Axis]] = []
+    found: list[tuple[int, slice | None, Axis]] = []
     hop = axis.stride // gcd(axis.stride, axis.step)
     for r in range(min(axis.stride, axis.size)):
         quota = -(-(axis.size - r) // axis.stride)
@@ -418,7 +420,7 @@ def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
             if (r + axis.lo - k * axis.step) % axis.stride == 0
         ]
         if not taps:
-            phases.append((r, None, Axis(axis.outputs, 0, 1, 1, 0, quota)))
+            found.append((r, None, Axis(axis.outputs, 0, 1, 1, 0, quota)))
             continue
         chosen = range(taps[0], axis.taps, hop)
         final = chosen[-1]
@@ -427,8 +429,8 @@ def _phases(axis: Axis) -> tuple[tuple[int, slice | None, Axis], ...]:
         step = hop * axis.step // axis.stride
         backwards = slice(final, taps[0] - 1 if taps[0] else None, -hop)
         own = Axis(axis.outputs, len(chosen), 1, max(step, 1), -offset, quota)
-        phases.append((r, backwards, own))
-    return tuple(phases)
+        found.append((r, backwards, own))
+    return tuple(found)
 
 
 def input_gradient(
@@ -465,9 +467,9 @@ def input_calls(
     if channels < _NARROW and w.shape[-1] >= _WIDE:
         _scatter(cot, w, axes, dst, work[2], calls)
         return
-    phases = list(itertools.product(*(_phases(a) for a in axes)))
+    residues = list(itertools.product(*(phases(a) for a in axes)))
     whole = all(a.stride == 1 for a in axes)
-    for parts in phases:
+    for parts in residues:
         where = tuple(slice(r, None, a.stride) for (r, _, _), a in zip(parts, axes))
         target = dst[(slice(None), *where)]
         if any(taps is None for _, taps, _ in parts):
@@ -539,7 +541,7 @@ def input_workspace(
         return [0, 0, chunk * prod(a.outputs * a.taps for a in axes) * w[-2], 0, 0]
     need = [0, 0, 0, 0, 0]
     whole = all(a.stride == 1 for a in axes)
-    for parts in itertools.product(*(_phases(a) for a in axes)):
+    for parts in itertools.product(*(phases(a) for a in axes)):
         if any(taps is None for _, taps, _ in parts):
             continue
         own = tuple(p[2] for p in parts)

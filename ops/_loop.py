@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.checkpointing import rows as schedule_rows
+from ..graphlib.counted import counted
 from ..graphlib.dtypes import int32
 from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import Spec
@@ -127,7 +128,7 @@ def _length(inputs: Sequence[Any], arrays: Sequence[Any], attrs: Any) -> int | N
         shown = ", ".join(text(t.dims) for t in arrays)
         raise ShapeError(f"the scanned arrays differ in their first axis: {shown}")
     if attrs["tested"]:
-        return None
+        return counted(attrs, inputs)
     if attrs["bounded"] and isinstance(inputs[0].value, np.ndarray):
         lengths.add(max(int(inputs[0].value), 0))
     return min(lengths) if lengths else None

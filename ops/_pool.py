@@ -23,6 +23,7 @@ from . import _batch_window
 from ._build import create, shape_tensor
 from ._calls import Call, ready, run
 from ._kinds import iterator_buffers, require
+from ._nests import pool_nest
 from ._pool_kernels import (
     claim_calls,
     claim_scratch,
@@ -75,6 +76,18 @@ def _axes(shape: Sequence[int], attrs: Attrs) -> tuple[Axis, ...]:
         attrs["dilations"][1:],
         padding if isinstance(padding, str) else padding[1:],
     )
+
+
+def _nest(kind: str, reads: tuple[int, ...], windows: str = "ins") -> Any:
+    """The ``nest`` of a pool, or of a gradient to an array like input 0 or output 0."""
+
+    def nest(ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> Any:
+        x = ins[0] if windows == "ins" else outs[0]
+        axes = _axes(x.dims, attrs)
+        padded = attrs.get("include_padding", False)
+        return pool_nest(kind, reads, x.dims[0], axes, outs[0].dtype.dtype, padded)
+
+    return nest
 
 
 def _new(x: Any, axes: Sequence[Axis], out: Any) -> Any:
@@ -211,6 +224,7 @@ MAX_POOL: OpDef = OpDef(
     transient=iterator_buffers(1),
     workspace=_fold_scratch,
     settle=ready(_max_calls),
+    nest=_nest("max", (0,)),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="y[p] = max_k x[p*stride + k - lo]",
@@ -231,6 +245,7 @@ MAX_POOL_GRAD: OpDef = OpDef(
     transient=iterator_buffers(2),
     workspace=_claim_scratch,
     settle=ready(_max_grad_calls),
+    nest=_nest("max gradient", (0, 1, 2)),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="g[p] added to the first x of window p that equals y[p]",
@@ -405,6 +420,7 @@ AVG_POOL: OpDef = OpDef(
     transient=iterator_buffers(3),
     workspace=_fold_scratch,
     settle=ready(_avg_calls),
+    nest=_nest("mean", (0,)),
     flops=_work_flops,
     batch=_batch_window.images,
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
@@ -422,6 +438,7 @@ AVG_POOL_GRAD: OpDef = OpDef(
     transient=iterator_buffers(3),
     workspace=_avg_scratch,
     settle=ready(_avg_grad_calls),
+    nest=_nest("mean gradient", (1,), "outs"),
     flops=_work_flops,
     batch=_batch_window.average_grad,
     doc="the transpose of AvgPool",

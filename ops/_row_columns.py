@@ -237,7 +237,7 @@ def correlate(
         last: whether dst is contiguous; else sums are made in scratch memory.
         work: flat workspaces, see :func:`correlate_workspace`.
     """
-    pad, col, product, matrix, total = work
+    pad, col, product, matrix, total = work[:5]
     channels, outputs = w.shape[-2:]
     plan = _plan(axes, src.shape[0], channels, outputs, src.itemsize)
     # The last axis' taps and the channels are rows, the other taps columns.

@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..graphlib.errors import ShapeError
 from ..graphlib.source import entry
+from ..graphlib.windows import Axis
 
 __all__ = [
     "Axis",
@@ -28,33 +29,6 @@ __all__ = [
 
 #: "SAME", "VALID", or (before, after) for every axis of the windows.
 Padding = str | tuple[tuple[int, int], ...]
-
-
-class Axis(NamedTuple):
-    """One axis of a sliding window.
-
-    Attributes:
-        size: input positions.
-        taps: window positions.
-        stride: input positions from one window to the next.
-        step: input positions from one tap to the next (the dilation).
-        lo: padding before the first input position (negative: cropped).
-        outputs: output positions.
-    """
-
-    size: int
-    taps: int
-    stride: int
-    step: int
-    lo: int
-    outputs: int
-
-    @property
-    def span(self) -> int:
-        """Input positions, padding included, that the windows reach over."""
-        return max(
-            0, (self.outputs - 1) * self.stride + (self.taps - 1) * self.step + 1
-        )
 
 
 def output_size(

@@ -33,6 +33,7 @@ from ._bodies import (
     appended,
     copy_into,
     forward_rules,
+    late_reads,
     positions,
     zeros_for,
 )
@@ -216,6 +217,7 @@ def alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Mo
     bodies: Sequence[Body] = op._attrs["branches"]
     wires: Sequence[Sequence[int]] = op._attrs["wires"]
     order = len(along[0])
+    reads = late_reads(op, [d for moving in along for d in moving])
     nothing: Moving = [None] * order
     pushed: list[list[Moving]] = []
     inputs: list[list[Tensor]] = []
@@ -241,7 +243,7 @@ def alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[Mo
                 [nothing if t is None else by_output[t] for t in body.outputs]
             )
         inputs.append([*body.inputs, *[t for ts in new for t in ts if t is not None]])
-        passed = [op.inputs[i] for i in mine]
+        passed = [reads.get(op.inputs[i], op.inputs[i]) for i in mine]
         given.append([*passed, *[d for _, ds in moving for d in ds if d is not None]])
     active = [
         (k, o)
@@ -280,7 +282,8 @@ def _vjp(
     wanted = [
         i for i, need in enumerate(needed) if need and op.inputs[i].dtype.is_inexact
     ]
-    sides = [_Side(op, b, w, seeded, wanted) for b, w in zip(bodies, wires)]
+    reads = late_reads(op, cotangents)
+    sides = [_Side(op, b, w, seeded, wanted, reads) for b, w in zip(bodies, wires)]
     active = [i for i in wanted if any(i in side.found for side in sides)]
     if not active:
         return [None] * len(op.inputs)
@@ -320,8 +323,10 @@ class _Side:
         wires: Sequence[int],
         seeded: Sequence[int],
         wanted: Sequence[int],
+        reads: Mapping[Tensor, Tensor],
     ) -> None:
-        passed = {t: op.inputs[i] for t, i in zip(body.inputs, wires)}
+        given = [reads.get(t, t) for t in op.inputs]
+        passed = {t: given[i] for t, i in zip(body.inputs, wires)}
         what = f"the gradient of {op.describe()}"
         guard = guarded(op)
         self.graph = BackwardGraph(op, body, passed, what, False)
@@ -436,7 +441,8 @@ def _recompute_vjp(
     if not active:
         return [None] * len(op.inputs)
     backward_body = Body(graph, (*inputs, *into), tuple(g for _, g in active))
-    given = [*op.inputs, *[cotangents[k] for k in seeded]]
+    reads = late_reads(op, cotangents)
+    given = [*[reads.get(t, t) for t in op.inputs], *[cotangents[k] for k in seeded]]
     with outer.control_dependencies(op.control_inputs):
         backward = branch(CALL, None, [backward_body], [given])  # type: ignore[list-item]
     by_input = dict(zip([i for i, _ in active], backward.outputs))

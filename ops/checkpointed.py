@@ -42,9 +42,12 @@ __all__ = ["CHECKPOINTED_GRADIENT", "backward_in_segments"]
 
 
 def backward_in_segments(
-    op: Operation, p: Parts, backward: Backward
+    op: Operation, p: Parts, backward: Backward, reads: Mapping[Tensor, Tensor]
 ) -> Sequence[Tensor]:
-    """The results of the backward loop of ``op``, segment by segment."""
+    """The results of the backward loop of ``op``, segment by segment.
+
+    ``reads`` are passed in the place of variables (see ``_bodies.late_reads``).
+    """
     history, stacked = what_to_keep(p, backward.kept)
     schedule = schedule_for(
         p.keep, _length(p), bytes_of([x for _, x in p.carries]), bytes_of(stacked)
@@ -59,7 +62,7 @@ def backward_in_segments(
         "count": places([count]),
         "carries": places([x for _, x in p.carries]),
         "rows": places([x for _, x in p.rows]),
-        "rest": places([x for _, x in p.rest]),
+        "rest": places([reads.get(x, x) for _, x in p.rest]),
         "scanned": places(backward.scanned),
         "inits": places(backward.inits),
         "same": places(backward.same),

@@ -66,7 +66,9 @@ def _grad_kernel(xp: Any, g: Any, x: Any, *, key: Key, out: Any = None) -> Any:
     if out is None:
         out = xp.empty(x.shape, g.dtype)
     out.fill(0)
-    out[_index(key), ...] = g
+    part = out[_index(key), ...]
+    if part.size:  # rows of no iterations need not know their shape
+        part[...] = g
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,13 @@ def _concat_kernel(xp: Any, *arrays: Any, axis: int, out: Any = None) -> Any:
         ) from None
 
 
+def _concat_places(inputs: Sequence[Any], attrs: Any) -> list[tuple[Any, ...]]:
+    axis = normal_axis(attrs["axis"], inputs[0].dims)
+    ends = list(accumulate(t.dims[axis] for t in inputs))
+    lead = (slice(None),) * axis
+    return [(*lead, slice(a, b)) for a, b in zip([0, *ends], ends)]
+
+
 def _concat_value(inputs: Sequence[Any], attrs: Any) -> Any:
     if not inputs[0].dtype.is_integer:
         return None
@@ -128,6 +136,7 @@ CONCAT: OpDef = OpDef(
     vjp=_concat_rule,
     jvp=lambda op, *ts: create(CONCAT, _present(ts, op.inputs), dict(op.attrs)),
     writes_out=True,
+    places=_concat_places,
     shape_math=True,
     value=_concat_value,
     flops=no_flops,
@@ -179,7 +188,14 @@ def _infer_stack(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((first.dtype, (*dims[:at], len(inputs), *dims[at:])),)
 
 
-def _stack_kernel(xp: Any, *arrays: Any, axis: int, out: Any = None) -> Any:
+#: Parts and elements of a part from which parts become columns tile by tile, and the
+#: bytes of a tile: a column alone goes over all lines of memory of the result.
+_COLUMNS, _LONG, _TILE = 8, 1024, 256 * 1024
+
+
+def _stack_kernel(
+    xp: Any, *arrays: Any, axis: int, out: Any = None, work: Any = None
+) -> Any:
     first = arrays[0]
     if any(a.shape != first.shape for a in arrays):
         raise InvalidArgumentError(
@@ -193,11 +209,49 @@ def _stack_kernel(xp: Any, *arrays: Any, axis: int, out: Any = None) -> Any:
     if at == 0:
         for i, a in enumerate(arrays):
             out[i] = a
+    elif at == 1 == first.ndim and _in_tiles(len(arrays), first.size):
+        _columns(xp, arrays, out, work)
     else:
         lead = (slice(None),) * at
         for i, a in enumerate(arrays):
             out[(*lead, i)] = a
     return out
+
+
+def _in_tiles(count: int, size: int) -> bool:
+    """Whether vectors become columns tile by tile."""
+    return count >= _COLUMNS and size >= _LONG
+
+
+def _tile(count: int, size: int, itemsize: int) -> tuple[int, int]:
+    return count, max(1, min(size, _TILE // (count * itemsize)))
+
+
+def _columns(xp: Any, arrays: Any, out: Any, work: Any) -> None:
+    """Vectors as columns, by way of a tile in the cache."""
+    size = len(arrays[0])
+    shape = _tile(len(arrays), size, out.itemsize)
+    tile = work[0] if work else xp.empty(shape, out.dtype)
+    rows = shape[1]
+    for begin in range(0, size, rows):
+        end = min(begin + rows, size)
+        part = tile[:, : end - begin]
+        for i, a in enumerate(arrays):
+            part[i] = a[begin:end]
+        out[begin:end] = part.T
+
+
+def _stack_workspace(inputs: Any, outputs: Any, attrs: Any) -> Any:
+    out, count = outputs[0], len(inputs)
+    last = attrs["axis"] in (-1, 1) and len(out.dims) == 2
+    if not last or not _in_tiles(count, out.dims[0]):
+        return []
+    return [(out.dtype.dtype, _tile(count, out.dims[0], out.dtype.size))]
+
+
+def _stack_places(inputs: Sequence[Any], attrs: Any) -> list[tuple[Any, ...]]:
+    lead = (slice(None),) * normal_axis(attrs["axis"], inputs[0].dims, extra=1)
+    return [(*lead, i) for i in range(len(inputs))]
 
 
 def _stack_value(inputs: Sequence[Any], attrs: Any) -> Any:
@@ -226,6 +280,8 @@ STACK: OpDef = OpDef(
     vjp=_stack_rule,
     jvp=lambda op, *ts: create(STACK, _present(ts, op.inputs), dict(op.attrs)),
     writes_out=True,
+    places=_stack_places,
+    workspace=_stack_workspace,
     shape_math=True,
     value=_stack_value,
     flops=no_flops,

@@ -13,7 +13,7 @@ the history of a carry serves as its value before and after each iteration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..graphlib.errors import GraphError
@@ -34,6 +34,7 @@ from ._bodies import (
     Moving,
     appended,
     forward_rules,
+    late_reads,
     positions,
     zeros_for,
 )
@@ -122,6 +123,7 @@ def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[M
     graph = p.body.graph
     head = len(op.inputs) - len(p.body.inputs)
     order = len(along[0])
+    reads = late_reads(op, [d for moving in along for d in moving])
     k, n = len(p.carries), len(p.rows)
     inner = p.body.inputs
     passed = dict(zip(inner, along[head:]))
@@ -188,7 +190,7 @@ def _alongside(op: Operation, along: Sequence[Moving], expand: Expand) -> list[M
         body,
         [*[x for _, x in p.carries], *inits],
         [*[x for _, x in p.rows], *row_ts],
-        [*[x for _, x in p.rest], *rest_ts],
+        [*[reads.get(x, x) for _, x in p.rest], *rest_ts],
         p.bound,
         p.test,
         p.reverse,
@@ -244,7 +246,8 @@ def _vjp(
         return [None] * len(op.inputs)
     remembered = [i for i in active if d_histories.get(i) is not None]
 
-    passed = dict(p.rest)
+    reads = late_reads(op, cotangents)
+    passed = {t: reads.get(x, x) for t, x in p.rest}
     # What one iteration excludes, another has computed.
     guard = guarded(op) or selects(op)
     graph = BackwardGraph(op, p.body, passed, f"the gradient of {op.describe()}", True)
@@ -307,7 +310,7 @@ def _vjp(
     if p.keep is not None:
         from .checkpointed import backward_in_segments as made_by
     with home(op.graph).control_dependencies(op.control_inputs):
-        results = made_by(op, p, backward)
+        results = made_by(op, p, backward, reads)
     found = dict(zip(backward.targets, results))
     return [None] * head + [found.get(t) for t in p.body.inputs]
 
@@ -338,7 +341,9 @@ class Backward(NamedTuple):
     targets: list[Tensor]
 
 
-def backward_loop(op: Operation, p: Parts, backward: Backward) -> Sequence[Tensor]:
+def backward_loop(
+    op: Operation, p: Parts, backward: Backward, reads: Mapping[Tensor, Tensor]
+) -> Sequence[Tensor]:
     """Run backward over what the forward loop kept of every iteration."""
     source = Saved(_saving(op, p, backward.kept))
     return made_backward(

@@ -66,6 +66,7 @@ def _scalar_kernel(xp: Any, value: Any, tag: str) -> Any:
 
 def _infer_scalar(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     (t,) = inputs
+    _check_real("a scalar summary", t)
     if t.dims is not None and t.dims != ():
         raise ShapeError(
             f"a scalar summary needs a scalar, not {text(t.dims)}: reduce it "
@@ -110,10 +111,13 @@ def _histogram_kernel(xp: Any, values: Any, tag: str) -> Any:
 
 
 def _infer_numbers(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
-    (t,) = inputs
-    if t.dtype.dtype.kind not in "biuf":
-        raise DTypeError(f"a histogram needs real numbers, not {t.dtype.name}")
+    _check_real("a histogram", inputs[0])
     return [(string, ())]
+
+
+def _check_real(what: str, t: Any) -> None:
+    if t.dtype.dtype.kind not in "biuf":
+        raise DTypeError(f"{what} needs real numbers, not {t.dtype.name}")
 
 
 def _image_kernel(xp: Any, batch: Any, tag: str, most: int) -> Any:

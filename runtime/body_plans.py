@@ -17,7 +17,7 @@ from ..graphlib.shapes import Dims, is_static
 from ..graphlib.subgraph import Body
 from .plan import SAME, Plan
 from .program import Node, needed_operations
-from .segment_plans import Loops, Scratch, scratch_of
+from .segment_plans import Loops, Scratch, row_spec, scratch_of
 from .settings import Settings
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "numbers",
     "plan_body",
     "spare_buffers",
+    "tells_all",
 ]
 
 
@@ -91,7 +92,7 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
     attrs = node.attrs
     pairs: list[Any]
     if node.opdef.control == "loop":
-        pairs = [_of_loop(attrs, node.inputs[attrs["bounded"] + attrs["tested"] :])]
+        pairs = [_of_loop(attrs, _of_iteration(attrs, node.inputs))]
     elif "schedule" in attrs:
         loops = Loops(attrs)
         forward, backward = loops.known(node.inputs)
@@ -114,14 +115,21 @@ def keys_of(node: Node) -> Iterator[BodyKey]:
             yield BodyKey(body, donated, tuple(dims for dims, _ in fed), told)
 
 
+def _of_iteration(attrs: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    """What is known of the inputs of a loop's body, from that of the loop's."""
+    first = attrs["bounded"] + attrs["tested"]
+    k, n = attrs["carries"], attrs["scanned"]
+    values = inputs[first:]
+    rows = [row_spec(a) for a in values[k : k + n]]
+    return [*values[:k], *rows, *values[k + n :]]
+
+
 def _of_loop(attrs: Mapping[str, Any], values: Sequence[Any]) -> Any:
     """The body of a loop, the carries that it may overwrite, and what is known of what
-    it is passed."""
-    k, n = attrs["carries"], attrs["scanned"]
-    given = [(v.dims, None) for v in values[:k]]
-    rows = [None if v.dims is None else v.dims[1:] for v in values[k : k + n]]
-    given += [(dims, None) for dims in rows]
-    given += [(v.dims, v.value) for v in values[k + n :]]
+    an iteration is passed."""
+    changing = attrs["carries"] + attrs["scanned"]
+    given = [(v.dims, None) for v in values[:changing]]
+    given += [(v.dims, v.value) for v in values[changing:]]
     return attrs["body"], donated_carries(attrs), given
 
 
@@ -183,6 +191,14 @@ def moving_carries(plan: Plan, donated: Sequence[int]) -> list[int]:
         for i in donated
         if plan.slots[plan.fetches[i]].kind != SAME and plan.fetches[i] != plan.feeds[i]
     ]
+
+
+def tells_all(node: Node, plans: Sequence[tuple[BodyKey, Plan]]) -> bool:
+    """Whether the plans of a control node's bodies tell all memory that they take: the
+    segments of a gradient take some for as many iterations as there are."""
+    if "schedule" in node.attrs and Loops(node.attrs).iterations(node.inputs) is None:
+        return False
+    return all(plan.exact for _, plan in plans)
 
 
 def body_bytes(plans: Sequence[tuple[BodyKey, Plan]]) -> int:

@@ -12,6 +12,7 @@ from ..graphlib.subgraph import Body
 from .body_plans import numbers
 from .control import Bodies
 from .executor import Executable
+from .leaving import arrived
 from .plan import FETCH
 
 __all__ = ["Branch"]
@@ -87,7 +88,7 @@ class Branch:
         frame = executable.take()
         try:
             if out is None:
-                results = [np.asanyarray(r) for r in frame.run(feeds)]
+                results = [arrived(r) for r in frame.run(feeds)]
             else:
                 targets = out if isinstance(out, tuple) else (out,)
                 wanted = [t for t, k in zip(targets, side.present) if k is not None]

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..graphlib.checkpointing import Segment, longest, segments
 from ..graphlib.ragged import Ragged
-from ..graphlib.subgraph import Body
 from .body_plans import moving_carries
 from .branch import Branch
 from .control import Bodies, Loop
+from .loop_memory import Places
 from .segment_plans import Loops, state_rows
 
 __all__ = ["CheckpointedGradient"]
@@ -56,43 +56,43 @@ class CheckpointedGradient:
         self.backward = Loop(bodies, self.loops.backward)
         # What shapes that change ask for.
         self.whole = Branch(bodies, attrs, False)
-        body: Body = attrs["branches"][0]
-        self.fed_variable = bool(body.given)
 
     def __call__(self, *arrays: Any, out: Any = None) -> Any:
         if out is not None and not isinstance(out, tuple):
             out = (out,)
         given = self.loops.given(arrays)
         n = self._iterations(given)
-        if n <= 0 or not self._regular(given):
-            return self.whole(*arrays, out=out)
-        return _Run(self, given, n, out).results()
+        tape = self._regular(given) if n > 0 else None
+        if tape is not None:
+            try:
+                return _Run(self, given, n, tape, out).results()
+            except _UnknownShapes:
+                pass  # the states that came in may be overwritten, which it never reads
+        return self.whole(*arrays, out=out)
 
     def _iterations(self, given: Any) -> int:
         found = given("rows")
         return len(found[0]) if found else int(given("count")[0])
 
-    def _regular(self, given: Any) -> bool:
-        """Whether all iterations have the same shapes."""
-        if self.fed_variable:
-            return False
+    def _regular(self, given: Any) -> Places | None:
+        """How an iteration of the tape is fed and read, where all iterations have the
+        same shapes."""
         arrays = [*given("rows"), *given("scanned")]
         states = [a for a in given("states") if type(a) is not Ragged and len(a)]
         if len(states) < len(given("states")):
-            return False
+            return None
         if any(type(a) is Ragged for a in arrays):
-            return False
+            return None
         carries = given("carries")
         rows = [a[0, ...] for a in given("rows")]
-        dims = self._steady(self.tape, carries, rows, given("rest"))
-        return dims is not None and dims == [np.shape(c) for c in carries]
+        places = self.tape.places_for([*carries, *rows, *given("rest")])
+        dims = places.out_dims[: self.tape.k]
+        steady = places.steady and dims == [np.shape(c) for c in carries]
+        return places if steady else None
 
-    def _steady(
-        self, loop: Loop, carries: Sequence[Any], rows: Sequence[Any], rest: Any
-    ) -> list[Any] | None:
-        """The shapes of the carries after an iteration, where they are known."""
-        places = loop.places_for([*carries, *rows, *rest])
-        return places.out_dims[: loop.k] if places.steady else None
+
+class _UnknownShapes(Exception):
+    """Only the run of the backward loop tells the shapes of its results."""
 
 
 class _Run:
@@ -104,7 +104,7 @@ class _Run:
     """
 
     def __init__(
-        self, owner: CheckpointedGradient, given: Any, n: int, out: Any
+        self, owner: CheckpointedGradient, given: Any, n: int, tape: Places, out: Any
     ) -> None:
         self.owner = owner
         self.loops = owner.loops
@@ -116,20 +116,18 @@ class _Run:
         self.same = given("same")
         self.scratch = deque(owner.scratch)
         self.segments = segments(self.loops.schedule, n)
-        self._take_memory(out)
+        #: The carries of a forward loop that take a second buffer.
+        self.moving = {owner.tape: moving_carries(tape.plan, owner.tape.donated)}
+        self._take_memory(tape, out)
 
     # -- memory --------------------------------------------------------------------
 
-    def _take_memory(self, out: Any) -> None:
-        loops, owner = self.loops, self.owner
-        stacks = loops.tape["body"].outputs[loops.carries :]
+    def _take_memory(self, tape: Places, out: Any) -> None:
+        loops = self.loops
         longest_one = longest(loops.schedule, self.n)
-        places = owner.tape.places_for(
-            [*self.given("carries"), *[a[0, ...] for a in self.arrays], *self.rest]
-        )
         self.made = [
-            self._memory((longest_one, *places.out_dims[j]), places.out_dtypes[j])
-            for j in range(loops.carries, loops.carries + len(stacks))
+            self._memory((longest_one, *tape.out_dims[j]), tape.out_dtypes[j])
+            for j in range(loops.carries, len(tape.out_dims))
         ]
         came = self.given("states")
         #: Whether the states before all iterations are there.
@@ -140,7 +138,7 @@ class _Run:
                 self.states.append(self._overwritten(came[i], i, out))
             else:
                 count = state_rows(loops.schedule, self.n, self.stacked)
-                dtype = places.out_dtypes[i]
+                dtype = tape.out_dtypes[i]
                 self.states.append(self._memory((count, *np.shape(carry)), dtype))
         self.out = out
         #: What the next segment begins with.
@@ -170,6 +168,8 @@ class _Run:
         free, the last segment is to write into the first of the two."""
         loop = self.owner.backward
         places = loop.places_for([*self.now, *[r[0, ...] for r in rows], *self.same])
+        if not places.steady:
+            raise _UnknownShapes
         k, count = len(self.now), len(places.out_dims)
         if self.out is None:
             made = [np.empty(np.shape(c), c.dtype) for c in self.now]
@@ -248,8 +248,6 @@ class _Run:
             finals.append(states[row + 1, ...])
             # One iteration needs no second buffer.
             spares.append(states[min(row + 2, len(states) - 1), ...])
-        places = self._places(loop, row)
-        moving = moving_carries(places.plan, loop.donated)
         free = [i for i in range(loop.k) if i not in loop.history]
         by_carry = dict(zip(free, spares))
         loop(
@@ -258,13 +256,17 @@ class _Run:
             *[self._part(a, start, length) for a in self.arrays],
             *self.rest,
             out=(None, *finals, *kept),
-            spare=[by_carry[i] for i in moving],
+            spare=[by_carry[i] for i in self._moving(loop)],
         )
 
-    def _places(self, loop: Loop, row: int) -> Any:
-        carries = [s[row, ...] for s in self.states]
-        rows = [a[0, ...] for a in self.arrays]
-        return loop.places_for([*carries, *rows, *self.rest])
+    def _moving(self, loop: Loop) -> Sequence[int]:
+        found = self.moving.get(loop)
+        if found is None:
+            rows = [a[0, ...] for a in self.arrays]
+            arrays = [*self.given("carries"), *rows, *self.rest]
+            plan = loop.places_for(arrays).plan
+            found = self.moving[loop] = moving_carries(plan, loop.donated)
+        return found
 
     def _backward(self, start: int, length: int, row: int) -> None:
         """Run backward over what the segment has kept."""

@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..graphlib.operation import Operation
@@ -18,11 +19,12 @@ from .layout import Layout
 from .native.engine import available
 from .plan import Plan
 from .program import build
-from .recomputed import fit, taken
+from .recomputed import taken
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order
 from .settings import Settings
 from .wishes import follow_wishes, wishes_for
+from .within_limit import Segments, within
 
 __all__ = ["compile_plan"]
 
@@ -75,18 +77,25 @@ def compile_plan(
         ResourceExhaustedError: the memory limit cannot be met.
     """
     started = time.perf_counter()
+    wishes = wishes_for(operations)
+    limit = settings.memory_limit
 
-    def prepare(cautious: bool, fused: bool) -> tuple[Layout, Problem, Order]:
+    def prepare(
+        cautious: bool, fused: bool, segments: Segments
+    ) -> tuple[Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims, feed_values)
         rewrite(program, settings.rewrites)
         if fused:
             program.log.append(("fuse", fuse(program, settings.native)))
+        if limit is not None:
+            segments.put(program)
         accesses = order_accesses(program, cautious)
         same = in_place(program, donated)
         layout = Layout(program, accesses, whole, same, settings)
         problem = layout.problem()
         try:
-            return layout, problem, order(problem)
+            run = layout, problem, order(problem)
+            return follow_wishes(*run, wishes) if wishes else run
         except CycleError:
             error = no_order(program) if cautious else None
             if error is None:
@@ -99,18 +108,16 @@ def compile_plan(
     if settings.fuse and _fuses(settings):
         attempts.insert(0, (False, True))
     for cautious, fused in attempts:
+        run_for = partial(prepare, cautious, fused)
         try:
-            layout, problem, best = prepare(cautious, fused)
+            layout, problem, best = run_for(none := Segments({}))
             break
         except CycleError:
             if cautious:
                 raise
-    wishes = wishes_for(operations)
-    if wishes:
-        layout, problem, best = follow_wishes(layout, problem, best, wishes)
     plan = layout.plan(problem, best, time.perf_counter() - started)
-    limit = settings.memory_limit
     if limit is None or taken(plan) <= limit:
         return plan
-    layout, problem, best = fit(layout, problem, best, plan, limit)
+    run = layout, problem, best
+    layout, problem, best = within(run_for, run, plan, none.found, limit)
     return layout.plan(problem, best, time.perf_counter() - started)

@@ -19,8 +19,10 @@ from ..graphlib.ragged import Ragged, iterations, row_of, stack_made
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, empty_stacks
 from .body_plans import BodyKey, donated_carries, numbers, plan_body
+from .direct_loops import iterations_of
 from .executor import Executable
 from .frame import Frame
+from .leaving import arrived
 from .loop_memory import Made, Marks, Places, Stack, Track
 from .plan import Plan
 from .variables import State
@@ -82,7 +84,7 @@ class Bodies:
         """The outputs of ``body``; the run around it holds the session's lock."""
         feeds = _fed(body, arrays)
         results = self.executable(body, feeds).run_inside(feeds)
-        return [np.asanyarray(r) for r in results]
+        return [arrived(r) for r in results]
 
 
 def _fed(body: Body, arrays: Sequence[Any]) -> list[Any]:
@@ -258,9 +260,16 @@ class Loop:
                 if track.past is None:
                     track.take_buffers(given, next(spares, None), length)
                 tracks.append(track)
-        go_on = self._flag(frame, places)
+        flag, go_on = self._flag(frame, places)
         kept = [(i, after[i]) for i in still if i in after]
-        t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
+        reverse = self.reverse and limit is not None
+        quick = None
+        if marks is None and not kept:
+            quick = iterations_of(frame, places, tracks, made, reverse, tested)
+        if quick is not None:
+            t = quick(tracks, made, scans, rest, now, limit, flag, go_on)
+        else:
+            t = self._iterate(frame, tracks, made, kept, rows, now, marks, limit, go_on)
         count(frame, t)
         frame.forget()
         # Spare buffers go before marks get the rows that going backward needs.
@@ -342,16 +351,17 @@ class Loop:
                 break
         return t
 
-    def _flag(self, frame: Frame, places: Places) -> Callable[[], Any] | None:
-        """What says, after an iteration, whether to go on (None: nothing does)."""
+    def _flag(self, frame: Frame, places: Places) -> tuple[Any, Any]:
+        """Where the body writes whether to go on, if it does, and what says so after
+        an iteration (None: nothing does)."""
         if not self.tested:
-            return None
+            return None, None
         k = self.k
         if not places.direct[k]:
-            return lambda: frame.value_of(k)
+            return None, lambda: frame.value_of(k)
         flag = np.empty((), np.bool_)
         frame.put(frame.plan.fetches[k], flag)
-        return flag.item
+        return flag, flag.item
 
     def _stacks(
         self, places: Places, length: int | None, most: int | None, out: Any

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from .fused import FUSED
 from .program import Node, Program, Value
+from .row_groups import ROWS
 
 __all__ = ["in_place"]
 
@@ -42,8 +44,8 @@ def in_place(
         old, new = program.feeds[feed], program.fetches[fetch]
         steps = _chain(fetched, old, new)
         if steps and _make_way(order, steps, readers):
-            for node, _ in steps:
-                same[node.outputs[0]] = old
+            for made, _ in steps:
+                same[made] = old
     return same
 
 
@@ -57,12 +59,15 @@ def memory_of(v: Value) -> Value:
     return v
 
 
-def _chain(fetched: Counter[Value], old: Value, new: Value) -> list[tuple[Node, Value]]:
-    """The ops that make ``new`` from ``old``, each able to write over its input.
+def _chain(
+    fetched: Counter[Value], old: Value, new: Value
+) -> list[tuple[Value, Value]]:
+    """(result, input) of the ops that make ``new`` from ``old``, the last one first;
+    each may write over its input.
 
     ``fetched`` counts how often the memory of a value is fetched.
     """
-    steps: list[tuple[Node, Value]] = []
+    steps: list[tuple[Value, Value]] = []
     if fetched[new] != 1 or old in fetched:
         return []
     v = new
@@ -73,7 +78,7 @@ def _chain(fetched: Counter[Value], old: Value, new: Value) -> list[tuple[Node, 
         target = _overwritten(node, v, old)
         if target is None:
             return []
-        steps.append((node, target))
+        steps.append((v, target))
         v = target
     return steps
 
@@ -81,6 +86,8 @@ def _chain(fetched: Counter[Value], old: Value, new: Value) -> list[tuple[Node, 
 def _overwritten(node: Node, out: Value, old: Value) -> Value | None:
     """The input whose memory the output of ``node`` may take over."""
     opdef = node.opdef
+    if opdef in (FUSED, ROWS):
+        return _overwritten_by_group(node, out, old)
     if len(node.outputs) != 1 or opdef.effect is not None or opdef.alias is not None:
         return None
     if opdef.control is not None or not out.static:
@@ -106,6 +113,24 @@ def _overwritten(node: Node, out: Value, old: Value) -> Value | None:
         ):
             return v
     return None
+
+
+def _overwritten_by_group(node: Node, out: Value, old: Value) -> Value | None:
+    """The same of a step of several operations."""
+    group = node.attrs["group"]
+    at = node.outputs.index(out)
+    memory = [memory_of(v) for v in node.inputs]
+    fitting = [
+        v
+        for k, v in enumerate(node.inputs)
+        if v.dims == out.dims
+        and v.dtype is out.dtype
+        and (v is old or v.kind == "node")
+        and memory[k] is v
+        and memory.count(v) == 1
+        and group.may_overwrite(at, k)
+    ]
+    return min(fitting, key=lambda v: v is not old, default=None)
 
 
 class _Order:
@@ -147,12 +172,14 @@ class _Order:
 
 def _make_way(
     order: _Order,
-    steps: Sequence[tuple[Node, Value]],
+    steps: Sequence[tuple[Value, Value]],
     readers: dict[Value, list[Node]],
 ) -> bool:
     """Let whoever else reads what a step overwrites run before it, if it can."""
     added: list[tuple[Node, Node]] = []
-    for node, target in steps:
+    for made, target in steps:
+        node = made.node
+        assert node is not None
         others = dict.fromkeys(r for r in readers[target] if r is not node)
         if not others:
             continue

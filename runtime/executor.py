@@ -5,38 +5,72 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from .arenas import Arena
+from .direct import direct_run, miss
 from .failures import require_variables
 from .frame import Frame
 from .plan import Plan
+from .quiet import hush, unhush
 from .variables import State
 from .warming import warm
 
 __all__ = ["Executable"]
 
 
+#: After how many runs a plan gets a function of its own, which costs about as much as a
+#: hundred runs of a small one.
+_PATIENCE = 40
+
+
 class Executable:
-    """A plan and the frames that run it, for one session."""
+    """A plan and the frames that run it, for one session.
 
-    __slots__ = ("__weakref__", "_frames", "_lock", "plan", "state")
+    Attributes:
+        lock: what takes and gives back the session's variables, None where the plan
+            touches none.
+        hot: the run as a function of the fed values, with the results in the caller's
+            structure; it returns ``MISS`` where the executable has to be called
+            instead, which is always so at first.
+    """
 
-    def __init__(self, plan: Plan, state: State) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_frames",
+        "_hot_frame",
+        "_patience",
+        "_rebuild",
+        "hot",
+        "lock",
+        "plan",
+        "state",
+    )
+
+    def __init__(
+        self,
+        plan: Plan,
+        state: State,
+        rebuild: Callable[[Sequence[Any]], Any] | None = None,
+    ) -> None:
         self.plan = plan
         self.state = state
         self._frames: list[Frame] = []
-        self._lock: tuple[Callable[[], None], Callable[[], None]] | None = None
+        # What ``hot`` gives its results to; without it there is no such function.
+        self._rebuild = rebuild
+        self.hot: Callable[[Any], Any]
+        self._hot_frame: Frame | None
+        self._patience: int  # runs until there is one
+        self._forget_hot()
+        self.lock: tuple[Callable[[], None], Callable[[], None]] | None = None
         if plan.writes:
-            self._lock = state.lock.acquire_write, state.lock.release_write
+            self.lock = state.lock.acquire_write, state.lock.release_write
         elif plan.variables:
-            self._lock = state.lock.acquire_read, state.lock.release_read
+            self.lock = state.lock.acquire_read, state.lock.release_read
 
     def __call__(self, feeds: Sequence[Any]) -> list[Any]:
         """Run with arrays of the dtypes and shapes that the plan is for."""
-        if self._lock is None:
+        if self.lock is None:
             return self._run(feeds)
-        acquire, release = self._lock
+        acquire, release = self.lock
         acquire()
         try:
             return self._run(feeds)
@@ -50,6 +84,8 @@ class Executable:
     def drop(self, arena: Arena) -> None:
         """Forget what is bound to ``arena``, so that its memory can go."""
         self._frames[:] = [f for f in self._frames if f.arena is not arena]
+        if self._hot_frame is not None and self._hot_frame.arena is arena:
+            self._forget_hot()
 
     def run_inside(self, feeds: Sequence[Any]) -> list[Any]:
         """Run as a part of a run that holds the session's lock."""
@@ -58,14 +94,52 @@ class Executable:
     def _run(self, feeds: Sequence[Any]) -> list[Any]:
         frame = self.take()
         try:
-            with np.errstate(all="ignore"):
+            token = hush()
+            try:
                 results = frame.run(feeds)
+            finally:
+                unhush(token)
             # A frame that failed is not used again.
             if frame.epoch == self.state.epoch:
                 self._frames.append(frame)
+                self._count(frame)
+        except BaseException:
+            if frame is self._hot_frame:
+                self._forget_hot()
+            raise
         finally:
             frame.arena.lock.release()
         return results
+
+    def _count(self, frame: Frame) -> None:
+        """Count a run; after enough of them the frame, which is locked, is hot."""
+        if not self._patience:
+            if self._hot_frame is not None and self._hot_frame.epoch != frame.epoch:
+                self._forget_hot()
+        elif not frame.waiting and self._rebuild is not None:
+            self._patience -= 1
+            if not self._patience:
+                self._hot_frame = frame
+                self.hot = direct_run(self, frame, self._rebuild)
+
+    def _forget_hot(self) -> None:
+        self.hot = miss
+        self._hot_frame = None
+        self._patience = 0 if self._rebuild is None else _PATIENCE
+
+    def failed(
+        self, frame: Frame, at: int, error: BaseException, feeds: Sequence[Any]
+    ) -> None:
+        """Say what went wrong in a direct run of a frame, which is not used again.
+
+        Args:
+            at: the instruction, -1 for none.
+        """
+        self._forget_hot()
+        self._frames[:] = [f for f in self._frames if f is not frame]
+        if at >= 0 and isinstance(error, Exception):
+            frame.place(feeds)  # the message tells their shapes
+            frame.explain(at, error)
 
     def give_back(self, frame: Frame) -> None:
         """End the use of a frame that :meth:`take` gave."""
@@ -116,6 +190,8 @@ class Executable:
         frames.extend(busy)
         if found is not None:
             return found
+        if self.plan.arena_bytes > self.state.arenas.nbytes:
+            self.state.results.drop()
         arena = self.state.arenas.take(self.plan.arena_bytes, self)
         try:
             return Frame(self.plan, self.state, arena)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..graphlib.errors import DagradError, FetchError
@@ -55,6 +56,9 @@ class Fetches:
             if hasattr(item, "_fields"):
                 make = type(item)
                 return lambda r: make(*[p(r) for p in parts])
+            if len(item) > 1 and all(type(x) is Tensor for x in item):
+                pick = itemgetter(*[index[x] for x in item])
+                return pick if isinstance(item, tuple) else lambda r: list(pick(r))
             if isinstance(item, tuple):
                 return lambda r: tuple([p(r) for p in parts])
             return lambda r: [p(r) for p in parts]
@@ -97,4 +101,4 @@ class Fetches:
         if k is None:
             k = index[element] = len(self.tensors)
             self.tensors.append(element)
-        return lambda r: r[k]
+        return itemgetter(k)

@@ -12,39 +12,38 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
+from ..graphlib.windows import Nest
 from .arenas import Arena
 from .failures import require_variables, run_error
 from .fused import FUSED
 from .fused_steps import Share, bind_fused
+from .leaving import COPY, FOUND, GIVE, SCALAR, found, leave
+from .native_copies import bind_parts, bind_turned
+from .native_nests import bind_nest, nest_between
 from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
 from .pieces import Pieces, cut
+from .placing import copies_of_the_rest
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .row_groups import ROWS
 from .row_steps import bind_row_group
 from .together import Free, StepFailed, gather
-from .variables import State
+from .variables import LENT, State
+from .views import known_dims, view_in
 from .warming import PATIENCE
 
-__all__ = ["Frame", "Site", "leave", "run_error"]
+__all__ = ["Frame", "Site", "run_error"]
 
 # Where a run writes an array: (argument list, position).
 Site = tuple[list[Any], int]
 # NumPy 2.4 takes the output of these by keyword only; by position it is faster.
 _KEYWORD_OUT = ("maximum", "minimum")
-# How a fetched value leaves: as it is, as a scalar, as a copy, or as found.
-_GIVE, _SCALAR, _COPY, _FOUND = range(4)
-
-
-def _known(slot: Slot) -> tuple[int, ...]:
-    """The shape of a slot that was planned, so that every dimension is known."""
-    return slot.dims or ()  # type: ignore[return-value]
 
 
 class Frame:
@@ -62,11 +61,13 @@ class Frame:
         "fresh",
         "instructions",
         "kept",
+        "loops",
         "outs",
         "plan",
         "pool",
         "state",
         "steps",
+        "turns",
         "waiting",
     )
 
@@ -82,6 +83,9 @@ class Frame:
         #: What native stretches point to, and in how many uses to make them.
         self.kept: list[Any] = []
         self.waiting = PATIENCE[state.settings.native]
+        #: How often it has run as the body of a loop, and functions that do.
+        self.turns = 0
+        self.loops: dict[Any, Any] = {}
         self._memory = arena.memory
         self._sites: dict[int, list[Site]] = {}
         self._arrays: dict[int, Any] = {}
@@ -98,9 +102,17 @@ class Frame:
         self.collect = [self._collector(k, s) for k, s in enumerate(plan.fetches)]
         sites = self._sites
         self.feed_sites = [sites.get(s, []) for s in plan.feeds]
-        #: (shape, dtype, sites) of arrays that each run allocates for the caller.
+        parts = self._parts()
+        #: (maker, shape, dtype, sites, parts) of arrays that each run makes for the
+        #: caller; a part is (shape, dtype, offset, strides, sites).
         self.fresh = [
-            (s.dims, s.dtype.dtype, sites.get(i, []))
+            (
+                np.empty if s.nbytes < LENT else state.results.lend,
+                known_dims(s),
+                s.dtype.dtype,
+                sites.get(i, []),
+                parts.get(i, ()),
+            )
             for i, s in enumerate(plan.slots)
             if s.kind == FETCH
         ]
@@ -114,6 +126,18 @@ class Frame:
         self._freeze()
 
     # -- binding -------------------------------------------------------------
+
+    def _parts(self) -> dict[int, list[tuple[Any, ...]]]:
+        """Of each array that a run makes for the caller the views that are used, and
+        where."""
+        slots = self.plan.slots
+        found: dict[int, list[tuple[Any, ...]]] = {}
+        for i, sites in self._sites.items():
+            s = slots[i]
+            if s.kind == VIEW and slots[s.owner].kind == FETCH:
+                part = s.dims, s.dtype.dtype, s.offset, s.strides, sites
+                found.setdefault(s.owner, []).append(part)
+        return found
 
     def _freeze(self) -> None:
         """Make argument lists that no run changes tuples: they unpack faster."""
@@ -136,7 +160,10 @@ class Frame:
         kind = slot.kind
         if kind == ARENA:
             array = np.ndarray(
-                _known(slot), slot.dtype.dtype, buffer=self._memory, offset=slot.offset
+                known_dims(slot),
+                slot.dtype.dtype,
+                buffer=self._memory,
+                offset=slot.offset,
             )
         elif kind == CONST:
             array = slot.value
@@ -144,7 +171,7 @@ class Frame:
             if i in self.plan.assigned:
                 return None
             array = self.state.cell(self._variable_op(i)).array
-        elif kind == VIEW:
+        elif kind == VIEW and self.plan.slots[slot.owner].kind != FETCH:
             array = self._view(slot)
         else:
             return None
@@ -152,30 +179,13 @@ class Frame:
         return array
 
     def _view(self, slot: Slot) -> Any:
-        base = self._fixed(slot.owner)
-        dims = _known(slot)
-        if not slot.nbytes:
-            return np.empty(dims, slot.dtype.dtype)
         owner = self.plan.slots[slot.owner]
         if owner.kind == ARENA:
-            view = np.ndarray(
-                dims,
-                slot.dtype.dtype,
-                buffer=self._memory,
-                offset=owner.offset + slot.offset,
-                strides=slot.strides,
-            )
-        else:
-            view = np.ndarray(
-                dims,
-                slot.dtype.dtype,
-                buffer=base.reshape(-1).view(np.uint8) if base.ndim == 0 else base,
-                offset=slot.offset,
-                strides=slot.strides,
-            )
-        if 0 in slot.strides:  # type: ignore[operator]
-            view.setflags(write=False)  # a broadcast: one element, many places
-        return view
+            return view_in(self._memory, slot, owner.offset + slot.offset)
+        base = self._fixed(slot.owner)
+        if base.ndim == 0:
+            base = base.reshape(-1).view(np.uint8)
+        return view_in(base, slot, slot.offset)
 
     def _argument(self, slot: int, args: list[Any]) -> None:
         """Append a slot's array to ``args``, or note to write it there in a run."""
@@ -196,6 +206,9 @@ class Frame:
         if step.mode in ("view", "none"):
             return
         args: list[Any] = []
+        if step.placed:
+            self._bind_join(number, step, args)
+            return
         opdef = step.opdef
         cell_first = opdef.effect in ("assign", "probe")
         for k, s in enumerate(step.inputs):
@@ -208,6 +221,8 @@ class Frame:
         function: Callable[..., Any]
         if pieces is not None:
             function = pieces
+        elif (nest := self.nest_of(step)) is not None:
+            function = self._native(step, nest, settled, args)
         elif settled is not None:
             native = self.state.settings.native
             function, args = bind_update(step, args, settled, native), []
@@ -218,6 +233,17 @@ class Frame:
         else:
             function = self._call(step)
         self._emit(number, function, args)
+        self._emit_frees(number, step)
+
+    def _bind_join(self, number: int, step: Step, args: list[Any]) -> None:
+        """A join of which parts are in place: the others are copied."""
+        rest, copy = copies_of_the_rest(step, self.plan.slots)
+        if rest:
+            for s in (*(step.inputs[k] for k in rest), step.outputs[0]):
+                self._argument(s, args)
+            mode = self.state.settings.native
+            copy = bind_parts(step, self.plan.slots, rest, args, copy, mode)
+            self._emit(number, copy, args)
         self._emit_frees(number, step)
 
     def _emit(self, number: int, function: Any, args: list[Any]) -> None:
@@ -279,6 +305,28 @@ class Frame:
         work = self.scratch(step).get("work", ())
         return settle(args, out, work, step.attrs)  # type: ignore[no-any-return]
 
+    def nest_of(self, step: Step) -> Nest | None:
+        """What native code may compute in a step's place."""
+        if step.opdef.nest is None or step.mode != "out" or step.copy_view:
+            return None
+        slots = self.plan.slots
+        ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
+        native = self.state.settings.native
+        return nest_between(step.opdef, step.attrs, ins, outs, native)
+
+    def _native(
+        self, step: Step, nest: Nest, settled: Any, args: list[Any]
+    ) -> Callable[..., Any]:
+        """Its call; appends the output to ``args``."""
+        numpy = _into(self._kernel(step), len(args), 1)
+        self._argument(step.outputs[0], args)
+        if settled is not None:
+            numpy = partial(_settled_call, settled)
+        settings = self.state.settings
+        share = Share(self.state.pool, settings.intra) if settings.intra else None
+        work = self.scratch(step).get("work", ())
+        return bind_nest(nest, numpy, args, work, settings.native, share)  # type: ignore[no-any-return]
+
     def _into_out(self, step: Step, args: list[Any]) -> Callable[..., Any]:
         """A call that writes into planned memory; appends the outputs to ``args``."""
         opdef = step.opdef
@@ -310,6 +358,14 @@ class Frame:
                 self._argument(s, args)
             return getattr(np, opdef.kernel)  # type: ignore[no-any-return]
         kernel = self._kernel(step)
+        if opdef.places is not None:
+            parts, numpy = range(len(args)), _into(kernel, len(args), 1)
+            given = [*args, self._fixed(step.outputs[0])]
+            mode = self.state.settings.native
+            native = bind_parts(step, slots, parts, given, numpy, mode)
+            if native is not numpy:
+                self._argument(step.outputs[0], args)
+                return native  # type: ignore[no-any-return]
         fixed = [self._fixed(s) for s in step.outputs]
         if all(a is not None for a in fixed):
             out = fixed[0] if len(fixed) == 1 else tuple(fixed)
@@ -324,12 +380,16 @@ class Frame:
         kernel = self._kernel(step)
         self._argument(step.outputs[0], args)
         if step.opdef.writes_out:
-            return lambda *arrays: kernel(*arrays[:-1], out=arrays[-1])
 
-        def copy(*arrays: Any) -> None:
-            np.copyto(arrays[-1], kernel(*arrays[:-1]))
+            def copy(*arrays: Any) -> None:
+                kernel(*arrays[:-1], out=arrays[-1])
+        else:
 
-        return copy
+            def copy(*arrays: Any) -> None:
+                np.copyto(arrays[-1], kernel(*arrays[:-1]))
+
+        mode = self.state.settings.native
+        return bind_turned(step, self.plan.slots, args, copy, mode)  # type: ignore[no-any-return]
 
     def _call(self, step: Step) -> Callable[..., Any]:
         """A call whose kernel allocates; its results go where they are read."""
@@ -388,16 +448,16 @@ class Frame:
         if s.kind == FETCH or again:
             # Tensors found to be equal share a slot; each gets its own array.
             self._sites.setdefault(slot, []).append((self.outs, k))
-            return _COPY if again else _GIVE, None
+            return COPY if again else GIVE, None
         array = self._fixed(slot)
         if array is None:
             self.sites_at(slot).append((self.outs, k))
             if s.kind == CALL and s.owner == slot:
-                return _FOUND, None
-            return _GIVE if self._alone(k, s) else _COPY, None
+                return FOUND, None
+            return GIVE if self._alone(k, s) else COPY, None
         if s.dims == ():
-            return _SCALAR, array
-        return _COPY, array
+            return SCALAR, array
+        return COPY, array
 
     def _alone(self, k: int, s: Slot) -> bool:
         """Whether the ``k``-th fetched value is all that the caller gets of a new
@@ -415,29 +475,37 @@ class Frame:
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """Run once; returns the fetched values as the caller may keep them."""
-        for array, sites in zip(feeds, self.feed_sites):
-            for target, k in sites:
-                target[k] = array
-        for dims, dtype, sites in self.fresh:
-            array = np.empty(dims, dtype)
-            for target, k in sites:
-                target[k] = array
-        for cell, sites in self.assigned_sites:
-            for target, k in sites:
-                target[k] = cell.array
+        self.place(feeds)
         self.execute()
         results = []
         for k, (how, array) in enumerate(self.collect):
-            if how == _GIVE:
+            if how == GIVE:
                 results.append(self.outs[k])
-            elif how == _SCALAR:
+            elif how == SCALAR:
                 results.append(array[()])
-            elif how == _COPY:
+            elif how == COPY:
                 results.append(leave(self.outs[k] if array is None else array))
             else:
-                results.append(_found(self.outs[k]))
+                results.append(found(self.outs[k]))
         self.forget()
         return results
+
+    def place(self, feeds: Sequence[Any]) -> None:
+        """Write what changes from run to run wherever it is read."""
+        for array, sites in zip(feeds, self.feed_sites):
+            for target, k in sites:
+                target[k] = array
+        for make, dims, dtype, sites, parts in self.fresh:
+            array = make(dims, dtype)
+            for target, k in sites:
+                target[k] = array
+            for part, kind, offset, strides, where in parts:
+                view = np.ndarray(part, kind, array, offset, strides)
+                for target, k in where:
+                    target[k] = view
+        for cell, sites in self.assigned_sites:
+            for target, k in sites:
+                target[k] = cell.array
 
     def run_into(
         self, feeds: Sequence[Any], outs: Sequence[Any], direct: Sequence[bool]
@@ -467,14 +535,19 @@ class Frame:
         try:
             for function, args in steps:
                 function(*args)
-        except StepFailed as failed:
-            raise failed.told from failed.cause
         except Exception as error:
-            at = len(self.instructions) - operator.length_hint(steps) - 1
-            function, arrays = self.instructions[at]
-            if getattr(function, "explains", False):
-                raise
-            raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
+            self.explain(
+                len(self.instructions) - operator.length_hint(steps) - 1, error
+            )
+
+    def explain(self, at: int, error: Exception) -> NoReturn:
+        """Raise what the user is told of an error of the instruction ``at``."""
+        if isinstance(error, StepFailed):
+            raise error.told from error.cause
+        function, arrays = self.instructions[at]
+        if getattr(function, "explains", False):
+            raise error
+        raise run_error(self.plan.steps[self.steps[at]], arrays, error) from error
 
     # -- what a loop needs to run the frame again and again --------------------
 
@@ -497,9 +570,12 @@ class Frame:
         for sites in self.feed_sites:
             for target, k in sites:
                 target[k] = None
-        for _, _, sites in self.fresh:
+        for *_, sites, parts in self.fresh:
             for target, k in sites:
                 target[k] = None
+            for *_, where in parts:
+                for target, k in where:
+                    target[k] = None
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
@@ -512,15 +588,6 @@ def _into(kernel: Callable[..., Any], count: int, outputs: int) -> Callable[...,
     return lambda *arrays: kernel(*arrays[:count], out=arrays[count:])
 
 
-def leave(array: Any) -> Any:
-    """A copy that the caller may keep; 0-d becomes a scalar."""
-    if array.ndim == 0:
-        return array[()]
-    return array.copy()
-
-
-def _found(array: Any) -> Any:
-    """What a kernel allocated: given as it is unless it is a view."""
-    if array.ndim == 0:
-        return array[()]
-    return array if array.flags.owndata else array.copy()
+def _settled_call(settled: Callable[[], Any], *arrays: Any) -> None:
+    """A call whose arrays are in their places for good."""
+    settled()

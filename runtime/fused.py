@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..graphlib.opdef import OpDef, Spec
 from ..graphlib.operation import Operation
 from .failures import run_error
 from .plan import Step
+from .program import IN_PLANS_ONLY
 
 __all__ = ["FUSED", "Group", "Member", "Tiles", "member_call", "member_error"]
 
@@ -52,6 +54,8 @@ class Group:
         results: per output, the register that it is.
         dims: the shape of every member's result.
         native: whether it may run as native code ("off", "auto", "wait").
+        limited: whether native code may find an argument out of its reach: NumPy then
+            computes all anew, so that no output may be where an input is.
         calls: how often it was run, by all frames together.
     """
 
@@ -60,6 +64,7 @@ class Group:
     results: tuple[int, ...]
     dims: tuple[int, ...]
     native: str
+    limited: bool = False
     calls: int = 0
 
     @property
@@ -87,6 +92,7 @@ class Group:
         rows = max(1, min(self.dims[self.axis], count // max(rest, 1)))
         return (*self.dims[: self.axis], rows, *self.dims[self.axis + 1 :])
 
+    @cached_property
     def last_reads(self) -> dict[int, int]:
         """Per register, the last member that reads it."""
         return {r: k for k, m in enumerate(self.members) for r in m.reads}
@@ -98,7 +104,7 @@ class Group:
         the input, and that member itself only where its kernel allows it.
         """
         made = self.results[output] - len(self.inputs)
-        if self.last_reads().get(given, -1) > made:
+        if self.limited or self.last_reads.get(given, -1) > made:
             return False
         member = self.members[made]
         at = [k for k, r in enumerate(member.reads) if r == given]
@@ -141,17 +147,10 @@ def _workspace(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> Any:
     return Registers(group).memory(group.tile())
 
 
-def _infer(inputs: Any, attrs: Mapping[str, Any]) -> Any:
-    raise AssertionError("a fused operation is made of nodes that have their shapes")
-
-
 FUSED = OpDef(
     "_Fused",
-    infer=_infer,
     kernel=_reference,
     inputs=("*inputs",),
-    no_gradient="it exists in plans only",
-    writes_out=True,
     workspace=_workspace,
     elementwise=True,
     flops=lambda ins, outs, attrs: sum(
@@ -159,6 +158,7 @@ FUSED = OpDef(
         for m in attrs["group"].members
     ),
     doc="elementwise operations in one pass over memory",
+    **IN_PLANS_ONLY,
 )
 
 
@@ -174,7 +174,7 @@ class Registers:
         self.group = group
         self.buffers: list[Any] = []
         self.place: dict[int, int] = {}
-        last = group.last_reads()
+        last = group.last_reads
         free: list[int] = []
         for k, m in enumerate(group.members):
             register = len(group.inputs) + k

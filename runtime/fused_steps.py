@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from .native.worker import native
 from .plan import Step
 from .pool import Pool
 
-__all__ = ["HOT", "Share", "bind_fused"]
+__all__ = ["HOT", "Share", "bind_fused", "bind_native"]
 
 #: Elements times members from which a call lets other threads run meanwhile: below,
 #: to take the interpreter's lock back may cost more than the call.
@@ -48,6 +48,12 @@ def bind_fused(
     if group.native == "off":
         return tiles
     return _Step(group, tiles, args, share)
+
+
+def bind_native(group: Group, numpy: Callable[..., None], args: Sequence[Any]) -> Any:
+    """A group's native code as a function of its inputs and outputs; ``numpy`` is the
+    same, until the code is there."""
+    return _Step(group, numpy, args, None)
 
 
 class Share(NamedTuple):
@@ -135,7 +141,11 @@ class _Step:
     )
 
     def __init__(
-        self, group: Group, tiles: Tiles, args: Sequence[Any], share: Share | None
+        self,
+        group: Group,
+        tiles: Callable[..., None],
+        args: Sequence[Any],
+        share: Share | None,
     ) -> None:
         self.group = group
         self.tiles = tiles
@@ -147,7 +157,7 @@ class _Step:
         }
         self._layouts: dict[Any, _Bound] = {}
         elements = math.prod(group.dims)
-        self._long = elements * len(group.members) >= _LONG
+        self._long = elements * max(len(group.members), 1) >= _LONG
         # Pieces depend on the size alone: the bits do not depend on the threads.
         self._share = share
         self._pieces = 1 if share is None else min(_MOST, elements // _PIECE)
@@ -171,8 +181,11 @@ class _Step:
             args[k] = array.ctypes.data
         if self._pieces > 1 and bound.size >= self._pieces:
             self._run_in_pieces(code, bound)
-            return
-        (code.call if self._long else code.call_short)(bound.address, 0, bound.size)
+        else:
+            (code.call if self._long else code.call_short)(bound.address, 0, bound.size)
+        if self.group.limited and args[-1]:
+            args[-1] = 0
+            self.tiles(*arrays)  # arguments out of reach
 
     def _run_in_pieces(self, code: Any, bound: _Bound) -> None:
         assert self._share is not None
@@ -200,7 +213,7 @@ class _Step:
         found = native(kernel_of(group, nest, tuple(a.dtype.str for a in arrays)))
         n = len(arrays)
         rank = len(nest.sizes)
-        args = (ctypes.c_int64 * (n + rank - 1 + n * rank))()
+        args = (ctypes.c_int64 * (n + rank - 1 + n * rank + 1))()
         for k, address in self._fixed.items():
             args[k] = address
         rest = [*nest.sizes[1:], *(s for row in nest.strides for s in row)]

@@ -9,15 +9,17 @@ meanwhile.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
+from .convex import Unit, Units, sort
 from .fused import FUSED, TILE_BYTES, Group, Member
+from .native.codegen import is_limited
 from .native.emit import known
 from .native.engine import available
 from .native.trace import Tape, Untraceable, trace
+from .one_step import element, holds_no_more, saves_earlier
 from .program import NODE, Node, Program, Value
 from .rewrites.common import attrs_key
 from .row_fusion import Around, join_rows
@@ -29,7 +31,7 @@ NATIVE_SIZE = 4096
 TILED_BYTES = 1024 * 1024
 #: A tile cannot be smaller than one row of arrays that are broadcast.
 _LONGEST_ROW = 8 * TILE_BYTES
-#: Bounds of a group: members, arrays, and nodes looked at to see that it is convex.
+#: Bounds of a group: members and arrays; and of nodes looked at to see what may wait.
 _MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
 #: Nodes from one to the next between which nothing is thought to be alive for long:
 #: so many, but not more than hold so many bytes.
@@ -80,7 +82,28 @@ def _replace(program: Program, fused: dict[Node, Node], fusion: _Fusion) -> None
             continue
         read.update(fused.get(node, node).inputs)
         kept.append(node)
-    program.nodes = _sorted(kept[::-1], fused, fusion.previous)
+    program.nodes = sort(kept[::-1], fused, fusion.previous)
+
+
+class _Group(Unit):
+    """Nodes that will be one step.
+
+    Attributes:
+        needs: what they read that none of them makes, and how often.
+        left: what others read of them.
+        first, last: the places of the first and the last of them.
+    """
+
+    __slots__ = ("first", "last", "left")
+
+    needs: dict[Value, int]
+
+    def __init__(self, node: Node, unit: Unit, place: int, left: bool) -> None:
+        super().__init__([node], {}, unit.rank)
+        for v in node.inputs:
+            self.needs[v] = self.needs.get(v, 0) + 1
+        self.left = {node.outputs[0]} if left else set()
+        self.first = self.last = place
 
 
 class _Fusion:
@@ -89,12 +112,7 @@ class _Fusion:
     def __init__(self, program: Program, native: str) -> None:
         self.program = program
         self.native = native if native != "off" and available() else "off"
-        self.position = {node: i for i, node in enumerate(program.nodes)}
-        self.readers: dict[Value, list[Node]] = defaultdict(list)
         self.fetched = set(program.fetches)
-        for node in program.nodes:
-            for v in node.inputs:
-                self.readers[v].append(node)
         # What only an order or an effect asks for stays as it is.
         self.pinned = set(program.targets)
         #: Per node with an effect, the one whose effect comes before.
@@ -107,11 +125,6 @@ class _Fusion:
                     self.previous[node] = effect
                 effect = node
         self.kind: dict[Node, str] = {}
-        self.group_of: dict[Node, list[Node]] = {}
-        #: Per group of several, the place of its last node.
-        self.last: dict[int, int] = {}
-        #: What must run between a node and a reader (see _between).
-        self.ways: dict[tuple[Node, Node], frozenset[Node] | None] = {}
         #: How many arrays are made before each place that are no elementwise results.
         self.made: list[int] = []
 
@@ -120,19 +133,19 @@ class _Fusion:
     def candidate(self, node: Node) -> str:
         """How a node may be fused: "native", "tiles", or "" for not at all."""
         opdef = node.opdef
-        if not opdef.elementwise or opdef.effect is not None or node.after:
+        bias = opdef.type == "BiasAdd" and node.attrs["data_format"] == "NHWC"
+        if not (opdef.elementwise or bias) or opdef.effect is not None or node.after:
             return ""
         if opdef.alias is not None or opdef.control is not None or node in self.pinned:
             return ""
         out = node.outputs[0]
-        if len(node.outputs) != 1 or not out.static or out.value is not None:
+        if len(node.outputs) != 1 or out.size < NATIVE_SIZE or out.value is not None:
             return ""
-        size = math.prod(_dims(out))
-        if size < NATIVE_SIZE or not self._fits(node, out):
+        if math.prod(_dims(out)) < NATIVE_SIZE or not self._fits(node, out):
             return ""
         if self.native != "off" and _traceable(node):
             return "native"
-        if out.nbytes < TILED_BYTES:
+        if out.nbytes < TILED_BYTES or bias:
             return ""
         floats = all(v.dtype.kind in (0, 2) for v in (*node.inputs, out))
         writes = isinstance(opdef.kernel, str) or opdef.writes_out
@@ -144,17 +157,17 @@ class _Fusion:
         whole = _dims(out)
         flat = True
         for v in node.inputs:
-            if not v.static or v.dtype.kind < 0:
+            if v.size < 0 or v.dtype.kind < 0 or _written(v):
                 return False
             dims = _dims(v)
-            if node.opdef.type == "Select" and dims != whole:
+            if dims == whole:
+                continue
+            if node.opdef.type == "Select":
                 return False
             tail = whole[len(whole) - len(dims) :]
             if any(d != w and d != 1 for d, w in zip(dims, tail)):
                 return False
-            flat = flat and (dims == whole or math.prod(dims) == 1)
-            if _written(v):
-                return False
+            flat = flat and math.prod(dims) == 1
         if flat:
             return True
         axis = next(i for i, d in enumerate(whole) if d != 1)
@@ -164,7 +177,6 @@ class _Fusion:
 
     def groups(self) -> list[list[Node]]:
         """Groups of one node or more, which are disjoint."""
-        group_of = self.group_of
         kinds = self.kind
         made = [0]
         for node in self.program.nodes:
@@ -173,64 +185,162 @@ class _Fusion:
                 kinds[node] = kind
             made.append(made[-1] + (not kind and _makes(node, NATIVE_SIZE)))
         self.made = made
+        if not kinds:
+            return []
+        units = self.units = Units(self.program, self.previous)
+        #: How often a result is read by others than members of its group.
+        self.outside = {n.outputs[0]: len(units.readers[n.outputs[0]]) for n in kinds}
+        #: What must run between a node and a reader (see _between).
+        self.ways: dict[tuple[Node, Node], frozenset[Node] | None] = {}
+        of = units.of
         for node in kinds:
-            mine = group_of[node] = [node]
+            out = node.outputs[0]
+            left = bool(self.outside[out]) or out in self.fetched
+            of[node] = _Group(node, of[node], units.position[node], left)
+        for node in kinds:
             for v in node.inputs:
-                theirs = None if v.node is None else group_of.get(v.node)
-                if theirs is None or theirs is mine:
-                    continue
-                if self._joinable(theirs, mine):
-                    if len(theirs) < len(mine):
-                        theirs, mine = mine, theirs
-                    theirs += mine
-                    self.last[id(theirs)] = self.position[node]
-                    for n in mine:
-                        group_of[n] = theirs
-                    mine = theirs
-        found = {id(g): g for g in group_of.values()}
-        for g in found.values():
-            g.sort(key=self.position.__getitem__)
-        return list(found.values())
+                theirs = None if v.node is None else of[v.node]
+                if theirs is not of[node] and isinstance(theirs, _Group):
+                    self._join(theirs, of[node])  # type: ignore[arg-type]
+        self._join_wholes()
+        groups = {of[node]: None for node in kinds}
+        for g in groups:
+            g.nodes.sort(key=units.position.__getitem__)
+        return [g.nodes for g in groups]
 
-    def _joinable(self, theirs: list[Node], mine: list[Node]) -> bool:
-        a, b = theirs[0], mine[0]
-        if self.kind[a] != self.kind[b] or a.outputs[0].dims != b.outputs[0].dims:
-            return False
-        members = {*theirs, *mine}
-        if len(members) > _MEMBERS:
-            return False
-        given = {v for n in members for v in n.inputs if v.node not in members}
-        room = _ARRAYS - len(given)
-        if (
-            len(members) > room
-            and sum(self._leaves(n, members) for n in members) > room
-        ):
-            return False
+    def _join_wholes(self) -> None:
+        """Make groups of all that is connected and has nothing large made between,
+        where that holds no more memory.
+
+        Two by two, the first of them would have waited for others to be read; small
+        arrays may wait.
+        """
+        found: dict[Node, list[Node]] = {}
+        for node in self.kind:
+            mine = found[node] = [node]
+            for v in node.inputs:
+                theirs = None if v.node is None else found.get(v.node)
+                if theirs is None or theirs is mine or not self._alike(v.node, node):  # type: ignore[arg-type]
+                    continue
+                if len(theirs) < len(mine):
+                    theirs, mine = mine, theirs
+                theirs += mine
+                found.update(dict.fromkeys(mine, theirs))
+                mine = theirs
+        of = self.units.of
+        for nodes in {id(g): g for g in found.values()}.values():
+            large = nodes[0].outputs[0].nbytes * _NEAR > _SLACK
+            if not large or not 2 < len(nodes) <= _MEMBERS:
+                continue
+            groups = {of[n] for n in nodes}
+            if len(groups) > 1 and sum(len(g.nodes) for g in groups) == len(nodes):
+                self._join_whole(nodes)
+
+    def _alike(self, a: Node, b: Node) -> bool:
+        """Whether two nodes may be of one group, with nothing large made between."""
+        made, position = self.made, self.units.position
         return (
-            self._is_convex(members, given)
-            and self._holds_no_more(theirs, mine)
-            and self._keeps_few(members, a.outputs[0].nbytes)
+            self.kind[a] == self.kind[b]
+            and a.outputs[0].dims == b.outputs[0].dims
+            and made[position[a]] == made[position[b]]
         )
 
-    def _leaves(self, node: Node, members: set[Node]) -> bool:
-        """Whether others read what a member of a group makes."""
-        v = node.outputs[0]
-        return v in self.fetched or any(r not in members for r in self.readers[v])
+    def _join_whole(self, nodes: list[Node]) -> None:
+        of, position = self.units.of, self.units.position
+        nodes.sort(key=position.__getitem__)
+        group = _Group(nodes[0], of[nodes[0]], position[nodes[0]], False)
+        group.nodes, group.last = nodes, position[nodes[-1]]
+        members = set(nodes)
+        own: dict[Value, int] = {}
+        for n in nodes[1:]:
+            for v in n.inputs:
+                group.needs[v] = group.needs.get(v, 0) + 1
+        for v in [v for v in group.needs if v.node in members]:
+            own[v] = group.needs.pop(v)
+        for n in nodes:
+            v = n.outputs[0]
+            others = len(self.units.readers[v]) > own.get(v, 0)
+            if others or v in self.fetched:
+                group.left.add(v)
+        if len(group.needs) + len(group.left) > _ARRAYS:
+            return
+        joint = self.units.joint({of[n] for n in nodes}, group.needs, group.left)
+        if joint is None or saves_earlier(nodes, self.units, self.made, self.fetched):
+            return
+        if not self._keeps_few(nodes, group.left):
+            return
+        order = self.ordered(nodes, group.left)
+        made, inputs, outputs = self._made(order, group.left)
+        right = holds_no_more(
+            nodes,
+            [[element(v) for v in n.inputs] for n in nodes],
+            inputs,
+            outputs,
+            self.fetched,
+            lambda v: any(r not in members for r in self.units.readers[v]),
+            made.may_overwrite,
+        )
+        if right:
+            self.units.join(group, nodes, joint)
 
-    def _keeps_few(self, members: set[Node], size: int) -> bool:
+    def _join(self, theirs: _Group, mine: _Group) -> _Group:
+        """Make one group of two, where that may be; returns that of ``mine``, which
+        reads of ``theirs``."""
+        a, b = theirs.nodes[0], mine.nodes[0]
+        if self.kind[a] != self.kind[b] or a.outputs[0].dims != b.outputs[0].dims:
+            return mine
+        count = len(theirs.nodes) + len(mine.nodes)
+        if count > _MEMBERS:
+            return mine
+        of, outside = self.units.of, self.outside
+        passed = [v for v in mine.needs if v.node is not None and of[v.node] is theirs]
+        given = theirs.needs.keys() | mine.needs.keys()
+        given.difference_update(passed)
+        inner = {
+            v for v in passed if outside[v] == mine.needs[v] and v not in self.fetched
+        }
+        left = (theirs.left | mine.left) - inner
+        room = _ARRAYS - len(given)
+        if count > room and len(left) > room:
+            return mine
+        if not self._holds_no_more(theirs, mine, inner):
+            return mine
+        joint = self.units.joint((theirs, mine), given, left)
+        if joint is None or not self._keeps_few([*theirs.nodes, *mine.nodes], left):
+            return mine
+        for v in passed:
+            outside[v] -= mine.needs[v]
+        large, small = theirs, mine
+        if len(theirs.nodes) < len(mine.nodes):
+            large, small = mine, theirs
+        for v in given & small.needs.keys():
+            large.needs[v] = large.needs.get(v, 0) + small.needs[v]
+        for v in passed:
+            large.needs.pop(v, None)
+        large.left = left
+        large.first = min(theirs.first, mine.first)
+        large.last = max(theirs.last, mine.last)
+        large.nodes += small.nodes
+        self.units.join(large, small.nodes, joint)
+        return large
+
+    def _keeps_few(self, nodes: list[Node], left: set[Value]) -> bool:
         """Whether few results would wait for the group to end: those whose readers
         outside of it could run before later members do."""
-        allowed = max(2, min(_NEAR, _SLACK // max(size, 1)))
-        leaving = [n for n in members if self._leaves(n, members)]
-        if len(leaving) <= allowed:
+        if len(left) <= 2:
             return True
+        allowed = max(2, min(_NEAR, _SLACK // max(nodes[0].outputs[0].nbytes, 1)))
+        if len(left) <= allowed:
+            return True
+        members = set(nodes)
         waiting = 0
-        for n in leaving:
-            outside = (r for r in self.readers[n.outputs[0]] if r not in members)
+        for v in left:
+            assert v.node is not None
             waiting += any(
-                (between := self._between(n, r)) is not None
+                (between := self._between(v.node, r)) is not None
                 and between.isdisjoint(members)
-                for r in outside
+                for r in self.units.readers[v]
+                if r not in members
             )
             if waiting > allowed:
                 return False
@@ -240,92 +350,56 @@ class _Fusion:
         """What must run between a node and a reader of it; None where that is much."""
         key = node, reader
         if key not in self.ways:
-            first = self.position[node]
+            position = self.units.position
+            first = position[node]
             found: set[Node] = set()
             stack = [reader]
             while stack and len(found) <= _LOOKED:
                 for v in stack.pop().inputs:
                     n = v.node
-                    if n is not None and n not in found and self.position[n] > first:
+                    if n is not None and n not in found and position[n] > first:
                         found.add(n)
                         stack.append(n)
             self.ways[key] = None if stack else frozenset(found)
         return self.ways[key]
 
-    def _is_convex(self, members: set[Node], given: set[Value]) -> bool:
-        """Whether no path leads from a member to what the members read; another
-        group is passed as a whole, as it will be one node."""
-        position = self.position
-        first = min(position[n] for n in members)
-        stack = [v.node for v in given if v.node is not None]
-        seen: set[Node] = set()
-        while stack:
-            node = stack.pop()
-            if node in members:
-                return False
-            if node in seen:
-                continue
-            whole = self.group_of.get(node)
-            if whole is None:
-                whole = [node]
-            if position[node] < first and self.last.get(id(whole), -1) < first:
-                continue
-            seen.update(whole)
-            if len(seen) > _LOOKED:
-                return False
-            for n in whole:
-                stack.extend(n.after)
-                stack.extend(v.node for v in n.inputs if v.node is not None)
-                if n in self.previous:
-                    stack.append(self.previous[n])
-        return True
-
-    def _holds_no_more(self, theirs: list[Node], mine: list[Node]) -> bool:
+    def _holds_no_more(
+        self, theirs: _Group, mine: _Group, inner: Collection[Value]
+    ) -> bool:
         """Whether one step in the place of two keeps no more memory alive while what
         lies between them runs.
 
         Run late, it keeps what ``theirs`` reads; run early, what ``mine`` makes; and
-        it saves what only passes from one to the other.
+        it saves what only passes from one to the other (``inner``).
         """
-        members = {*theirs, *mine}
-        position = self.position
-        size = theirs[0].outputs[0].nbytes
-        second = set(mine)
-        then = min(position[n] for n in mine)
+        of, position = self.units.of, self.units.position
+        count = len(theirs.nodes) + len(mine.nodes)
+        size = mine.nodes[0].outputs[0].nbytes
+        then = mine.first
         late = 0
-        for v in {v for n in theirs for v in n.inputs}:
-            if v.kind != NODE or v.node in members or v in self.fetched:
+        for v in theirs.needs:
+            if v.kind != NODE or v in self.fetched or element(v) is not v:
                 continue
-            if _element(v) is not v:
-                continue
-            others = [position[r] for r in self.readers[v] if r not in members]
-            born = max(position[v.node], *others, -1)  # type: ignore[index]
-            if born < then and self._is_long(born, then, members, size):
+            others = (
+                position[r]
+                for r in reversed(self.units.readers[v])
+                if of[r] is not theirs and of[r] is not mine
+            )
+            born = max(position[v.node], next(others, -1))  # type: ignore[index]
+            if born < then and self._is_long(born, then, count, size):
                 late += v.nbytes
         early = 0
-        places = [position[n] for n in members]
-        if self._is_long(min(places), max(places), members, size):
-            early = sum(
-                n.outputs[0].nbytes
-                for n in mine
-                if n.outputs[0] not in self.fetched and self._leaves(n, members)
-            )
+        begin, end = min(theirs.first, then), max(theirs.last, mine.last)
+        if self._is_long(begin, end, count, size):
+            early = sum(v.nbytes for v in mine.left if v not in self.fetched)
         if not late and not early:
             return True
-        saved = sum(
-            v.nbytes
-            for n in theirs
-            for v in n.outputs
-            if v not in self.fetched
-            and members.issuperset(self.readers[v])
-            and not second.isdisjoint(self.readers[v])
-        )
-        return max(late, early) <= saved
+        return max(late, early) <= sum(v.nbytes for v in inner)
 
-    def _is_long(self, begin: int, end: int, members: set[Node], size: int) -> bool:
+    def _is_long(self, begin: int, end: int, members: int, size: int) -> bool:
         """Whether much happens between two places of the program: something else is
         made that is no elementwise result, or there are many nodes."""
-        if end - begin > len(members) + min(_NEAR, _SLACK // max(size, 1)):
+        if end - begin > members + min(_NEAR, _SLACK // max(size, 1)):
             return True
         return self.made[end] > self.made[begin + 1] and any(
             n not in self.kind and _makes(n, size)
@@ -343,32 +417,35 @@ class _Fusion:
 
     # -- the new node ----------------------------------------------------------
 
-    def ordered(self, group: list[Node]) -> list[Node]:
+    def ordered(self, group: list[Node], kept: set[Value]) -> list[Node]:
         """The members in an order that needs few tiles for what is between them: first
-        what frees more than it makes, else the first of the program."""
-        members = set(group)
+        what frees more than it makes (``kept`` is not freed), else the first of the
+        program."""
+        own = {n.outputs[0] for n in group}
+        position = self.units.position
         left: dict[Node, int] = {}
         readers: dict[Value, set[Node]] = {}
         for n in group:
-            inside = {v for v in n.inputs if v.node in members}
+            inside = own.intersection(n.inputs)
             left[n] = len(inside)
             for v in inside:
                 readers.setdefault(v, set()).add(n)
-        kept = {n.outputs[0] for n in group if self._leaves(n, members)}
 
         def gain(n: Node) -> int:
             freed = sum(
-                v not in kept and readers[v] == {n} for v in {*n.inputs} & {*readers}
+                v not in kept and readers[v] == {n} for v in own.intersection(n.inputs)
             )
             return freed - (n.outputs[0] not in kept)
 
         ready = [n for n in group if not left[n]]
         found: list[Node] = []
         while ready:
-            best = max(ready, key=lambda n: (gain(n), -self.position[n]))
+            best = ready[0]
+            if len(ready) > 1:
+                best = max(ready, key=lambda n: (gain(n), -position[n]))
             ready.remove(best)
             found.append(best)
-            for v in {*best.inputs} & {*readers}:
+            for v in own.intersection(best.inputs):
                 readers[v].discard(best)
             for n in readers.get(best.outputs[0], ()):
                 left[n] -= 1
@@ -378,16 +455,28 @@ class _Fusion:
 
     def join(self, group: list[Node]) -> Node:
         """The node that does the work of a group."""
-        members = set(group)
         last = group[-1]
-        group = self.ordered(group)
+        left = self.units.of[last].left  # type: ignore[attr-defined]
+        made, inputs, outputs = self._made(self.ordered(group, left), left)
+        node = Node(last.op, FUSED, {"group": made}, inputs, [])
+        for k, v in enumerate(outputs):
+            v.node = node
+            v.index = k
+        node.outputs = tuple(outputs)
+        return node
+
+    def _made(
+        self, group: list[Node], left: set[Value]
+    ) -> tuple[Group, list[Value], list[Value]]:
+        """What a step of these members in this order computes, reads and makes."""
+        members = set(group)
         inputs: list[Value] = []
         register: dict[Value, int] = {}
         for n in group:
             for given in n.inputs:
                 if given.node in members or given in register:
                     continue
-                v = _element(given)
+                v = element(given)
                 if v not in register:
                     register[v] = len(inputs)
                     inputs.append(v)
@@ -400,23 +489,19 @@ class _Fusion:
             reads = tuple([register[r] for r in n.inputs])
             register[v] = len(inputs) + k
             made.append(Member(n.op, n.opdef, n.attrs, reads, v.dtype.dtype))
-            if self._leaves(n, members):
+            if v in left:
                 outputs.append(v)
                 results.append(len(inputs) + k)
-        native = self.native if self.kind[last] == "native" else "off"
+        native = self.native if self.kind[group[0]] == "native" else "off"
         fused = Group(
             tuple(made),
             tuple((v.dtype, _dims(v)) for v in inputs),
             tuple(results),
-            _dims(last.outputs[0]),
+            _dims(group[0].outputs[0]),
             native,
+            native != "off" and any(_traced(n)[2] for n in group),
         )
-        node = Node(last.op, FUSED, {"group": fused}, inputs, [])
-        for k, v in enumerate(outputs):
-            v.node = node
-            v.index = k
-        node.outputs = tuple(outputs)
-        return node
+        return fused, inputs, outputs
 
 
 def _written(v: Value) -> bool:
@@ -440,29 +525,23 @@ def _dims(v: Value) -> tuple[int, ...]:
     return v.dims or ()  # type: ignore[return-value]
 
 
-def _element(v: Value) -> Value:
-    """The scalar that all elements of a filled array are; else the array."""
-    filled = v.node is not None and v.node.opdef.type == "Fill"
-    return v.node.inputs[1] if filled and not v.node.after else v  # type: ignore[union-attr]
+_TRACED: dict[Any, tuple[bool, int, bool]] = {}
 
 
-_TRACED: dict[Any, tuple[bool, int]] = {}
-
-
-def _traced(node: Node) -> tuple[bool, int]:
-    """Whether there is native code for a node, and how much it is."""
-    dtypes = tuple(v.dtype.dtype.str for v in node.inputs)
-    key = node.opdef, dtypes, attrs_key(node.attrs)
+def _traced(node: Node) -> tuple[bool, int, bool]:
+    """Whether there is native code for a node, how much it is, and whether it has
+    functions that are right within a reach only."""
+    key = node.opdef, tuple([v.dtype for v in node.inputs]), attrs_key(node.attrs)
     found = _TRACED.get(key)
     if found is None:
         tape = Tape(known)
         try:
-            refs = [tape.input(i, d) for i, d in enumerate(dtypes)]
+            refs = [tape.input(i, v.dtype.dtype) for i, v in enumerate(node.inputs)]
             result = trace(tape, node.opdef, node.attrs, refs)
             right = tape.code[result][1] == node.outputs[0].dtype.dtype.str
-            found = right, _weight(tape)
+            found = right, _weight(tape), is_limited(tape.code)
         except (Untraceable, TypeError):
-            found = False, 0
+            found = False, 0, False
         if len(_TRACED) >= 4096:
             _TRACED.clear()
         _TRACED[key] = found
@@ -486,38 +565,3 @@ def _traceable(node: Node) -> bool:
 
 def _passes(node: Node) -> int:
     return _traced(node)[1]
-
-
-def _sorted(
-    nodes: list[Node], fused: dict[Node, Node], previous: dict[Node, Node]
-) -> list[Node]:
-    """Topological order, each node at its old place or as soon after as can be.
-
-    ``previous`` says which effect comes before that of a node.
-    """
-    place: dict[Node, int] = {}
-    for i, node in enumerate(nodes):
-        place.setdefault(fused.get(node, node), i)
-    left: dict[Node, int] = {}
-    then: dict[Node, list[Node]] = defaultdict(list)
-    for node in place:
-        needed = {v.node for v in node.inputs if v.node is not None}
-        needed.update(node.after)
-        if node in previous:
-            needed.add(previous[node])
-        left[node] = len(needed)
-        for n in needed:
-            then[n].append(node)
-    nodes_at = {at: node for node, at in place.items()}
-    ready = [place[n] for n, count in left.items() if not count]
-    heapq.heapify(ready)
-    result = []
-    while ready:
-        node = nodes_at[heapq.heappop(ready)]
-        result.append(node)
-        for n in then[node]:
-            left[n] -= 1
-            if not left[n]:
-                heapq.heappush(ready, place[n])
-    assert len(result) == len(place), "groups are convex: there is no cycle"
-    return result

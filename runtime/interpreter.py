@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .failures import require_variables, run_error
-from .frame import leave
+from .leaving import arrived, leave
 from .pieces import product_pieces
-from .plan import CONST, VARIABLE, Plan, Step
+from .plan import CONST, VARIABLE, VIEW, Plan, Step
 from .report import Event, RunReport, StepReport
 from .variables import State
 
@@ -43,6 +43,8 @@ def interpret(
             values[i] = slot.value
     for i, op in plan.variable_ops.items():
         values[i] = state.cell(op).array
+    if report is not None:
+        _note_nonfinite(plan, report, range(len(values)), values)
     dying = _last_uses(plan)
     alive: dict[int, int] = {}
     births: list[list[tuple[int, int]]] = []  # (slot, bytes) made at each step
@@ -57,12 +59,13 @@ def interpret(
             born = [
                 (s, values[s].nbytes)
                 for s in step.outputs
-                if plan.slots[s].owner == s and isinstance(values[s], np.ndarray)
+                if _is_made(plan, step, s) and isinstance(values[s], np.ndarray)
             ]
             births.append(born)
             alive.update(born)
             made = sum(n for _, n in born)
             live += made
+            _note_nonfinite(plan, report, step.outputs, values)
             report.steps.append(
                 StepReport(
                     name=step.name,
@@ -90,6 +93,29 @@ def interpret(
         report.seconds = time.perf_counter() - started
         _note_peak(plan, report, births, dying)
     return [leave(values[s]) for s in plan.fetches]
+
+
+def _is_made(plan: Plan, step: Step, slot: int) -> bool:
+    """Whether a step makes new memory for a slot here: also for a part of a join, which
+    is a view in the plan only."""
+    slots = plan.slots
+    return slots[slot].owner == slot or (
+        step.mode == "out" and slots[slot].kind == VIEW
+    )
+
+
+def _note_nonfinite(
+    plan: Plan, report: RunReport, slots: Iterable[int], values: Sequence[Any]
+) -> None:
+    """Count the numbers that are none, tensor by tensor."""
+    if report.nonfinite is None:
+        report.nonfinite = {}
+    for s in slots:
+        value = values[s]
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fc":
+            count = value.size - int(np.count_nonzero(np.isfinite(value)))
+            if count:
+                report.nonfinite[plan.slots[s].name] = count
 
 
 def _note_peak(
@@ -149,7 +175,7 @@ def _run_step(plan: Plan, state: State, step: Step, values: list[Any]) -> None:
         return
     results = result if isinstance(result, tuple) else (result,)
     for s, r in zip(step.outputs, results):
-        values[s] = np.asanyarray(r)
+        values[s] = arrived(r)
         if opdef.effect == "assign":
             values[plan.slots[s].owner] = values[s]
 
@@ -163,7 +189,7 @@ def _body_runner(state: State) -> Any:
     def run(body: Any, arrays: Sequence[Any]) -> list[Any]:
         plan, feeds = bodies.plan_for(body, arrays)
         require_variables(plan, state)
-        return [np.asanyarray(r) for r in interpret(plan, state, feeds)]
+        return [arrived(r) for r in interpret(plan, state, feeds)]
 
     return run
 

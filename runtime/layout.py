@@ -13,11 +13,20 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import variable_of
-from .body_plans import BodyKey, body_bytes, keys_of, plan_body, spare_buffers
+from .body_plans import (
+    BodyKey,
+    body_bytes,
+    keys_of,
+    plan_body,
+    spare_buffers,
+    tells_all,
+)
 from .costs import microseconds
 from .fused import FUSED, Group
 from .hazards import Accesses
 from .liveness import lifetimes
+from .native_nests import nest_of, with_panel
+from .placing import c_strides, place_parts
 from .plan import (
     ARENA,
     CALL,
@@ -165,7 +174,7 @@ class Layout:
             return "write" if write else "call"
         if write:
             i = self._add(out, VIEW, owner)
-            self.place[i] = 0, _c_strides(variable)
+            self.place[i] = 0, c_strides(variable.dims, variable.dtype.size)
             return "write"
         return self._view(node)
 
@@ -264,6 +273,10 @@ class Layout:
                 asked = node.opdef.workspace(node.inputs, node.outputs, node.attrs)
                 if all(is_static(dims) for _, dims in asked):  # else it allocates
                     scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
+                    if mode == "out":
+                        scratch = with_panel(
+                            scratch, nest_of(node, self.settings.native)
+                        )
             if node in self.bodies and mode == "out":
                 spent: tuple[int, ...] = ()
                 if "schedule" in node.attrs:
@@ -304,7 +317,7 @@ class Layout:
             if v.dims != v_out.dims or v.dtype is not v_out.dtype:
                 continue
             own = self.owner[i]
-            if self.kind[own] != ARENA or not self._covers(i, own):
+            if self.kind[own] != ARENA or not self.covers(i, own):
                 continue
             # Where the same memory is read twice, a kernel of several passes
             # would read what it wrote; one ufunc reads the same places first.
@@ -333,7 +346,7 @@ class Layout:
                     and self.values[i].dims == v.dims
                     and self.values[i].dtype is v.dtype
                     and owners.count(own) == 1
-                    and self._covers(i, own)
+                    and self.covers(i, own)
                     and group.may_overwrite(k, given)
                 ):
                     pairs.append((out, own))
@@ -351,7 +364,7 @@ class Layout:
             if self.kind[out] == self.kind[i] == ARENA and self.owner[i] == i
         ]
 
-    def _covers(self, i: int, own: int) -> bool:
+    def covers(self, i: int, own: int) -> bool:
         """Whether slot ``i`` is all of its owner's memory, in C order."""
         if i == own:
             return True
@@ -359,21 +372,27 @@ class Layout:
         if known is None or known[0] != 0:
             return False
         v = self.values[i]
-        return known[1] == _c_strides(v) and v.nbytes == self.values[own].nbytes
+        return (
+            known[1] == c_strides(v.dims, v.dtype.size)
+            and v.nbytes == self.values[own].nbytes
+        )
 
     def _same_layout(self, i: int, j: int) -> bool:
         a, b = self.values[i], self.values[j]
-        return a.dims == b.dims and self._covers(j, self.owner[j])
+        return a.dims == b.dims and self.covers(j, self.owner[j])
 
     # -- the plan ------------------------------------------------------------
 
     def plan(self, problem: Problem, best: Order, seconds: float) -> Plan:
-        """Follow the order: lifetimes, placement, steps."""
-        regions = self._regions(problem, best.nodes)
+        """Follow the order: parts of joins, lifetimes, placement, steps."""
+        joined = place_parts(self, problem, best.nodes, best.peak)
+        problem, kind, owner = joined.problem, joined.kind, joined.owner
+        nodes = joined.nodes
+        regions = self._regions(problem, nodes)
         if regions:
-            problem = no_takeovers_across(problem, best.nodes, regions)
-        spans = lifetimes(problem, best.nodes)
-        values, kind, owner = self.values, self.kind, self.owner
+            problem = no_takeovers_across(problem, nodes, regions)
+        spans = lifetimes(problem, nodes)
+        values = self.values
         # Storage groups that live in the arena, then scratch.
         intervals: list[tuple[int, int, int]] = []
         at: dict[int, int] = {}
@@ -383,14 +402,14 @@ class Layout:
                 at[g] = len(intervals)
                 intervals.append(spans.groups[g])
         scratch_at: dict[int, int] = {}
-        for step, n in enumerate(best.nodes):
+        for step, n in enumerate(nodes):
             if self.work[n]:
                 scratch_at[n] = len(intervals)
                 intervals.extend((step, step, _size(d, s)) for d, s in self.work[n])
         placed = place_apart(intervals, regions)
         slots = []
         for i, v in enumerate(values):
-            offset, strides = self.place.get(i, _UNPLACED)
+            offset, strides = joined.place.get(i, _UNPLACED)
             g = spans.group[i]
             if g >= 0 and kind[i] == ARENA:
                 offset = placed.offsets[at[g]]
@@ -412,11 +431,10 @@ class Layout:
             )
         steps: list[Step] = []
         index = self.index
-        ends = self._ends(best.nodes)
+        ends = self._ends(nodes)
         shares = spans.shares
-        nodes = self.program.nodes
-        for step, n in enumerate(best.nodes):
-            node = nodes[n]
+        for step, n in enumerate(nodes):
+            node = self.program.nodes[n]
             made = self.outs[n]
             work: tuple[tuple[int, Any, tuple[int, ...]], ...] = ()
             if self.work[n]:
@@ -439,12 +457,13 @@ class Layout:
                     ends.get(step, ()),
                     over,
                     node in self.copies,
+                    joined.parts.get(n, ()),
                 )
             )
-        live = simulate(problem, best.nodes).bytes
+        live = simulate(problem, nodes).bytes
         if regions:
-            work_of = [(i, i, problem.work[n]) for i, n in enumerate(best.nodes)]
-            live = live_apart([*spans.groups, *work_of], regions, len(best.nodes))
+            work_of = [(i, i, problem.work[n]) for i, n in enumerate(nodes)]
+            live = live_apart([*spans.groups, *work_of], regions, len(nodes))
         fetched = self._fetch_bytes()
         bodies = [pair for pairs in self.bodies.values() for pair in pairs]
         transient = max(
@@ -463,7 +482,8 @@ class Layout:
             transient_bytes=transient,
             arena_bytes=placed.total,
             fetch_bytes=fetched,
-            exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind)),
+            exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind))
+            and all(tells_all(node, plans) for node, plans in self.bodies.items()),
             order=next(k for k, p in best.tried.items() if p == best.peak),
             tried={k: n + fetched for k, n in best.tried.items()},
             rewrites=tuple(self.program.log),
@@ -560,16 +580,6 @@ class Layout:
 def _dims(v: Value) -> tuple[int, ...]:
     """The shape of a value whose every dimension is known."""
     return v.dims or ()  # type: ignore[return-value]
-
-
-def _c_strides(v: Value) -> tuple[int, ...]:
-    """Strides, in bytes, of a contiguous array of the value's shape."""
-    strides = []
-    step = v.dtype.size
-    for d in reversed(_dims(v)):
-        strides.append(step)
-        step *= max(d, 1)
-    return tuple(reversed(strides))
 
 
 def _size(dtype: Any, dims: tuple[int, ...]) -> int:

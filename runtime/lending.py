@@ -2,7 +2,8 @@
 
 The stacks of a ``while_loop`` cannot be planned.  Taking them anew in every run
 costs page faults, often more than the work itself.  So a session lends memory and
-gets it back when the last array in it is gone.
+gets it back when the last array in it is gone.  The same holds for large arrays that
+are fetched again and again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["Lender"]
 
 # Smaller memory comes quickly from the allocator.
 _LEAST = 1 << 16
+# Memory starts where vectors of every size do.
+_ALIGNED = 64
 
 
 class _Lease:
@@ -41,9 +44,21 @@ def _bytes(memory: Any) -> int:
 
 
 class Lender:
-    """The memory that one session lends."""
+    """The memory that one session lends.
 
-    def __init__(self) -> None:
+    Args:
+        least: bytes from which an array is lent.
+        limit: bytes that may be idle, if that is fewer than were ever out.
+        mixed: whether arrays of many sizes are lent: idle memory that is too small for
+            one may fit the next.
+    """
+
+    def __init__(
+        self, least: int = _LEAST, limit: int | None = None, mixed: bool = False
+    ) -> None:
+        self._least = least
+        self._limit = limit
+        self._mixed = mixed
         self._lock = threading.Lock()
         #: What can be lent, by size.
         self._idle: list[Any] = []
@@ -57,7 +72,7 @@ class Lender:
         """An array of that shape, with any content."""
         dtype = np.dtype(dtype)
         nbytes = int(np.prod(dims, dtype=np.int64)) * dtype.itemsize
-        if nbytes < _LEAST or dtype.hasobject:
+        if nbytes < self._least or dtype.hasobject:
             return np.empty(dims, dtype)
         with self._lock:
             self._take_back()
@@ -75,19 +90,35 @@ class Lender:
             memory = self._idle.pop(at)
             self._waiting -= memory.nbytes
             return memory
-        # What is idle and too small was for fewer rows than there are now.
-        self._waiting -= sum(map(_bytes, self._idle[:at]))
-        del self._idle[:at]
-        return np.empty(nbytes, np.uint8)
+        if not self._mixed:
+            # What is idle and too small was for fewer rows than there are now.
+            self._waiting -= sum(map(_bytes, self._idle[:at]))
+            del self._idle[:at]
+        raw = np.empty(nbytes + _ALIGNED, np.uint8)
+        start = -raw.__array_interface__["data"][0] % _ALIGNED
+        return raw[start : start + nbytes]
 
     def _take_back(self) -> None:
         """What has come back is idle, as long as that is no more than was ever out."""
+        most = self._most if self._limit is None else min(self._most, self._limit)
         while self._returned:
             memory = self._returned.popleft()
             self._out -= memory.nbytes
-            if self._waiting + memory.nbytes <= self._most:
+            if self._mixed and self._waiting + memory.nbytes > most:
+                self._drop()  # nobody has asked for such sizes for a while
+            if self._waiting + memory.nbytes <= most:
                 insort(self._idle, memory, key=_bytes)
                 self._waiting += memory.nbytes
+
+    def _drop(self) -> None:
+        self._idle.clear()
+        self._waiting = 0
+
+    def drop(self) -> None:
+        """Keep nothing idle."""
+        with self._lock:
+            self._take_back()
+            self._drop()
 
     @property
     def idle_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -73,7 +74,7 @@ class Stack:
         self.most = most
         self.owned = memory is None
         # Small rows come by the page, large ones one by one.
-        self.least = max(1, _PAGE // max(1, int(np.prod(dims)) * dtype.itemsize))
+        self.least = max(1, _PAGE // max(1, math.prod(dims) * dtype.itemsize))
         if memory is None:
             rows = self._at_most(self.least) if length is None else length
             memory = np.empty((rows, *dims), dtype)

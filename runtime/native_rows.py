@@ -59,11 +59,28 @@ def _entropy(t: Tape, x: int, labels: int) -> tuple[int, ...]:
     return loss, t.ufunc(np.subtract, (scaled, labels))
 
 
+def _sparse_entropy(t: Tape, x: int, label: int) -> tuple[int, ...]:
+    dtype = t.code[x][1]
+    d = t.ufunc(np.subtract, (x, t.reduce("max", x)))
+    chosen = t.ufunc(np.equal, (t.index(), t.cast(label, np.int64)))
+    zero, one = t.const(0, dtype), t.const(1, dtype)
+    inner = t.reduce("sum", t.add("select", dtype, chosen, d, zero))
+    e = t.ufunc(np.exp, (d,))
+    total = t.reduce("sum", e)
+    loss = t.ufunc(np.subtract, (t.ufunc(np.log, (total,)), inner))
+    part = t.ufunc(np.divide, (e, total))
+    return loss, t.ufunc(np.subtract, (part, t.add("select", dtype, chosen, one, zero)))
+
+
+#: Its second input is a number of each row.
+_SPARSE = "SparseSoftmaxCrossEntropyWithLogits"
+
 ROW_FORMULAS: Mapping[str, Callable[..., tuple[int, ...]]] = {
     "LogSoftmax": _log_softmax,
     "Softmax": _softmax,
     "SoftmaxCrossEntropyWithLogits": _entropy,
     "SoftmaxGrad": _softmax_grad,
+    _SPARSE: _sparse_entropy,
 }
 
 
@@ -75,7 +92,10 @@ def bind_rows(step: Step, slots: Sequence[Slot], numpy: Any, mode: str) -> Any:
         return numpy
     ins = [slots[s] for s in step.inputs]
     dims = ins[0].dims or ()
-    if None in dims or not dims or any(s.dims != dims for s in ins):
+    sparse = step.opdef.type == _SPARSE
+    if None in dims or not dims:
+        return numpy
+    if not sparse and any(s.dims != dims for s in ins):
         return numpy
     if step.attrs.get("axis", -1) not in (-1, len(dims) - 1):
         return numpy
@@ -83,19 +103,19 @@ def bind_rows(step: Step, slots: Sequence[Slot], numpy: Any, mode: str) -> Any:
         return numpy
     arrays = [*ins, *(slots[s] for s in step.outputs)]
     try:
-        kernel = _kernel(formula, len(ins), ins[0].dtype.dtype, arrays, dims)
+        kernel = _kernel(formula, len(ins), arrays, dims)
     except Untraceable:
         return numpy
-    return _Rows(native(kernel), numpy, mode, len(ins), dims)
+    kind = _SparseRows if sparse else _Rows
+    return kind(native(kernel), numpy, mode, len(ins), dims)
 
 
-def _kernel(
-    formula: Any, inputs: int, dtype: Any, arrays: Sequence[Slot], dims: Any
-) -> RowKernel:
+def _kernel(formula: Any, inputs: int, arrays: Sequence[Slot], dims: Any) -> RowKernel:
     tape = Tape(known)
-    results = formula(tape, *[tape.input(k, dtype) for k in range(inputs)])
+    given = [tape.input(k, s.dtype.dtype) for k, s in enumerate(arrays[:inputs])]
+    results = formula(tape, *given)
     moves = "".join("1" if s.dims == dims else "0" for s in arrays)
-    dtypes = (dtype.str,) * len(arrays)
+    dtypes = tuple(s.dtype.dtype.str for s in arrays)
     short = dims[-1] <= _SHORT
     return RowKernel(tuple(tape.code), results, dtypes, 1, moves, short)
 
@@ -151,3 +171,23 @@ class _Rows:
             self._args[k] = address
         call = code.call if self._size >= _LONG else code.call_short
         call(ctypes.addressof(self._args), 0, self._rows)
+
+
+class _SparseRows(_Rows):
+    """The same with labels of rows, which are looked at first."""
+
+    __slots__ = ("_classes",)
+
+    def __init__(
+        self, found: Native, numpy: Any, mode: str, inputs: int, dims: Any
+    ) -> None:
+        super().__init__(found, numpy, mode, inputs, dims)
+        self._classes = dims[-1]
+
+    def __call__(self, *arrays: Any) -> None:
+        codes = arrays[1].reshape(-1)
+        # Seen as unsigned, a negative label is beyond every class.
+        if np.maximum.reduce(codes.view(f"u{codes.itemsize}")) >= self._classes:
+            self._numpy(*arrays)  # its error names the label
+            return
+        super().__call__(*arrays)

@@ -147,4 +147,7 @@ class _Update:
         dtypes = (dtype.str,) * (count + method.states)
         still = count - method.states - 1
         moves = DENSE * (method.states + 1) + STILL * still + DENSE * method.states
-        return Kernel(tuple(tape.code), results, dtypes, 1, moves)
+        kernel = Kernel(tuple(tape.code), results, dtypes, 1, moves)
+        if kernel.limited:
+            raise Untraceable("a function that is right within a reach only")
+        return kernel

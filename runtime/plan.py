@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..graphlib.dtypes import DType
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
+from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, text
 from ..graphlib.source import Source
 from ..graphlib.tensor import Tensor
@@ -91,6 +92,8 @@ class Step(NamedTuple):
             "call" (kernel allocates), "write" (changes a variable), "none".
         copy_view: a view op that must copy here, as its input's layout has no
             such view.
+        placed: of a join, the inputs that are made in its result: they are views
+            of it, and it copies the others.
     """
 
     op: Operation
@@ -103,6 +106,7 @@ class Step(NamedTuple):
     frees: tuple[int, ...] = ()
     takes_over: tuple[tuple[int, int], ...] = ()
     copy_view: bool = False
+    placed: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -152,7 +156,8 @@ class Plan:
         transient_bytes: the most that one kernel allocates for itself.
         arena_bytes: size of the arena.
         fetch_bytes: size of the fetched arrays.
-        exact: whether every shape is known, so that the peak is exact.
+        exact: whether every shape is known, and how often each loop that keeps
+            something runs, so that the peak is exact.
         order: the name of the chosen order; ``tried``: peak bytes by order.
         rewrites: (pass, number of nodes it removed or changed).
         changes: what the passes did, and to which operations (see ``explain``).
@@ -218,6 +223,9 @@ class Plan:
             lines += [f"  {line}" for line in plan.explain().splitlines()]
         return "\n".join(lines)
 
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
+
     def bodies_of(self, step: Step) -> Iterator[tuple[str, Plan]]:
         """The plans of what a loop or branch runs, and what each is of."""
         attrs = step.attrs
@@ -245,6 +253,7 @@ class Plan:
             lines.append(
                 f"{i:5} {outs or '-'} = {step.what}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")
+                + (f"  {len(step.placed)} in place" if step.placed else "")
             )
             for title, plan in self.bodies_of(step):
                 lines.append(f"      {title}:")

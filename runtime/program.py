@@ -8,24 +8,37 @@ graph grows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import DType
+from ..graphlib.counted import counted, untested
+from ..graphlib.dtypes import DType, int32
 from ..graphlib.errors import DagradError, FeedError, InvalidArgumentError
 from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, is_static, text
-from ..graphlib.subgraph import Body
+from ..graphlib.subgraph import BODY_VARIABLE, Body
 from ..graphlib.tensor import Tensor
 from .changes import Notes
 
 __all__ = ["Node", "Program", "Value", "build", "needed_operations"]
+
+
+def _no_inference(inputs: Any, attrs: Mapping[str, Any]) -> Any:
+    raise AssertionError("an operation of plans is made of nodes that have shapes")
+
+
+#: What operations that plans make of others have in common.
+IN_PLANS_ONLY: dict[str, Any] = {
+    "infer": _no_inference,
+    "no_gradient": "it exists in plans only",
+    "writes_out": True,
+}
 
 
 def _copy(xp: Any, x: Any, out: Any = None) -> Any:
@@ -263,6 +276,7 @@ def build(
         feed_values.append(fed)
     nodes: list[Node] = []
     by_op: dict[Operation, Node] = {}
+    numbers: dict[int, Value] = {}
     for op in operations:
         opdef = op.opdef
         effect = opdef.effect
@@ -295,6 +309,8 @@ def build(
         attrs: Mapping[str, Any] = op._attrs
         if opdef.control is not None:
             attrs = _with_fed_variables(op, inputs)
+        if opdef.control == "loop" and attrs["tested"]:
+            attrs, inputs = _without_test(attrs, inputs, numbers)
         node = Node(op, opdef, attrs, inputs, after)
         node.outputs = outputs_of(node, op)
         for t, v in zip(op.outputs, node.outputs):
@@ -310,9 +326,25 @@ def build(
     )
 
 
+def _without_test(
+    attrs: Mapping[str, Any], inputs: list[Value], numbers: dict[int, Value]
+) -> tuple[Mapping[str, Any], list[Value]]:
+    """A loop that only counts as one of a number of iterations, if that is known.
+
+    ``numbers`` has one value for each: loops that become one must have the same.
+    """
+    count = counted(attrs, inputs)
+    if count is None:
+        return attrs, inputs
+    if count not in numbers:
+        array = np.array(count, np.int32)
+        numbers[count] = Value(CONST, int32, (), None, value=array)
+    return untested(attrs), [numbers[count], *inputs[attrs["bounded"] + 1 :]]
+
+
 def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any]:
     """The attributes of a control operation: its bodies get an array, not the session's
-    memory, for a variable in whose place something is fed.
+    memory, for a variable in whose place something is fed, or a value was read.
 
     Raises:
         FeedError: a body writes that variable.
@@ -320,11 +352,10 @@ def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any
     attrs = op._attrs
     fed = {
         i
-        for i, (v, t) in enumerate(zip(inputs, op.inputs))
-        if v.kind != VARIABLE and t.op.opdef.effect == "variable"
+        for body, wires in _wired(op)
+        for t, i in zip(body.inputs, wires)
+        if t.op.opdef is BODY_VARIABLE and inputs[i].kind != VARIABLE
     }
-    if not fed:
-        return attrs
     for i in sorted(fed.intersection(attrs.get("updates", ()))):
         raise FeedError(
             op.explain(
@@ -332,17 +363,34 @@ def _with_fed_variables(op: Operation, inputs: Sequence[Value]) -> dict[str, Any
             ),
             op,
         )
+    return with_arrays(op, fed)
+
+
+def with_arrays(op: Operation, arrays: Collection[int]) -> dict[str, Any]:
+    """The attributes of a control operation whose bodies get an array for variables at
+    these of its inputs."""
+    attrs = op._attrs
 
     def given(body: Body, wires: Sequence[int]) -> Body:
-        known = {t for t, i in zip(body.inputs, wires) if i in fed}
+        found = zip(body.inputs, wires)
+        known = {t for t, i in found if i in arrays and t.op.opdef is BODY_VARIABLE}
         return replace(body, given=body.given | known) if known else body
 
+    if not arrays:
+        return attrs
+    bodies = tuple(given(body, wires) for body, wires in _wired(op))
     if "branches" in attrs:
-        bodies = tuple(map(given, attrs["branches"], attrs["wires"]))
         return {**attrs, "branches": bodies}
+    return {**attrs, "body": bodies[0]}
+
+
+def _wired(op: Operation) -> Iterable[tuple[Body, Sequence[int]]]:
+    """The bodies of a control operation, and which of its inputs each is passed."""
+    attrs = op._attrs
+    if "branches" in attrs:
+        return zip(attrs["branches"], attrs["wires"])
     first = attrs["bounded"] + attrs["tested"]
-    wires = range(first, len(op.inputs))
-    return {**attrs, "body": given(attrs["body"], wires)}
+    return [(attrs["body"], range(first, len(op.inputs)))]
 
 
 def outputs_of(node: Node, op: Operation) -> tuple[Value, ...]:

@@ -9,6 +9,7 @@ names the user's line.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..graphlib.errors import ResourceExhaustedError
 from ..graphlib.sizes import sized
@@ -19,7 +20,8 @@ from .recompute import Outcome, Steps
 from .recompute_search import search
 from .schedule import Order, Problem, leanest, simulate
 
-__all__ = ["cost_of", "fit", "run_again", "steps_of", "taken"]
+__all__ = ["Fitted", "Run", "cost_of", "exhausted", "fit"]
+__all__ += ["run_again", "steps_of", "taken"]
 
 #: What a step costs, in nanoseconds: a call, bytes through memory, and arithmetic, by
 #: BLAS where there is much for each element; measured on one core with AVX2.
@@ -35,37 +37,24 @@ _TRIES = 4
 _NAMED = 6
 
 
-def fit(
-    layout: Layout, problem: Problem, order: Order, plan: Plan, limit: int
-) -> tuple[Layout, Problem, Order]:
+class Fitted(NamedTuple):
+    """A run within a limit, and nanoseconds of what it computes again; or None and the
+    least plan that was found instead."""
+
+    run: Run | None
+    plan: Plan
+    extra: int
+
+
+Run = tuple[Layout, Problem, Order]
+
+
+def fit(run: Run, plan: Plan, limit: int) -> Fitted:
     """The same run within ``limit`` bytes; ``plan`` is what takes more.
 
-    Raises:
-        ResourceExhaustedError: no way was found; with the least that was, and what is
-            alive there.
+    Where it was not found the program is as it was.
     """
-    done, least = _attempt(layout, problem, order, plan, limit)
-    if done is not None:
-        return done
-    # What the error calls enough must be found when it is asked for.
-    for _ in range(_TRIES):
-        need = taken(least)
-        done, other = _attempt(layout, problem, order, plan, need)
-        if done is not None:
-            least = done[0].plan(*done[1:], 0.0)
-            break
-        least = other
-    raise _exhausted(least, limit)
-
-
-_Run = tuple[Layout, Problem, Order]
-
-
-def _attempt(
-    layout: Layout, problem: Problem, order: Order, plan: Plan, limit: int
-) -> tuple[_Run | None, Plan]:
-    """The run within a limit, or None and the least plan that was found instead; then
-    the program is as it was."""
+    layout, problem, order = run
     saved = _Saved(layout)
     least = plan
     lean = leanest(problem)
@@ -80,14 +69,14 @@ def _attempt(
             tried = again.plan(new, now, 0.0)
             need = taken(tried)
             if need <= limit:
-                return (again, new, now), tried
+                return Fitted((again, new, now), tried, found.outcome.extra)
             saved.restore()
             if need < taken(least):
                 least = tried
             if not found.fits:
                 break
             budget -= max(need - limit, budget // 100)
-    return None, least
+    return Fitted(None, least, 0)
 
 
 def taken(plan: Plan) -> int:
@@ -97,7 +86,7 @@ def taken(plan: Plan) -> int:
     )
 
 
-def _exhausted(plan: Plan, limit: int) -> ResourceExhaustedError:
+def exhausted(plan: Plan, limit: int) -> ResourceExhaustedError:
     """The error of a limit that cannot be met."""
     lines = [
         f"memory_limit is {sized(limit)}; the least that this run was found to need, "
@@ -134,7 +123,16 @@ def cost_of(layout: Layout, node: Node) -> int:
     moved = made + sum(v.nbytes for v in node.inputs)
     elements, flops = arithmetic(node)
     rate = _BLAS_FLOPS_PER_NS if flops >= DENSE * elements else _FLOPS_PER_NS
-    return _CALL + moved // _BYTES_PER_NS + flops // rate
+    return _calls(layout, node) * _CALL + moved // _BYTES_PER_NS + flops // rate
+
+
+def _calls(layout: Layout, node: Node) -> int:
+    """How many kernels a node calls: those of a loop's body in each iteration."""
+    if node.opdef.control != "loop" or not node.outputs:
+        return 1
+    count = node.outputs[0].value
+    steps = max((len(plan.steps) for _, plan in layout.bodies[node]), default=1)
+    return 1 + steps * (1 if count is None else int(count))
 
 
 def arithmetic(node: Node) -> tuple[int, int]:

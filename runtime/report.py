@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..graphlib.operators import TABLE
+
 __all__ = ["Event", "RunMetadata", "RunOptions", "RunReport", "StepReport"]
 
 
@@ -47,6 +49,9 @@ class RunReport:
     Attributes:
         steps: in the order of execution.
         events: what each thread did, by time of start.
+        nonfinite: tensor -> how many of its numbers were NaN or infinite, where any
+            was, feeds and variables included; of a variable at the start.  None where
+            nobody looked: the fast executor does not.
         seconds: of the whole run.
         plan: the plan that ran (its ``peak_bytes`` is the prediction).
         peak_bytes: the most bytes alive at once.  The reference interpreter allocates
@@ -58,6 +63,7 @@ class RunReport:
     steps: list[StepReport] = field(default_factory=list)
     seconds: float = 0.0
     plan: Any = None
+    nonfinite: dict[str, int] | None = field(default=None, kw_only=True)
     peak_bytes: int = 0
     peak_set: dict[str, tuple[str, int]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -69,6 +75,9 @@ class RunReport:
             n, t = totals.get(s.type, (0, 0.0))
             totals[s.type] = (n + 1, t + s.seconds)
         return dict(sorted(totals.items(), key=lambda kv: -kv[1][1]))
+
+    def _repr_svg_(self) -> str:
+        return TABLE["draw"](self)  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         lines = [

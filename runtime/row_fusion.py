@@ -10,32 +10,38 @@ its operand (and what that needs): its result is there when all has been read.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graphlib.opdef import OpDef
+from .convex import Joint, Unit, Units
 from .fused import FUSED
+from .native.rows import RowKernel
 from .native.trace import Untraceable
+from .one_step import holds_no_more
 from .program import NODE, Node, Program, Value
 from .row_groups import ROWS, RowGroup, RowMember
+from .row_parts import COMPOUND, Frame, Part, frame_of
 
 __all__ = ["Around", "join_rows"]
 
 #: Longer rows are left to NumPy: it adds in pairs, a row's code in lanes of vectors.
 _LONGEST = 4096
 _SHORTEST = 8
-#: Bounds of a group: members, arrays, and nodes looked at to see that it is convex.
-_MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
+#: Bounds of a group: members, arrays, and nodes between the first and the last.
+_MEMBERS, _ARRAYS, _SPREAD = 64, 24, 128
 
-_REDUCTIONS = {"Max": "max", "Mean": "mean", "Sum": "sum", "SumTo": "sum"}
-#: The two means of moments, with the squares between.
-_MOMENTS = "Moments"
+_REDUCTIONS = {"Max": "max", "Mean": "mean", "Min": "min", "Sum": "sum"}
+_REDUCTIONS["SumTo"] = "sum"
 #: Views that hand on the numbers of rows, in order, or repeat them along rows.
 _RESHAPES = frozenset(["ExpandDims", "Identity", "Reshape", "Squeeze"])
 _REPEATS = frozenset(["BroadcastTo", "Spread"])
+
+
+#: Large arrays that go through NumPy's kernels of several passes.
+_STREAMS = {"Moments": 6, "FusedBatchNorm": 6, "FusedBatchNormGrad": 8}
 
 
 class Around(NamedTuple):
@@ -63,58 +69,59 @@ def join_rows(program: Program, around: Around) -> dict[Node, Node]:
     return _Rows(program, around).groups()
 
 
-class _Frame(NamedTuple):
-    """The rows that a group is about: the shape, its last ``k`` axes being a row."""
+class _Grown:
+    """A group while it grows.
 
-    dims: tuple[int, ...]
-    k: int
+    Attributes:
+        nodes: its nodes, of ``count`` operations, from place ``first`` to ``last``.
+        wide: per result, whether it has a number for each element.
+        given: per value that is read, how it moves.
+        reduced: results of reductions.
+        item: bytes of the largest element.
+    """
 
-    @property
-    def lead(self) -> tuple[int, ...]:
-        return self.dims[: len(self.dims) - self.k]
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.nodes: set[Node] = set()
+        self.count = 0
+        self.first, self.last = sys.maxsize, -1
+        self.wide: dict[Any, bool] = {}
+        self.given: dict[Value, str] = {}
+        self.reduced: set[Any] = set()
+        self.item = 0
 
-    @property
-    def tail(self) -> tuple[int, ...]:
-        return self.dims[len(self.dims) - self.k :]
+    def add(
+        self, node: Node, parts: list[Part], reads: list[tuple[Value, str]], place: int
+    ) -> None:
+        """Take a node in."""
+        self.nodes.add(node)
+        self.count += len(parts)
+        self.first, self.last = min(self.first, place), max(self.last, place)
+        self.wide.update({p.made: p.wide for p in parts})
+        self.given.update(reads)
+        self.reduced.update([p.made for p in parts if p.reduce])
+        self.item = max(self.item, *(np.dtype(p.dtype).itemsize for p in parts))
 
-    @property
-    def rows(self) -> int:
-        return math.prod(self.lead)
+    def agrees(self, parts: list[Part], reads: list[tuple[Value, str]]) -> bool:
+        """Whether what is read moves as it was made.
 
-    @property
-    def length(self) -> int:
-        return math.prod(self.tail)
-
-    def is_row_number(self, dims: Any) -> bool:
-        """Whether a shape is that of a reduced array."""
-        return dims in (self.lead, (*self.lead, *(1,) * self.k))
-
-    def move(self, dims: tuple[int, ...]) -> str:
-        """How an array moves that is broadcast to the elements; "": otherwise."""
-        if dims == self.dims:
-            return "1"
-        if math.prod(dims) == 1:
-            return "s"
-        if len(dims) > len(self.dims):
-            return ""
-        full = (*(1,) * (len(self.dims) - len(dims)), *dims)
-        head, tail = full[: len(full) - self.k], full[len(full) - self.k :]
-        if math.prod(head) == 1 and tail == self.tail:
-            return "c"
-        return "0" if head == self.lead and math.prod(tail) == 1 else ""
-
-
-class _Part(NamedTuple):
-    """One operation of a node: what a member is made of."""
-
-    op: Any
-    opdef: Any
-    attrs: Any
-    reads: tuple[Any, ...]  # Values as they are read, or places in a fused node
-    made: Any
-    dtype: Any
-    wide: bool
-    reduce: str
+        A member's result may be read otherwise: numbers of rows as one row, where
+        there are as many.
+        """
+        wide = {p.made: p.wide for p in parts}
+        for v, move in reads:
+            made = wide.get(v, self.wide.get(v))
+            if not move or (made is not None and move != "01"[made]):
+                return False
+        for made, is_wide in wide.items():
+            if self.given.get(made, "01"[is_wide]) != "01"[is_wide]:
+                return False
+        if self.frame.rows > 1:
+            return True
+        # A reduction of all elements is there when they have been read.
+        return self.reduced.isdisjoint([v for v, _ in reads]) and not any(
+            p.reduce and p.made in self.given for p in parts
+        )
 
 
 class _Rows:
@@ -123,22 +130,16 @@ class _Rows:
     def __init__(self, program: Program, around: Around) -> None:
         self.program = program
         self.around = around
-        self.position = {node: i for i, node in enumerate(program.nodes)}
-        self.readers: dict[Value, list[Node]] = defaultdict(list)
-        for node in program.nodes:
-            for v in node.inputs:
-                self.readers[v].append(node)
+        self.units = Units(program, around.previous)
+        self.position = self.units.position
+        self.readers = self.units.readers
         self.fetched = set(program.fetches)
-        self.group_of: dict[Node, list[Node]] = {}
-        self.last: dict[int, int] = {}
-        self._known: dict[tuple[Node, _Frame], list[_Part]] = {}
-        self._read: dict[tuple[Node, _Frame], list[tuple[Value, str]]] = {}
+        self.joined: dict[Node, Node] = {}
+        self._known: dict[tuple[Node, Frame], list[Part]] = {}
+        self._read: dict[tuple[Node, Frame], list[tuple[Value, str]]] = {}
 
     def groups(self) -> dict[Node, Node]:
-        joined: dict[Node, Node] = {}
         for node in self.program.nodes:
-            if node in self.group_of:
-                continue
             frame = self._frame(node)
             if frame is None:
                 continue
@@ -147,23 +148,24 @@ class _Rows:
             if made is None and len(group) > 2:
                 group = self._grow(node, frame, True)
                 made = self._join(group, frame)
-            if made is not None:
-                for n in group:
-                    joined[n] = made
-                    self.group_of[n] = group
-                self.last[id(group)] = self.position[group[-1]]
+            if made is None:
+                continue
+            joint = self._joint(group, made.inputs)
+            assert joint is not None, "no group grows across a path"
+            self.units.join(Unit(group, made.inputs, joint.rank), group, joint)
+            self.joined.update(dict.fromkeys(group, made))
         # Until all groups are found, values are of the nodes that they came from.
-        for made in joined.values():
+        for made in self.joined.values():
             for k, v in enumerate(made.outputs):
                 v.node = made
                 v.index = k
-        return joined
+        return self.joined
 
     # -- which nodes -----------------------------------------------------------
 
-    def _frame(self, node: Node) -> _Frame | None:
-        """What a reduction along last axes is about."""
-        reduces = node.opdef.type in _REDUCTIONS or node.opdef.type == _MOMENTS
+    def _frame(self, node: Node) -> Frame | None:
+        """What a reduction along last axes, or first ones, is about."""
+        reduces = node.opdef.type in _REDUCTIONS or node.opdef.type in COMPOUND
         if not reduces or not self._is_free(node):
             return None
         v = node.inputs[0]
@@ -171,14 +173,13 @@ class _Rows:
         dtype = v.dtype.dtype
         if not v.static or not dims or dtype.kind != "f" or dtype.itemsize < 4:
             return None
-        frame = _Frame(dims, _last_axes(node, dims))  # type: ignore[arg-type]
-        if not frame.k or frame.rows * frame.length < self.around.least:
+        frame = frame_of(node, dims)  # type: ignore[arg-type]
+        if frame is None or frame.rows * frame.length < self.around.least:
             return None
-        if frame.rows > 1 and not _SHORTEST <= frame.length <= _LONGEST:
+        line = frame.rows if frame.columns else frame.length
+        if line < _SHORTEST or frame.length < _SHORTEST:
             return None
-        if frame.move(dims) != "1" or frame.length < _SHORTEST:  # type: ignore[arg-type]
-            return None
-        return frame
+        return None if frame.rows > 1 and line > _LONGEST else frame
 
     def _is_free(self, node: Node) -> bool:
         opdef = node.opdef
@@ -186,13 +187,13 @@ class _Rows:
             return False
         if opdef.alias is not None or node in self.around.pinned:
             return False
-        return node not in self.group_of and all(
+        return node not in self.joined and all(
             v.static and v.value is None for v in node.outputs
         )
 
-    def _parts(self, node: Node, frame: _Frame) -> list[_Part]:
+    def _parts(self, node: Node, frame: Frame) -> list[Part]:
         """A node's operations; none: it cannot be of a group."""
-        if node in self.group_of:
+        if node in self.joined:
             return []
         key = node, frame
         found = self._known.get(key)
@@ -200,7 +201,7 @@ class _Rows:
             found = self._known[key] = self._operations(node, frame)
         return found
 
-    def _operations(self, node: Node, frame: _Frame) -> list[_Part]:
+    def _operations(self, node: Node, frame: Frame) -> list[Part]:
         if not self._is_free(node):
             return []
         if node.opdef is FUSED:
@@ -214,14 +215,15 @@ class _Rows:
             for v, r in zip(node.outputs, group.results):
                 names[r] = v
             return [
-                _Part(m.op, m.opdef, m.attrs, tuple(names[r] for r in m.reads),
+                Part(m.op, m.opdef, m.attrs, tuple(names[r] for r in m.reads),
                       names[n + k], m.dtype, wide, "")
                 for k, m in enumerate(group.members)
             ]  # fmt: skip
-        if node.opdef.type == _MOMENTS:
+        compound = COMPOUND.get(node.opdef.type)
+        if compound is not None:
             # Of all elements the mean is there when they have been read.
             right = frame.rows > 1 and self._frame(node) == frame
-            return _moments(node) if right else []
+            return compound(node) if right else []
         (out, *more) = node.outputs
         reduce = ""
         reads: tuple[Any, ...] = tuple(node.inputs)
@@ -240,9 +242,9 @@ class _Rows:
         if node.opdef.type == "Select" and any(v.dims != out.dims for v in reads):
             return []
         dtype = out.dtype.dtype
-        return [_Part(node.op, node.opdef, node.attrs, reads, out, dtype, wide, reduce)]
+        return [Part(node.op, node.opdef, node.attrs, reads, out, dtype, wide, reduce)]
 
-    def _source(self, v: Value, wide: bool, frame: _Frame) -> tuple[Value, str] | None:
+    def _source(self, v: Value, wide: bool, frame: Frame) -> tuple[Value, str] | None:
         """The contiguous array that is read where ``v`` is, and how it moves."""
         if not v.static or v.dtype.kind < 0 or self.around.written(v):
             return None
@@ -270,7 +272,7 @@ class _Rows:
                     axes = base.node.attrs["axis"]
                     if math.prod(shape or ()) == 1 and given.static:
                         return given, "s"
-                    if _axes_count(axes, len(dims)) != frame.k:
+                    if not frame.is_reduced(axes):
                         return None
                     move = "0"
                 else:
@@ -298,30 +300,34 @@ class _Rows:
 
     # -- growing ---------------------------------------------------------------
 
-    def _grow(self, seed: Node, frame: _Frame, strict: bool) -> list[Node]:
+    def _grow(self, seed: Node, frame: Frame, strict: bool) -> list[Node]:
         """The nodes of a group in order; ``strict``: no step on the way to it may be
         one that does not pay."""
-        members = {seed: self._parts(seed, frame)}
-        if not members[seed]:
+        grown = _Grown(frame)
+        parts = self._parts(seed, frame)
+        if not parts:
             return []
+        grown.add(seed, parts, self._reads(seed, frame), self.position[seed])
         changed = True
         while changed:
             changed = False
-            for node in sorted(self._next(members, frame), key=self.position.get):  # type: ignore[arg-type]
+            for node in sorted(self._next(grown, frame), key=self.position.get):  # type: ignore[arg-type]
                 parts = self._parts(node, frame)
-                if not parts or not self._fits(members, node, parts, frame):
+                if not parts or not self._fits(grown, node, parts):
                     continue
-                more = sorted((*members, node), key=self.position.__getitem__)
-                if strict and self._join(more, frame) is None:
+                if strict and self._join(self._inorder(grown, node), frame) is None:
                     continue
-                members[node] = parts
+                grown.add(node, parts, self._reads(node, frame), self.position[node])
                 changed = True
-        return sorted(members, key=self.position.__getitem__)
+        return self._inorder(grown)
 
-    def _next(self, members: dict[Node, list[_Part]], frame: _Frame) -> set[Node]:
+    def _inorder(self, grown: _Grown, *more: Node) -> list[Node]:
+        return sorted((*grown.nodes, *more), key=self.position.__getitem__)
+
+    def _next(self, grown: _Grown, frame: Frame) -> set[Node]:
         """What is next to a group: what it reads is made by, and what reads it."""
         found: set[Node] = set()
-        for node in members:
+        for node in grown.nodes:
             for v, _ in self._reads(node, frame):
                 if v.node is not None:
                     found.add(v.node)
@@ -334,9 +340,9 @@ class _Rows:
                         stack.extend(reader.outputs)
                     else:
                         found.add(reader)
-        return found - members.keys()
+        return found - grown.nodes
 
-    def _reads(self, node: Node, frame: _Frame) -> list[tuple[Value, str]]:
+    def _reads(self, node: Node, frame: Frame) -> list[tuple[Value, str]]:
         """What a node's operations read from outside, as it lies in memory."""
         key = node, frame
         found = self._read.get(key)
@@ -345,9 +351,7 @@ class _Rows:
             found = self._read[key] = list(self._sources(parts, frame))
         return found
 
-    def _sources(
-        self, parts: list[_Part], frame: _Frame
-    ) -> Iterator[tuple[Value, str]]:
+    def _sources(self, parts: list[Part], frame: Frame) -> Iterator[tuple[Value, str]]:
         own = {p.made for p in parts}
         for p in parts:
             for v in p.reads:
@@ -355,32 +359,19 @@ class _Rows:
                     found = self._source(v, p.wide or bool(p.reduce), frame)
                     yield (v, "") if found is None else found
 
-    def _fits(
-        self,
-        members: dict[Node, list[_Part]],
-        node: Node,
-        parts: list[_Part],
-        frame: _Frame,
-    ) -> bool:
-        nodes = {*members, node}
-        members = {**members, node: parts}
-        every = [p for ps in members.values() for p in ps]
-        if len(every) > _MEMBERS:
+    def _fits(self, grown: _Grown, node: Node, parts: list[Part]) -> bool:
+        """Whether a node can be one more of a group."""
+        frame, place = grown.frame, self.position[node]
+        first, last = min(grown.first, place), max(grown.last, place)
+        if last - first - 1 > _SPREAD or grown.count + len(parts) > _MEMBERS:
             return False
-        wide = {p.made: p.wide for p in every}
-        given = set()
-        for n in members:
-            for v, move in self._reads(n, frame):
-                # A member's result may be read otherwise than it was made: numbers
-                # of rows as one row, where there are as many.
-                if not move or (v in wide and move != "01"[wide[v]]):
-                    return False
-                given.add(v)
-        if frame.rows == 1:
-            made = {p.made for p in every if p.reduce}
-            if made & given:
-                return False
-        given = {v for v in given if v.node not in nodes}
+        reads = self._reads(node, frame)
+        if not grown.agrees(parts, reads):
+            return False
+        nodes = {*grown.nodes, node}
+        given = {
+            v for v in (*grown.given, *(v for v, _ in reads)) if v.node not in nodes
+        }
         # What a later member reads may be no output in the end.
         outputs = sum(
             v.dims == frame.dims and self._leaves(v, nodes)
@@ -389,43 +380,24 @@ class _Rows:
         )
         if len(given) + outputs > _ARRAYS:
             return False
-        item = max(np.dtype(p.dtype).itemsize for p in every)
+        item = max(grown.item, *(np.dtype(p.dtype).itemsize for p in parts))
         size = frame.rows * frame.length * item // 2
-        places = [self.position[n] for n in nodes]
-        between = self.program.nodes[min(places) + 1 : max(places)]
-        if len(between) > _LOOKED or any(
-            n not in nodes and _makes(n, size) for n in between
+        if any(
+            n not in nodes and _makes(n, size)
+            for n in self.program.nodes[first + 1 : last]
         ):
             return False
-        return self._is_convex(nodes, given)
+        return self._joint(nodes, given) is not None
 
-    def _is_convex(self, members: set[Node], given: set[Value]) -> bool:
-        """Whether no path leads from a member to what the members read."""
-        first = min(self.position[n] for n in members)
-        stack = [v.node for v in given if v.node is not None]
-        seen: set[Node] = set()
-        while stack:
-            node = stack.pop()
-            if node in members:
-                return False
-            if node in seen:
-                continue
-            whole = self.group_of.get(node) or [node]
-            if self.position[node] < first and self.last.get(id(whole), -1) < first:
-                continue
-            seen.update(whole)
-            if len(seen) > _LOOKED:
-                return False
-            for n in whole:
-                stack.extend(n.after)
-                stack.extend(v.node for v in n.inputs if v.node is not None)
-                if n in self.around.previous:
-                    stack.append(self.around.previous[n])
-        return True
+    def _joint(self, nodes: Collection[Node], given: Iterable[Value]) -> Joint | None:
+        """How nodes may be one; None: a path leads out of them and back."""
+        of = self.units.of
+        made = [v for n in nodes for v in n.outputs]
+        return self.units.joint({of[n] for n in nodes}, given, made)
 
     # -- the new node ------------------------------------------------------------
 
-    def _join(self, group: list[Node], frame: _Frame) -> Node | None:
+    def _join(self, group: list[Node], frame: Frame) -> Node | None:
         """The node that does the work of a group, where that pays."""
         parts = [(n, p) for n in group for p in self._parts(n, frame)]
         if sum(p.wide or bool(p.reduce) for _, p in parts) < 2:
@@ -473,56 +445,33 @@ class _Rows:
             frame.rows,
             frame.length,
             self.around.native,
+            frame.columns,
         )
         try:
-            made_group.kernel  # noqa: B018
+            kernel = made_group.kernel
         except Untraceable:
+            return None
+        if frame.columns and _traffic(kernel) > sum(map(self._streams, group)):
             return None
         last = group[-1]
         node = Node(last.op, ROWS, {"group": made_group}, list(inputs), [])
         node.outputs = tuple(outputs)
-        return node if self._holds_no_more(group, frame, node) else None
+        right = holds_no_more(
+            group,
+            [[v for v, _ in self._reads(n, frame)] for n in group],
+            node.inputs,
+            node.outputs,
+            self.fetched,
+            lambda v: self._leaves(v, nodes),
+            made_group.may_overwrite,
+        )
+        return node if right else None
 
-    def _holds_no_more(self, group: list[Node], frame: _Frame, made: Node) -> bool:
-        """Whether one step, with all its arrays alive, keeps no more memory alive
-        than its nodes one after the other; each may write where an operand dies."""
-        nodes = set(group)
-        until: dict[Value, int] = {}
-        for k, node in enumerate(group):
-            for v, _ in self._reads(node, frame):
-                until[v] = k
-        leaving = set(made.outputs)
-        given = [v for v in made.inputs if v.kind == NODE and v not in self.fetched]
-        for v in given:
-            if self._leaves(v, nodes):
-                until[v] = len(group)
-        outputs = [v for v in made.outputs if v not in self.fetched]
-        rows: RowGroup = made.attrs["group"]
-        together: int = sum(v.nbytes for v in (*given, *outputs))
-        dying = [v for v in given if until[v] < len(group)]
-        for out in outputs:
-            k = made.outputs.index(out)
-            for v in dying:
-                if v.dims == out.dims and v.dtype is out.dtype and rows.may_overwrite(
-                    k, made.inputs.index(v)
-                ):  # fmt: skip
-                    together -= out.nbytes
-                    dying.remove(v)
-                    break
-        alive = set(given)
-        most = 0
-        for k, node in enumerate(group):
-            alive.update(v for v in node.outputs if v not in self.fetched)
-            spent = [v for v in alive if v not in leaving and until.get(v, -1) <= k]
-            saved = 0
-            if node.opdef.elementwise:
-                own = [v.nbytes for v in node.outputs if v in alive]
-                ends = [v.nbytes for v in spent if v not in node.outputs]
-                if own and ends and max(ends) >= max(own):
-                    saved = min(len(own), len(ends)) * max(own)
-            most = max(most, sum(v.nbytes for v in alive) - saved)
-            alive.difference_update(spent)
-        return together <= most
+    def _streams(self, node: Node) -> int:
+        """How many large arrays a node of its own reads and writes."""
+        size = node.inputs[0].nbytes
+        own = _STREAMS.get(node.opdef.type)
+        return own or sum(2 * v.nbytes > size for v in (*node.inputs, *node.outputs))
 
     def _is_wide(self, v: Any, made: Any, parts: Any, moves: Any) -> bool:
         return bool(parts[made[v]][1].wide if v in made else moves[v] == "1")
@@ -545,50 +494,15 @@ class _Rows:
         return False
 
 
-def _pointwise(type: str, ufunc: str) -> OpDef:
-    return OpDef(type, infer=_infer, kernel=ufunc, inputs=("x", "y"), doc=ufunc)
-
-
-def _infer(inputs: Any, attrs: Any) -> Any:
-    raise AssertionError("a part of an operation that has its shapes")
-
-
-_CENTRE, _SQUARE = _pointwise("_Centre", "subtract"), _pointwise("_Square", "multiply")
-
-
-def _moments(node: Node) -> list[_Part]:
-    """The mean, the distances to it, their squares and these squares' mean."""
-    (x,) = node.inputs
-    mean, variance = node.outputs
-    centred, squares = (node, 1), (node, 2)
-    op, opdef, attrs, dtype = node.op, node.opdef, node.attrs, x.dtype.dtype
-    return [
-        _Part(op, opdef, attrs, (x,), mean, dtype, False, "mean"),
-        _Part(op, _CENTRE, {}, (x, mean), centred, dtype, True, ""),
-        _Part(op, _SQUARE, {}, (centred, centred), squares, dtype, True, ""),
-        _Part(op, opdef, attrs, (squares,), variance, dtype, False, "mean"),
-    ]
-
-
-def _last_axes(node: Node, dims: tuple[int, ...]) -> int:
-    """How many last axes a reduction takes away; 0: it takes others."""
-    if node.opdef.type == "SumTo":
-        out = node.outputs[0].dims or ()
-        out = (*(1,) * (len(dims) - len(out)), *out)
-        gone = [i for i, (d, o) in enumerate(zip(dims, out)) if d != o]
-        if not gone:
-            return 0
-        k = len(dims) - gone[0]
-        return k if math.prod(out[gone[0] :]) == 1 else 0  # type: ignore[arg-type]
-    return _axes_count(node.attrs["axis"], len(dims))
-
-
-def _axes_count(axes: Any, rank: int) -> int:
-    """How many axes, which are the last ones; 0: they are not."""
-    if axes is None:
-        return rank
-    found = sorted(i % rank for i in axes)
-    return len(found) if found == list(range(rank - len(found), rank)) else 0
+def _traffic(kernel: RowKernel) -> int:
+    """How many large arrays the passes of a kernel read and write."""
+    schedule = kernel.schedule
+    streams: int = sum(schedule.wide[r] for r in kernel.results)
+    for p, needed in enumerate(schedule.passes):
+        for r in needed:
+            kept = r in schedule.kept and schedule.level[r] < p
+            streams += kept or kernel.code[r][0] == "input"
+    return streams
 
 
 def _makes(node: Node, size: int) -> bool:

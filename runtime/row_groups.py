@@ -20,11 +20,22 @@ import numpy as np
 from ..graphlib.opdef import OpDef, Spec
 from ..graphlib.operation import Operation
 from .fused import TILE_BYTES, member_call, member_error
+from .native.columns import ColumnKernel
 from .native.emit import functions, known
 from .native.rows import RowKernel
 from .native.trace import Tape, Untraceable, trace
+from .program import IN_PLANS_ONLY
+from .rewrites.common import attrs_key
 
-__all__ = ["ROWS", "RowGroup", "RowMember", "RowTiles", "partials"]
+__all__ = [
+    "ROWS",
+    "UFUNCS",
+    "RowGroup",
+    "RowMember",
+    "RowMemory",
+    "RowTiles",
+    "partials",
+]
 
 #: Elements of a block that each lane of its vectors adds.
 _EACH = 16
@@ -32,8 +43,21 @@ _EACH = 16
 _VECTOR = 64
 #: Rows up to here are worked on in masked vectors.
 _SHORT = 256
+#: Columns that fill vectors of every size.
+_WHOLE = 16
 
-_UFUNC = {"sum": np.add, "mean": np.add, "max": np.maximum}
+#: What reduces: by a member's ``reduce``.
+UFUNCS: dict[str, Any] = {
+    "sum": np.add,
+    "mean": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+#: Kernels of groups, or why there is none; and how many are kept.
+_KERNELS: dict[Any, RowKernel | str] = {}
+_KEPT = 1024
 
 
 class RowMember(NamedTuple):
@@ -42,7 +66,7 @@ class RowMember(NamedTuple):
     Attributes:
         op, opdef, attrs, reads, dtype: as of a member of an elementwise group.
         wide: whether the result has a number for each element, not for each row.
-        reduce: "sum", "mean" or "max" of rows; "": elementwise.
+        reduce: "sum", "mean", "max" or "min" of rows; "": elementwise.
         spread: which operands are rows' numbers where the operation was given them
             repeated for each element.
     """
@@ -68,6 +92,8 @@ class RowGroup:
         shapes: per output.
         rows, length: the number of rows and of their elements; one row: flat.
         native: "auto" or "wait".
+        columns: whether leading axes are reduced: then ``rows`` is the number of
+            columns, and ``length`` that of the elements of each.
         calls: how often it was run, by all frames together.
     """
 
@@ -78,6 +104,7 @@ class RowGroup:
     rows: int
     length: int
     native: str
+    columns: bool = False
     calls: int = 0
 
     @property
@@ -89,6 +116,12 @@ class RowGroup:
     def flat(self) -> bool:
         """Whether all elements are one row."""
         return self.rows == 1
+
+    @cached_property
+    def moves(self) -> str:
+        """How each array moves, as of a kernel."""
+        given = "".join(move for _, move in self.inputs)
+        return given + "".join("1" if self.wide(r) else "0" for r in self.results)
 
     def wide(self, register: int) -> bool:
         """Whether a register has a number for each element."""
@@ -104,6 +137,7 @@ class RowGroup:
             return self.inputs[register][0]
         return self.members[register - n].op.outputs[0].dtype
 
+    @cached_property
     def last_reads(self) -> dict[int, int]:
         """Per register, the last member that reads it."""
         return {r: k for k, m in enumerate(self.members) for r in m.reads}
@@ -115,8 +149,10 @@ class RowGroup:
             return False
         if self.wide(given) != self.wide(self.results[output]):
             return False
+        if self.columns and not self.wide(given):
+            return False  # every pass may read it
         member = self.members[made]
-        last = self.last_reads().get(given, -1)
+        last = self.last_reads.get(given, -1)
         return last < made or (last == made and isinstance(member.opdef.kernel, str))
 
     @property
@@ -132,6 +168,26 @@ class RowGroup:
         Raises:
             Untraceable: there is no native form, or a poor one.
         """
+        # The layers of a network are groups of one kind.
+        key = (
+            tuple([(m.opdef, attrs_key(m.attrs), m.reads, m.op.outputs[0].dtype,
+                    m.dtype, m.wide, m.reduce) for m in self.members]),
+            self.inputs, self.results, self.length, self.flat, self.columns, self.short,
+        )  # fmt: skip
+        found = _KERNELS.get(key)
+        if found is None:
+            if len(_KERNELS) >= _KEPT:
+                _KERNELS.clear()
+            try:
+                found = self._traced()
+            except Untraceable as error:
+                found = str(error)
+            _KERNELS[key] = found
+        if isinstance(found, str):
+            raise Untraceable(found)
+        return found
+
+    def _traced(self) -> RowKernel:
         tape = Tape(known)
         refs = [tape.input(k, d.dtype) for k, (d, _) in enumerate(self.inputs)]
         for m in self.members:
@@ -139,19 +195,26 @@ class RowGroup:
             refs.append(self._reduced(tape, m, given[0]) if m.reduce else
                         trace(tape, m.opdef, m.attrs, given))  # fmt: skip
         results = tuple([refs[r] for r in self.results])
-        moves = "".join(move for _, move in self.inputs)
-        moves += "".join("1" if self.wide(r) else "0" for r in self.results)
         registers = (*range(len(self.inputs)), *self.results)
         dtypes = tuple(self.dtype(r).dtype.str for r in registers)
-        short = not self.flat and self.length <= _SHORT
         lanes = _lanes(tape, dtypes) if self.flat else (0, 0)
-        kernel = RowKernel(tuple(tape.code), results, dtypes, 1, moves, short, lanes)
+        kind = ColumnKernel if self.columns else RowKernel
+        kernel = kind(
+            tuple(tape.code), results, dtypes, 1, self.moves, self.short, lanes
+        )
         _require(kernel)
         return kernel
 
+    @property
+    def short(self) -> bool:
+        """Whether the innermost loop fills few vectors, and not all of the last."""
+        if self.columns:
+            return self.rows <= _SHORT and self.rows % _WHOLE > 0
+        return not self.flat and self.length <= _SHORT
+
     def _reduced(self, tape: Tape, m: RowMember, ref: int) -> int:
-        if m.reduce == "max":
-            return tape.reduce("max", ref)
+        if m.reduce in ("max", "min"):
+            return tape.reduce(m.reduce, ref)
         total = tape.reduce("sum", ref)
         if m.reduce == "sum" or self.flat:
             return total
@@ -169,6 +232,8 @@ def _lanes(tape: Tape, dtypes: Sequence[str]) -> tuple[int, int]:
 def _require(kernel: RowKernel) -> None:
     """Refuse what the code of rows cannot do, or would compute more than once."""
     schedule, code = kernel.schedule, kernel.code
+    if kernel.limited:
+        raise Untraceable("a function that is right within a reach only")
     for r, i in zip(kernel.results, range(kernel.inputs, len(kernel.dtypes))):
         if code[r][1] != kernel.dtypes[i]:
             raise Untraceable("a result of another dtype")
@@ -198,7 +263,7 @@ def _tile_step(group: RowGroup) -> int:
     return max(1, min(group.rows, count // group.length))
 
 
-class _Memory:
+class RowMemory:
     """Scratch memory: (dtype, elements) of each array, and which register is where.
 
     Attributes:
@@ -210,12 +275,12 @@ class _Memory:
 
     def __init__(self, group: RowGroup) -> None:
         self.group = group
-        self.step = _tile_step(group)
+        self.step = self.tile()
         self.arrays: list[tuple[Any, tuple[int, ...]]] = []
         self.place: dict[int, int] = {}
         self.own: dict[int, int] = {}
         self.parts: dict[int, int] = {}
-        last = group.last_reads()
+        last = group.last_reads
         n = len(group.inputs)
         free: list[tuple[Any, bool, int]] = []
         for k, m in enumerate(group.members):
@@ -245,12 +310,24 @@ class _Memory:
         m = self.group.members[k]
         dtype = np.dtype(m.dtype)
         for entry in reversed(free):
-            if entry[:2] == (dtype, m.wide):
+            if entry[:2] == (dtype, m.wide) and self.reuses(m):
                 free.remove(entry)
                 self.place[k] = entry[2]
                 return
         self.place[k] = len(self.arrays)
         self.arrays.append((dtype, (math.prod(self.shape(m.wide, self.step)),)))
+
+    def tile(self) -> int:
+        """Elements (of a flat group) or rows of a tile."""
+        return _tile_step(self.group)
+
+    def reuses(self, m: RowMember) -> bool:
+        """Whether a result may be where another one was."""
+        return True
+
+    def line(self, step: int) -> tuple[int, int]:
+        """The shape of a tile's numbers that are read along the other axis."""
+        return (1, self.group.length)
 
     def shape(self, wide: bool, step: int) -> tuple[int, int]:
         """The shape of a register in a tile."""
@@ -262,7 +339,7 @@ class _Memory:
         """The shape of what a tile reads of a register."""
         move = self.group.inputs[r][1] if r < len(self.group.inputs) else ""
         if move == "c":
-            return (1, self.group.length)
+            return self.line(step)
         return () if move == "s" else self.shape(self.group.wide(r), step)
 
     def scratch(self, m: RowMember, step: int) -> list[tuple[Any, Any]]:
@@ -284,7 +361,16 @@ class _Memory:
 
 
 def _workspace(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> Any:
-    return _Memory(attrs["group"]).arrays
+    return _tiles_of(attrs["group"])[0](attrs["group"]).arrays
+
+
+def _tiles_of(group: RowGroup) -> tuple[Any, Any]:
+    """The scratch memory and the tiles of a group."""
+    if not group.columns:
+        return RowMemory, RowTiles
+    from .column_groups import ColumnMemory, ColumnTiles
+
+    return ColumnMemory, ColumnTiles
 
 
 class RowTiles:
@@ -292,7 +378,7 @@ class RowTiles:
 
     def __init__(self, group: RowGroup, work: Sequence[Any]) -> None:
         self.group = group
-        self.memory = _Memory(group)
+        self.memory = RowMemory(group)
         self.work = work
         self._axis = 1 if group.flat else 0
         self._total = group.length if group.flat else group.rows
@@ -306,9 +392,7 @@ class RowTiles:
         """Run on the inputs, into the outputs (which come after them)."""
         group, step = self.group, self.memory.step
         n = len(group.inputs)
-        moves = [move for _, move in group.inputs]
-        moves += ["1" if group.wide(r) else "0" for r in group.results]
-        views = [self._view(a, move) for a, move in zip(arrays, moves)]
+        views = [self._view(a, move) for a, move in zip(arrays, group.moves)]
         for number, start in enumerate(range(0, self._total, step)):
             stop = min(start + step, self._total)
             pieces = [self._piece(v, start, stop) for v in views]
@@ -326,8 +410,8 @@ class RowTiles:
             m = group.members[group.results[j] - len(group.inputs)]
             out = outputs[j].reshape(())
             # Doubles, as it costs nothing here; of doubles NumPy adds pairs.
-            wide = np.float64 if m.reduce != "max" else None
-            out[...] = _UFUNC[m.reduce].reduce(self.parts(j)[:count], dtype=wide)
+            wide = np.float64 if m.reduce in ("sum", "mean") else None
+            out[...] = UFUNCS[m.reduce].reduce(self.parts(j)[:count], dtype=wide)
             if m.reduce == "mean":
                 np.true_divide(out, group.length, out)
 
@@ -387,7 +471,7 @@ class RowTiles:
 
 def _reduction(how: str, group: RowGroup) -> Any:
     """A reduction of a tile's rows; of a flat group, of its one part."""
-    reduce: Any = _UFUNC[how].reduce
+    reduce: Any = UFUNCS[how].reduce
     length = group.length if how == "mean" and not group.flat else 0
 
     def call(x: Any, out: Any) -> None:
@@ -402,8 +486,9 @@ def _kernel(
     xp: Any, *arrays: Any, group: RowGroup, out: Any = None, work: Any = None
 ) -> Any:
     """By NumPy, as a plan's step does until there is native code."""
+    memory, tiles = _tiles_of(group)
     if work is None:
-        work = [np.empty(dims, dtype) for dtype, dims in _Memory(group).arrays]
+        work = [np.empty(dims, dtype) for dtype, dims in memory(group).arrays]
     if out is None:
         made = [
             np.empty(dims, group.dtype(r).dtype)
@@ -411,24 +496,18 @@ def _kernel(
         ]
         out = tuple(made) if len(made) > 1 else made[0]
     outputs = out if isinstance(out, tuple) else (out,)
-    RowTiles(group, work)(*arrays, *outputs)
+    tiles(group, work)(*arrays, *outputs)
     return out
-
-
-def _infer(inputs: Any, attrs: Mapping[str, Any]) -> Any:
-    raise AssertionError("rows are made of nodes that have their shapes")
 
 
 ROWS = OpDef(
     "_Rows",
-    infer=_infer,
     kernel=_kernel,
     inputs=("*inputs",),
-    no_gradient="it exists in plans only",
-    writes_out=True,
     workspace=_workspace,
     flops=lambda ins, outs, attrs: (
         attrs["group"].rows * attrs["group"].length * len(attrs["group"].members)
     ),
     doc="reductions of rows with the elementwise operations around them",
+    **IN_PLANS_ONLY,
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .column_groups import ColumnTiles
 from .fused_steps import HOT
 from .native.worker import native
 from .plan import Step
@@ -25,7 +26,10 @@ _LONG = 1 << 18
 
 def bind_row_group(step: Step, work: Sequence[Any]) -> Any:
     """A step over rows as a function of its inputs and outputs."""
-    return _RowStep(step.attrs["group"], work)
+    group = step.attrs["group"]
+    if group.columns:
+        return _ColumnStep(group, work, ColumnTiles(group, work))
+    return _RowStep(group, work, RowTiles(group, work))
 
 
 class _RowStep:
@@ -33,15 +37,15 @@ class _RowStep:
 
     __slots__ = ("_args", "_long", "_native", "_sizes", "_tail", "_tiles", "group")
 
-    def __init__(self, group: RowGroup, work: Sequence[Any]) -> None:
+    def __init__(self, group: RowGroup, work: Sequence[Any], tiles: Any) -> None:
         self.group = group
-        self._tiles = RowTiles(group, work)
+        self._tiles = tiles
         self._native = native(group.kernel)
         kernel = group.kernel
         count = len(kernel.dtypes)
         self._sizes = [np.dtype(d).itemsize for d in kernel.dtypes]
         self._long = group.rows * group.length * len(group.members) >= _LONG
-        self._args = (ctypes.c_int64 * (count + 1))()
+        self._args = (ctypes.c_int64 * (count + 3))()
         self._args[count] = group.block if group.flat else group.length
         self._tail = (ctypes.c_int64 * (count + 1))()
         self._tail[count] = group.length % group.block if group.flat else 0
@@ -66,10 +70,13 @@ class _RowStep:
         args = self._args
         for k, a in enumerate(arrays):
             args[k] = a.ctypes.data
+        self._run(call, arrays)
+
+    def _run(self, call: Any, arrays: Sequence[Any]) -> None:
         if self.group.flat:
             self._run_flat(call, arrays)
         else:
-            call(ctypes.addressof(args), 0, self.group.rows)
+            call(ctypes.addressof(self._args), 0, self.group.rows)
 
     def _run_flat(self, call: Any, arrays: Sequence[Any]) -> None:
         group, args, tail = self.group, self._args, self._tail
@@ -85,3 +92,18 @@ class _RowStep:
                 tail[k] = args[k] + passed * self._sizes[k]
             call(ctypes.addressof(tail), 0, 1)
         self._tiles.finish(arrays[n:], blocks + (rest > 0))
+
+
+class _ColumnStep(_RowStep):
+    """The same of a group that reduces leading axes: a range of columns at a time."""
+
+    __slots__ = ()
+
+    def __init__(self, group: RowGroup, work: Sequence[Any], tiles: Any) -> None:
+        super().__init__(group, work, tiles)
+        count = len(group.kernel.dtypes)
+        scratch = work[tiles.memory.slots].ctypes.data
+        self._args[count : count + 3] = [group.rows, group.length, scratch]
+
+    def _run(self, call: Any, arrays: Sequence[Any]) -> None:
+        call(ctypes.addressof(self._args), 0, self.group.rows)

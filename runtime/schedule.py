@@ -14,13 +14,17 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from .exact_order import exact_order
-from .liveness import Flat, Ints, flatten, live_bytes, spans
+from .liveness import Flat, Ints, distinct, flatten, live_bytes, spans
+from .order_windows import lower_peak
 
-# Nodes up to which the best order is searched for, the bytes that it must be able to
-# save, and the states that are looked at: about 20 us each.
+# Nodes up to which the best order is searched for, and the states that are looked at,
+# about 10 us each; in larger programs the nodes around the peak are searched.
 _SMALL = 25
-_WORTH = 64 * 1024
-_STATES = 1000
+_STATES = 2000
+_STATES_AROUND, _STATES_A_NODE, _MOST_STATES = 1000, 4, 20_000
+# Bytes that a search must be able to save.
+_WORTH = 4 * 1024
+_WORTH_LARGE = 64 * 1024
 
 
 class CycleError(ValueError):
@@ -105,9 +109,11 @@ def order(problem: Problem) -> Order:
     nearest topological order), greedy list scheduling by bytes freed less bytes
     defined ("list"), the same within a window of creation order ("near 32"),
     post-order from the last nodes up, hungriest input first ("depth"), and breadth
-    first ("fifo"); larger programs try fewer. The first of equals wins, and the
-    search ends when it meets the lower bound set by the hungriest node. O(E log V).
-    Small programs are searched for a better one ("exact") within a bounded effort.
+    first ("fifo"), and greedily from the end ("back"); larger programs try fewer. The
+    first of equals wins, and the search ends when it meets the lower bound set by the
+    hungriest node. O(E log V). Small programs are searched for a better one ("exact"),
+    and so are, in others, the nodes around the peak ("windows"), within a bounded
+    effort.
 
     Raises:
         ValueError: malformed problem; CycleError where the dependencies form a
@@ -132,6 +138,12 @@ def order(problem: Problem) -> Order:
         if exact is not None:
             best, peak = exact, _peak(flat, exact)
             tried["exact"] = peak
+    elif flat.size > _SMALL and peak - bound >= _WORTH_LARGE:
+        states = _STATES_AROUND + _STATES_A_NODE * flat.size
+        nodes = lower_peak(problem, flat, best, bound, min(states, _MOST_STATES))
+        if nodes != best:
+            best, peak = nodes, _peak(flat, nodes)
+            tried["windows"] = peak
     return Order(best, peak, tried)
 
 
@@ -154,6 +166,11 @@ def leanest(problem: Problem) -> list[int]:
     return best
 
 
+def least_need(problem: Problem) -> int:
+    """Bytes that no order can go below: the most that one node needs at once."""
+    return _bound(flatten(problem))
+
+
 def _peak(flat: Flat, nodes: Sequence[int]) -> int:
     """Peak live bytes of an order."""
     return int(live_bytes(flat, spans(flat, nodes)).max(initial=0))
@@ -166,7 +183,7 @@ def _bound(flat: Flat) -> int:
     np.add.at(need, flat.producer[defined], flat.nbytes[defined])
     np.add.at(need, flat.read_node, flat.nbytes[flat.read_buffer])
     # Sharing can save at most one input for each candidate output.
-    outputs = np.unique(flat.pair_out)
+    outputs = distinct(flat.pair_out)
     outputs = outputs[flat.producer[outputs] >= 0]
     np.subtract.at(need, flat.producer[outputs], flat.nbytes[outputs])
     return max(int(need.max(initial=0)), int(flat.nbytes[flat.kept].sum()))
@@ -304,6 +321,51 @@ def _run_greedy(
     return nodes
 
 
+def _back(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
+    """List scheduling from the end: of the nodes that nobody waits for, the last is
+    the one before which the fewest bytes more are alive.
+    """
+    size = flat.size
+    gain = np.zeros(size, dtype=np.int64)
+    defined = flat.producer >= 0
+    fetched = defined & flat.kept
+    np.add.at(gain, flat.read_node, flat.nbytes[flat.read_buffer])
+    np.subtract.at(gain, flat.producer[defined], flat.nbytes[defined])
+    before = _Links(flat.edge_to, flat.edge_from, size)
+    reads = _Links(flat.read_node, flat.read_buffer, size)
+    readers = _Links(flat.read_buffer, flat.read_node, flat.producer.size)
+    more, alive = gain.tolist(), fetched.tolist()
+    for b in np.flatnonzero(fetched).tolist():  # alive at the end
+        for j in readers.items[readers.start[b] : readers.start[b + 1]]:
+            more[j] -= int(flat.nbytes[b])
+    nbytes: list[int] = flat.nbytes.tolist()
+    waits: list[int] = np.bincount(flat.edge_from, minlength=size).tolist()
+    # One int holds (gain, nodes after it): gains only fall, as in `_run_greedy`.
+    top = size - 1
+    ready = [more[i] * size + top - i for i, w in enumerate(waits) if not w]
+    heapify(ready)
+    done = bytearray(size)
+    nodes: list[int] = []
+    while ready:
+        i = top - heappop(ready) % size
+        if done[i]:
+            continue
+        done[i] = 1
+        nodes.append(i)
+        for b in reads.items[reads.start[i] : reads.start[i + 1]]:
+            if not alive[b]:
+                alive[b] = True
+                for j in readers.items[readers.start[b] : readers.start[b + 1]]:
+                    more[j] -= nbytes[b]
+                    if not waits[j] and not done[j]:
+                        heappush(ready, more[j] * size + top - j)
+        for j in before.items[before.start[i] : before.start[i + 1]]:
+            waits[j] -= 1
+            if not waits[j]:
+                heappush(ready, more[j] * size + top - j)
+    return nodes[::-1]
+
+
 def _depth(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
     """Post-order from the last nodes; of the inputs the one that needs most room
     beyond what it leaves goes first (Sethi and Ullman 1970, optimal on trees).
@@ -375,6 +437,7 @@ def _fifo(flat: Flat, successors: _Links, creation: list[int]) -> list[int]:
 _TRIALS: tuple[tuple[str, _Build, int], ...] = (
     ("list", _list, 3_000_000),
     ("depth", _depth, 1_500_000),
+    ("back", _back, 1_000_000),
     ("near 8", _near(8), 300_000),
     ("near 32", _near(32), 600_000),
     ("near 128", _near(128), 300_000),

@@ -15,11 +15,13 @@ from typing import Any
 
 from ..graphlib.checkpointing import Schedule, longest, rows, segments
 from ..graphlib.opdef import Spec
+from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, infer_through
 from .plan import ARENA
+from .program import with_arrays
 
-__all__ = ["Loops", "Scratch", "scratch_of", "state_rows"]
+__all__ = ["Loops", "Scratch", "row_spec", "scratch_of", "state_rows"]
 
 #: (NumPy dtype, shape) of arrays.
 Scratch = tuple[tuple[Any, tuple[int, ...]], ...]
@@ -43,8 +45,8 @@ class Loops:
             op for op in body.operations() if op.opdef.control == "loop"
         )
         self.attrs = attrs
-        self.tape: Mapping[str, Any] = forward._attrs
-        self.backward: Mapping[str, Any] = backward._attrs
+        self.tape = _fed(forward, body)
+        self.backward = _fed(backward, body)
         whole: Body = self.tape["body"]
         self.carries: int = self.tape["carries"]
         swept = replace(whole, outputs=whole.outputs[: self.carries])
@@ -60,15 +62,15 @@ class Loops:
         return lambda role: [values[i] for i in roles[role]]
 
     def known(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """What is known before the run of the inputs of the two bodies: of the one that
-        runs forward, and of the one that runs backward."""
+        """What is known before the run of the inputs of the two bodies, rows of arrays
+        among them: of the one that runs forward, and of the one that runs backward."""
         given = self.given(values)
         carries, arrays = given("carries"), given("rows")
-        rows_of = [Spec(a.dtype, a.dims and a.dims[1:]) for a in arrays]
+        rows_of = [row_spec(a) for a in arrays]
         forward = [*carries, *rows_of, *given("rest")]
         made = infer_through(self.tape["body"], forward)[self.carries :]
         kept = {"before": carries, "after": carries, "row": rows_of, "made": made}
-        scanned = [Spec(a.dtype, a.dims and a.dims[1:]) for a in given("scanned")]
+        scanned = [row_spec(a) for a in given("scanned")]
         backward = [
             *given("inits"),
             *scanned,
@@ -85,6 +87,21 @@ class Loops:
             return lengths[0]  # type: ignore[no-any-return]
         (count,) = given("count")
         return None if count.value is None else int(count.value)
+
+
+def _fed(loop: Operation, body: Body) -> Mapping[str, Any]:
+    """The attributes of a loop in ``body``, which may be fed in place of variables."""
+    arrays = [
+        i
+        for i, t in enumerate(loop.inputs)
+        if t.op.opdef.effect != "variable" or t in body.given
+    ]
+    return with_arrays(loop, arrays)
+
+
+def row_spec(array: Any) -> Spec:
+    """What is known of a row of an array."""
+    return Spec(array.dtype, None if array.dims is None else array.dims[1:])
 
 
 def arena_readers(

@@ -23,6 +23,7 @@ from ..graphlib.stacks import session_stack
 from ..graphlib.tensor import Tensor
 from .blas import hold
 from .compiler import compile_plan
+from .direct import MISS, miss
 from .executor import Executable
 from .feeds import check_shape, convert, expand, feed_key, missing_feeds
 from .fetches import Fetches
@@ -42,6 +43,13 @@ _MAX_RUNNERS = 256
 _MAX_SHAPES = 32
 
 _LEAVES = (Tensor, Operation, str)
+_ELEMENTS = frozenset((Tensor, Operation))
+
+
+class _Nothing:
+    """Stands in for an executable before there is one."""
+
+    hot = staticmethod(miss)
 
 
 class _Runner:
@@ -54,6 +62,7 @@ class _Runner:
         "fetches",
         "nested",
         "operations",
+        "recent",
         "session",
     )
 
@@ -73,6 +82,16 @@ class _Runner:
         if error is not None:
             raise error
         self._plans: dict[Any, Executable] = {}
+        #: The executable of the last run that was not direct; before there is one,
+        #: what stands in for it.
+        self.recent: Executable | _Nothing = _Nothing()
+
+    def __call__(self, values: Any) -> Any:
+        """The results for these feed values, in the structure of the fetches."""
+        arrays = self.convert(values)
+        executable = self.executable(arrays)
+        self.recent = executable
+        return self.fetches.rebuild(executable(arrays))
 
     def convert(self, values: Any) -> list[Any]:
         """The feed values as arrays of the right dtype."""
@@ -91,7 +110,9 @@ class _Runner:
             with self.session._compile_lock:
                 found = self._plans.get(key)
                 if found is None:
-                    found = Executable(self.plan(key), self.session._state)
+                    # Feeds that come in parts have to be taken apart by run().
+                    rebuild = None if self.nested else self.fetches.rebuild
+                    found = Executable(self.plan(key), self.session._state, rebuild)
                     if len(self._plans) >= _MAX_SHAPES:
                         del self._plans[next(iter(self._plans))]
                     self._plans[key] = found
@@ -192,16 +213,19 @@ class Session:
         elif type(feed_dict) is not dict:
             _check_feed_dict(feed_dict)
         runner = self._runner(fetches, feed_dict)
+        if options is None:
+            results = runner.recent.hot(feed_dict.values())
+            if results is not MISS:
+                return results
         values: Any = feed_dict.values()
         if runner.nested:
             values = [v for _, v in expand(feed_dict)]
-        arrays = runner.convert(values)
-        executable = runner.executable(arrays)
         if options is not None and (options.trace_level or options.timeout_in_ms):
-            results = self._traced(executable, arrays, options, run_metadata)
-        else:
-            results = executable(arrays)
-        return runner.fetches.rebuild(results)
+            arrays = runner.convert(values)
+            executable = runner.executable(arrays)
+            traced = self._traced(executable, arrays, options, run_metadata)
+            return runner.fetches.rebuild(traced)
+        return runner(values)
 
     def _runner(self, fetches: Any, feed_dict: Mapping[Any, Any]) -> _Runner:
         if self._closed:
@@ -286,7 +310,6 @@ class Session:
         if len(runner.feeds) != len(keys):
             raise FeedError("feed_list must name single tensors")
         count = len(keys)
-        rebuild = runner.fetches.rebuild
 
         def call(*values: Any, options: Any = None, run_metadata: Any = None) -> Any:
             if self._closed:
@@ -296,8 +319,8 @@ class Session:
             if accept_options and options is not None:
                 feeds = dict(zip(keys, values))
                 return self.run(fetches, feeds, options, run_metadata)
-            arrays = runner.convert(values)
-            return rebuild(runner.executable(arrays)(arrays))
+            results = runner.recent.hot(values)
+            return runner(values) if results is MISS else results
 
         return call
 
@@ -452,8 +475,11 @@ def _check_feed_dict(feed_dict: Any) -> None:
 def _structure(item: Any) -> Any:
     """A hashable key that tells one fetch structure from another."""
     kind = type(item)
+    if kind in _ELEMENTS:
+        return item
     if isinstance(item, (list, tuple)):
-        return (kind, *[_structure(x) for x in item])
+        parts = [x if type(x) in _ELEMENTS else _structure(x) for x in item]
+        return (kind, *parts)
     if isinstance(item, Mapping):
         return (kind, *[(k, _structure(v)) for k, v in item.items()])
     if hasattr(kind, "__dataclass_fields__"):

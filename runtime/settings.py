@@ -19,6 +19,8 @@ __all__ = ["Settings"]
 _NATIVE = ("auto", "off", "wait")
 #: The name of fusion among the rewrites that a session chooses.
 _FUSE = "fuse"
+#: The name of placing among them: it is no pass over a program, but over a layout.
+_PLACE = "place"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Settings:
             has compiled it, where llvmlite is installed; "wait": it is compiled
             before their first run; "off": NumPy runs them.
         fuse: whether elementwise operations are fused.
+        place: whether parts of joins are made where they end up.
         memory_limit: bytes that a run may take beside feeds, constants and variables;
             None: as many as it needs.
         intra: how many threads share one large step; 0: steps stay whole, and BLAS
@@ -41,6 +44,7 @@ class Settings:
     rewrites: tuple[str, ...] = tuple(PASSES)
     native: str = "auto"
     fuse: bool = True
+    place: bool = True
     memory_limit: int | None = None
     intra: int = 0
     inter: int = 0
@@ -68,14 +72,16 @@ class Settings:
         if rewrites is None:
             return settings
         chosen = [rewrites] if isinstance(rewrites, str) else list(rewrites)
-        unknown = sorted(set(chosen) - {*PASSES, _FUSE})
+        unknown = sorted(set(chosen) - {*PASSES, _FUSE, _PLACE})
         if unknown:
             raise InvalidArgumentError(
                 f"there is no rewrite {', '.join(map(repr, unknown))}: choose from "
-                f"{', '.join((*PASSES, _FUSE))}"
+                f"{', '.join((*PASSES, _FUSE, _PLACE))}"
             )
         passes = tuple(p for p in PASSES if p in chosen)
-        return replace(settings, rewrites=passes, fuse=_FUSE in chosen)
+        return replace(
+            settings, rewrites=passes, fuse=_FUSE in chosen, place=_PLACE in chosen
+        )
 
 
 def _bytes(limit: Any) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import threading
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,12 @@ from .lending import Lender
 from .pool import Pool
 from .settings import Settings
 
-__all__ = ["Cell", "ReadWriteLock", "State"]
+__all__ = ["LENT", "Cell", "ReadWriteLock", "State"]
+
+#: Bytes from which fetched arrays get memory of earlier ones, and how much of that may
+#: be idle: to fill new memory takes several times as long.
+LENT = 1 << 20
+_RESULT_BYTES = 1 << 28
 
 
 class Cell:
@@ -61,11 +67,15 @@ class State:
         self.arenas = ArenaPool()
         self.pool = Pool(max(settings.intra, settings.inter))
         self.lender = Lender()
+        # Within a limit of memory nothing is kept that no run needs.
+        limit = 0 if settings.memory_limit is not None else _RESULT_BYTES
+        #: Large fetched arrays are in memory of earlier ones that are gone.
+        self.results = Lender(LENT, limit, mixed=True)
         #: The plans of loops' and branches' bodies (see control.Bodies).
         self.bodies: Any = None
         self._streams: dict[tuple[Operation, int | None], np.random.Generator] = {}
         self._streams_lock = threading.Lock()
-        self._entropy = np.random.SeedSequence().entropy
+        self._entropy = int.from_bytes(os.urandom(16), "little")
 
     def cell(self, op: Operation) -> Cell:
         """The cell of the variable that ``op`` makes."""
@@ -99,6 +109,8 @@ class State:
             text = f"graph {graph_seed}|name {op.name}"
         else:
             text = f"graph {graph_seed}|seed {seed}"
+        import hashlib  # slow to load, as is numpy.random
+
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         key = np.frombuffer(digest, dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key))
@@ -117,37 +129,50 @@ class ReadWriteLock:
     every run is atomic; runs that only read go side by side.
     """
 
-    __slots__ = ("_condition", "_depth", "_readers", "_writer")
+    __slots__ = ("_depth", "_mutex", "_readers", "_turn", "_waiting", "_writer")
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        # Held for a moment only; taking it is much cheaper than the condition.
+        self._mutex = threading.Lock()
+        self._turn = threading.Condition(self._mutex)
+        self._waiting = 0
         self._readers: dict[int, int] = {}  # thread -> depth
         self._writer: int | None = None
         self._depth = 0
 
+    def _wait(self) -> None:
+        self._waiting += 1
+        try:
+            self._turn.wait()
+        finally:
+            self._waiting -= 1
+
     def acquire_read(self) -> None:
         """Wait until nobody writes."""
-        me = threading.get_ident()
-        with self._condition:
+        me = get_ident()
+        with self._mutex:
             if self._writer == me:
                 self._depth += 1
                 return
             while self._writer is not None:
-                self._condition.wait()
-            self._readers[me] = self._readers.get(me, 0) + 1
+                self._wait()
+            readers = self._readers
+            readers[me] = readers[me] + 1 if me in readers else 1
 
     def release_read(self) -> None:
         """Undo :meth:`acquire_read`."""
-        me = threading.get_ident()
-        with self._condition:
+        me = get_ident()
+        with self._mutex:
             if self._writer == me:
                 self._depth -= 1
                 return
-            self._readers[me] -= 1
-            if not self._readers[me]:
-                del self._readers[me]
-                if not self._readers:
-                    self._condition.notify_all()
+            readers = self._readers
+            if readers[me] > 1:
+                readers[me] -= 1
+                return
+            del readers[me]
+            if self._waiting and not readers:
+                self._turn.notify_all()
 
     def acquire_write(self) -> None:
         """Wait until nobody reads or writes.
@@ -156,8 +181,8 @@ class ReadWriteLock:
             FailedPreconditionError: this thread is reading: it would wait for
                 itself.
         """
-        me = threading.get_ident()
-        with self._condition:
+        me = get_ident()
+        with self._mutex:
             if self._writer == me:
                 self._depth += 1
                 return
@@ -167,14 +192,15 @@ class ReadWriteLock:
                     "same session that reads them: fetch the change in the outer run"
                 )
             while self._writer is not None or self._readers:
-                self._condition.wait()
+                self._wait()
             self._writer = me
             self._depth = 1
 
     def release_write(self) -> None:
         """Undo :meth:`acquire_write`."""
-        with self._condition:
+        with self._mutex:
             self._depth -= 1
             if not self._depth:
                 self._writer = None
-                self._condition.notify_all()
+                if self._waiting:
+                    self._turn.notify_all()

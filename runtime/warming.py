@@ -27,5 +27,6 @@ def warm(frame: Frame) -> None:
 
 def count(frame: Frame, times: int) -> None:
     """Count uses of a frame that go on; it gets its stretches before the next."""
+    frame.turns += times
     if frame.waiting:
         frame.waiting = max(1, frame.waiting - times)

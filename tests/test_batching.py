@@ -61,8 +61,10 @@ LOOPED_BY_INTEGERS = {
     *("TransposeBy", "SetRows", "SizedRows", "SplitRows", "JoinRows"),
     *("IndexBelow", "Unshaped"),
 }
-#: Ops whose results have a size of their own in each row: there is no batch of them.
+#: Ops whose results have a size of their own in each row, or are strings (of which the
+#: simple evaluator here makes no stacks): there is no batch of them.
 RAGGED = {"ListDiffPositions", "UniquePositions", "Where"}
+RAGGED |= {"HistogramSummary", "ImageSummary", "MergeSummary", "ScalarSummary"}
 
 _RECORDS = [
     (path.stem, record, dtype)
@@ -272,6 +274,7 @@ def test_ops_without_a_rule() -> None:
         *("Eye", "HistogramFixedWidth", "ListDiffPositions", "NoOp"),
         *("PartitionIndices", "Range", "RepeatIndices", "ReportUninitialized"),
         *("SegmentCounts", "SegmentOrder", "StitchSize", "UniquePositions", "Where"),
+        *("HistogramSummary", "ImageSummary", "MergeSummary", "ScalarSummary"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,29 @@ def test_a_tree_is_as_long_as_the_binomial_says(s, repeats):
     assert rows(tree, n) == s + 1
     assert rows(tree, n + 1) == s + 2
     assert runs(tree, n) <= repeats * n
+
+
+@cache
+def fewest_runs(n, free):
+    """The fewest runs that take n iterations backward in ``free`` rows after the
+    first: all at once, or the last ones from a state that a run leaves behind."""
+    if n <= free:
+        return n
+    if free < 2:
+        return math.inf
+    return min(
+        m + fewest_runs(n - m, free - 1) + fewest_runs(m, free) for m in range(1, n)
+    )
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [7, 30, 45, 60, 84, 100])
+def test_a_tree_runs_few_iterations_often(n, repeats):
+    """However many rows are left over by an n between two binomials."""
+    tree = ("tree", repeats, ANY)
+    marking = segments(tree, n)[-1].start
+    best = fewest_runs(n, rows(tree, n) - 1)
+    assert best <= marking + runs(tree, n) <= 1.015 * best
 
 
 def test_three_hundred_iterations():

@@ -143,3 +143,82 @@ def test_blocks_of_different_lengths_do_not_grow_their_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 80_000
+
+
+# -- results ---------------------------------------------------------
+
+
+def _fetch(**config):
+    """A session and a call that fetches 2 MiB, which are computed in place."""
+    x = tf.placeholder(tf.float32, [1 << 19])
+    session = tf.Session(config=tf.ConfigProto(**config))
+    return session, session.make_callable(x * 2.0 + 1.0, [x])
+
+
+def _where(a):
+    return a.__array_interface__["data"][0]
+
+
+def test_results_get_the_memory_of_those_that_are_gone():
+    session, call = _fetch()
+    a = np.arange(1 << 19, dtype=np.float32)
+    places = set()
+    result = None
+    for k in range(6):
+        result = call(a + k)
+        places.add(_where(result))
+        np.testing.assert_array_equal(result, (a + k) * 2 + 1)
+    assert len(places) == 2  # the one before is alive while the next is made
+    assert session._state.results.idle_bytes == 1 << 21
+
+
+@pytest.mark.parametrize("keep", [lambda a: a, lambda a: a[5:9], memoryview])
+def test_results_that_somebody_has_stay_as_they_are(keep):
+    _, call = _fetch()
+    a = np.arange(1 << 19, dtype=np.float32)
+    kept = [keep(call(a + k)) for k in range(5)]
+    expected = [np.asarray(keep((a + k) * 2 + 1)) for k in range(5)]
+    for one, wanted in zip(kept, expected):
+        np.testing.assert_array_equal(np.asarray(one), wanted)
+
+
+def test_idle_memory_of_results_has_a_bound():
+    lender = Lender(least=1, limit=10 * BYTES, mixed=True)
+    arrays = [lender.lend(SHAPE, np.float64) for _ in range(30)]
+    del arrays
+    assert lender.idle_bytes <= 10 * BYTES
+    lender.drop()
+    assert lender.idle_bytes == 0
+
+
+def test_results_of_several_sizes_are_all_lent_again():
+    lender = Lender(least=1, limit=10 * BYTES, mixed=True)
+    places = set()
+    for _ in range(4):
+        pair = lender.lend(SHAPE, np.float64), lender.lend((30, 7), np.float32)
+        places.update(map(_where, pair))
+        assert all(_where(a) % 64 == 0 for a in pair)
+        del pair
+    assert len(places) == 2
+
+
+def test_a_memory_limit_or_a_closed_session_keeps_nothing():
+    a = np.zeros(1 << 19, np.float32)
+    session, call = _fetch(memory_limit="100MB")
+    call(a)
+    assert session._state.results.idle_bytes == 0
+    session, call = _fetch()
+    call(a)
+    state = session._state
+    assert state.results.idle_bytes == 1 << 21
+    session.close()
+    assert session._state.results.idle_bytes == 0
+
+
+def test_a_plan_that_needs_more_memory_takes_what_is_idle():
+    session, call = _fetch()
+    call(np.zeros(1 << 19, np.float32))
+    assert session._state.results.idle_bytes == 1 << 21
+    x = tf.placeholder(tf.float32, [300, 300])
+    session.run(tf.matmul(tf.matmul(x, x), x), {x: np.ones((300, 300), np.float32)})
+    assert session._state.results.idle_bytes == 0

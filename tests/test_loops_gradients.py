@@ -142,3 +142,19 @@ def test_the_last_row_of_one_part_of_a_scan():
     want = [plain(np.arange(1.0, 5.0) + e).imag / 1e-20 for e in step]
     with tf.Session() as session:
         np.testing.assert_allclose(session.run(slope), want)
+
+
+def test_the_second_derivative_of_a_loop_that_never_runs():
+    """Rows of no iterations do not know their shape where the body may not."""
+    x = tf.placeholder(tf.float64, [None])
+    steps = tf.placeholder(tf.int32, [])
+
+    def step(i, h):
+        return i + 1, tf.cond(h[0] > 0.1, lambda: tf.sin(h) + x, lambda: x * h)
+
+    _, end = tf.while_loop(lambda i, h: i < steps, step, [0, x])
+    (first,) = tf.gradients(end**3, [x])
+    (second,) = tf.gradients(first, [x])
+    with tf.Session() as session:
+        got = session.run([first, second], {x: X, steps: 0})
+    np.testing.assert_allclose(got, [3 * X**2, 6 * X], rtol=1e-14)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import tracemalloc
 
 import numpy as np
 import pytest
+from allocated import traced_peak
 
 import dagrad as tf
 
@@ -221,19 +221,6 @@ def test_limits_as_text(text, count):
 
 
 # -- memory, measured ----------------------------------------------------------
-
-
-def traced_peak(run):
-    gc.collect()
-    tracemalloc.start()
-    try:
-        start = tracemalloc.get_traced_memory()[0]
-        result = run()
-        peak = tracemalloc.get_traced_memory()[1] - start
-    finally:
-        tracemalloc.stop()
-    del result
-    return peak
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from native_programs import programs, reference
 
 import dagrad as dg
@@ -253,3 +254,98 @@ def test_many_threads_run_one_fused_plan():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_a_path_through_another_group():
+    """What the second sum needs was made by a group of which a later member reads the
+    product: the group of both would be before and behind the other one."""
+    x = dg.placeholder(dg.float32, [8, 8])
+    row = dg.placeholder(dg.float32, [8])
+    first = x + 1.0
+    total = dg.reduce_sum(first, 0)
+    double = row * 2.0
+    second = first * double
+    y = double + total
+    feeds = {x: np.eye(8, dtype=np.float32), row: np.arange(8, dtype=np.float32)}
+    fetches = [second, y]
+    same(dg.Session().run(fetches, feeds), reference(x.graph, fetches, feeds))
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.integers(10, 80))
+def test_groups_in_the_way_of_each_other(seed, near):
+    """Random programs whose members of groups lie far apart."""
+    rng = np.random.default_rng(seed)
+    graph = dg.Graph()
+    with graph.as_default():
+        x = dg.placeholder(dg.float32, [8, 8])
+        tensors = [x]
+        for i in range(300):
+            a, b = (
+                tensors[-rng.integers(1, min(near, len(tensors) + 1))] for _ in range(2)
+            )
+            make = [dg.multiply, dg.add, dg.subtract, lambda a, b: dg.tanh(a)][i % 4]
+            tensors.append(make(a, b))
+    feeds = {x: rng.standard_normal((8, 8)).astype(np.float32)}
+    expected = reference(graph, tensors[-1], feeds)
+    np.testing.assert_array_equal(
+        dg.Session(graph=graph).run(tensors[-1], feeds), expected
+    )
+
+
+@pytest.mark.parametrize("native", ["off", "auto"])
+def test_large_arrays_that_wait_for_each_other_are_one_step(native, monkeypatch):
+    """Two by two, forward results would wait for the gradients that read them."""
+    monkeypatch.setattr(fusion, "_SLACK", 0)
+    x = dg.placeholder(dg.float32, [200])
+    a, b = dg.placeholder(dg.float32, []), dg.placeholder(dg.float32, [])
+    y = dg.tanh(a * x + b) * dg.sigmoid(x) - dg.exp(-x * x)
+    fetches = [y, *dg.gradients(y, [x])]
+    feeds = {x: np.linspace(-3, 3, 200, dtype=np.float32), a: 1.5, b: 0.5}
+    session = dg.Session(config=dg.ConfigProto(native=native))
+    plan = session.plan(fetches, feeds)
+    assert len(fused_steps(plan)) == 1
+    plain = dg.Session(rewrites=("fold", "sums")).plan(fetches, feeds)
+    assert plan.live_bytes[-1] <= max(plain.live_bytes)
+    expected = reference(x.graph, fetches, feeds)
+    for got, wanted in zip(session.run(fetches, feeds), expected):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_masks_that_could_be_made_early_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(fusion, "_SLACK", 0)
+    test_masks_are_kept_for_the_backward_pass_not_what_they_are_of()
+
+
+def test_swish_with_its_gradient_is_one_step_with_one_sigmoid():
+    x = dg.placeholder(dg.float32, [500])
+    y = dg.nn.swish(x)
+    fetches = [y, *dg.gradients(y, [x])]
+    (step,) = dg.Session().plan(fetches, {x: None}).steps
+    assert step.what == "_Fused[Sigmoid Mul SigmoidGrad AddN]"
+    a = np.concatenate([np.linspace(-80, 80, 496), [0.0, -0.0, 3e38, -3e38]])
+    a = a.astype(np.float32)
+    wide = a.astype(np.longdouble)
+    with np.errstate(over="ignore"):
+        s = 1 / (1 + np.exp(-wide))
+    found, slope = dg.Session().run(fetches, {x: a})
+    np.testing.assert_allclose(found, (wide * s).astype(np.float64), rtol=1e-6)
+    exact = (s + wide * s * (1 - s)).astype(np.float64)
+    np.testing.assert_allclose(slope, exact, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bias_of_the_last_axis_is_fused_where_there_is_native_code():
+    pytest.importorskip("llvmlite")
+    for form, shape, what in (
+        ("NHWC", [2, 3, 5], "_Fused[BiasAdd Relu]"),
+        ("NCHW", [2, 5, 3], "BiasAdd"),
+    ):
+        x, b = dg.placeholder(dg.float32, shape), dg.placeholder(dg.float32, [5])
+        y = dg.nn.relu(dg.nn.bias_add(x, b, data_format=form))
+        values = np.random.default_rng(0).standard_normal(shape).astype("f")
+        feeds = {x: values, b: np.arange(-2, 3, dtype="f")}
+        session = dg.Session(config=dg.ConfigProto(native="wait"))
+        assert session.plan(y, feeds).steps[0].what == what
+        same([session.run(y, feeds)], [reference(x.graph, y, feeds)])
+        off = dg.Session(config=dg.ConfigProto(native="off"))
+        assert off.plan(y, feeds).steps[0].what == "BiasAdd"

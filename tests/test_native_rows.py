@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_programs import simple_functions
+from native_programs import fresh_kernels
 
 import dagrad as dg
 from dagrad.runtime import native_rows
@@ -15,14 +15,9 @@ pytest.importorskip("llvmlite")
 
 @pytest.fixture(autouse=True)
 def rows_of_any_size(monkeypatch, tmp_path):
-    monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(native_rows, "_LEAST", 1)
-    simple_functions(monkeypatch)
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
-    yield
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
+    with fresh_kernels(monkeypatch, tmp_path):
+        yield
 
 
 def compiled():
@@ -67,6 +62,42 @@ def test_rows_agree_with_numpy(build, shape, dtype):
     for a, b in zip(got, expected):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=bound, atol=bound * 10)
+
+
+def sparse(dtype, shape, labels):
+    x = dg.placeholder(dtype, shape)
+    y = dg.placeholder(labels, shape[:-1])
+    loss = dg.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=x)
+    return x, y, [loss, *dg.gradients(loss, [x])]
+
+
+@pytest.mark.parametrize("labels", [np.int32, np.int64, np.uint8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 8), (3, 17), (2, 5, 33), (4, 300), (16,)])
+def test_the_entropy_of_labels(shape, dtype, labels):
+    x, y, fetches = sparse(dtype, shape, labels)
+    rng = np.random.default_rng(0)
+    given = (rng.standard_normal(shape) * 5).astype(dtype)
+    given[..., 3] = -np.inf
+    feeds = {x: given, y: rng.integers(0, shape[-1], shape[:-1]).astype(labels)}
+    expected = dg.Session().run(fetches, feeds)
+    got = dg.Session(config=dg.ConfigProto(native="wait")).run(fetches, feeds)
+    assert compiled()
+    bound = 8 * shape[-1] * np.finfo(dtype).eps
+    for a, b in zip(got, expected):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=bound, atol=bound * 10)
+
+
+@pytest.mark.parametrize("wrong", [-1, 20])
+def test_a_label_of_no_class_is_an_error(wrong):
+    x, y, fetches = sparse(np.float32, (3, 20), np.int32)
+    session = dg.Session(config=dg.ConfigProto(native="wait"))
+    feeds = {x: np.zeros((3, 20), np.float32), y: np.array([0, wrong, 2], np.int32)}
+    with pytest.raises(dg.errors.InvalidArgumentError, match=f"label {wrong}"):
+        session.run(fetches, feeds)
+    feeds[y] = np.array([0, 1, 2], np.int32)
+    np.testing.assert_allclose(session.run(fetches, feeds)[0], np.log(20), rtol=1e-6)
 
 
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])

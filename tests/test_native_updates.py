@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from native_programs import forget_kernels
 
 import dagrad as dg
 from dagrad.runtime import fusion, native_updates
@@ -26,8 +27,7 @@ OPTIMIZERS = {
 
 def trained(make, mode, dtype, steps=4, size=5000):
     """The variable after some steps, and how many kernels were compiled for it."""
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
+    forget_kernels()
     rng = np.random.default_rng(0)
     with dg.Graph().as_default():
         v = dg.Variable(rng.standard_normal(size).astype(dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -199,6 +200,25 @@ def test_a_chain_is_one_stretch() -> None:
         return [y], [x]
 
     agree(build, [np.linspace(0, 1, 100, dtype=np.float32)])
+
+
+def test_what_reads_a_view_that_python_makes_is_no_reason_for_python() -> None:
+    x, i = dg.placeholder(dg.float64, [5, 4]), dg.placeholder(dg.int32, [])
+    y = dg.concat([x[i] * 2.0, dg.tanh(x[i] + 1.0)], 0) * 3.0
+    with dg.Session(config=WAIT) as session:
+        for k in (0, 3, -1, 3):
+            value = np.arange(20.0).reshape(5, 4)
+            row = value[k]
+            wanted = np.concatenate([row * 2, np.tanh(row + 1)]) * 3
+            got = session.run(y, {x: value, i: k})
+            np.testing.assert_array_equal(got, wanted)
+            # The view is dropped with the run that made it.
+            gone = weakref.ref(value)
+            del value, row
+            assert gone() is None
+        assert stretches(session) == 1
+        with pytest.raises(InvalidArgumentError, match="index 7"):
+            session.run(y, {x: np.zeros((5, 4)), i: 7})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -48,7 +48,7 @@ MAY_USE = {
     "graphlib": {"networkx"},
     "ops": OPTIONAL,
     "runtime": OPTIONAL | {"llvmlite"},
-    "viz": OPTIONAL | {"graphviz"},
+    "viz": OPTIONAL | {"cairosvg", "graphviz", "resvg_py"},
     "": OPTIONAL,
 }
 
@@ -307,6 +307,8 @@ def test_a_wheel_holds_the_whole_tree(
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        (points,) = [n for n in names if n.endswith("entry_points.txt")]
+        assert "dagrad = dagrad.command:main" in archive.read(points).decode()
     held = {name for name in names if name.startswith("dagrad/")}
     wanted = {
         (Path("dagrad") / room / path.relative_to(place)).as_posix()

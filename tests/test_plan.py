@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from allocated import traced_peak
 
 import dagrad as dg
 from dagrad.runtime.plan import ARENA, CALL, CONST, FETCH, VARIABLE, VIEW
@@ -58,7 +59,15 @@ def backwards():
     return dg.gradients(dg.reduce_sum(y), x), {x: np.full((200, 200), 0.01)}
 
 
-PROGRAMS = [mlp, views, fan, late_result, backwards]
+def joins():
+    x = dg.placeholder(dg.float32, [100, 300])
+    parts = [dg.sin(x * float(i)) for i in range(6)]
+    inner = dg.concat([dg.tanh(p) for p in parts], 0)
+    outer = dg.stack([dg.exp(p) for p in parts])
+    return [outer, dg.reduce_sum(dg.cos(inner), 1)], {x: np.ones((100, 300))}
+
+
+PROGRAMS = [mlp, views, fan, late_result, backwards, joins]
 
 
 def as_arrays(feeds):
@@ -70,22 +79,6 @@ def started(program):
     session = dg.Session()
     session.run(dg.global_variables_initializer())
     return session, fetches, as_arrays(feeds)
-
-
-def traced_peak(run):
-    """Bytes that ``run`` allocates at most beyond what was there before."""
-    gc.collect()
-    gc.disable()
-    tracemalloc.start()
-    try:
-        start = tracemalloc.get_traced_memory()[0]
-        result = run()
-        peak = tracemalloc.get_traced_memory()[1] - start
-    finally:
-        tracemalloc.stop()
-        gc.enable()
-    del result
-    return peak
 
 
 # -- predicted and real memory ----------------------------------

@@ -85,7 +85,7 @@ def test_the_readme_has_the_two_commands() -> None:
     assert 'pip install -e ".[test]" && python -m pytest' in text
 
 
-@pytest.mark.parametrize("picture", sorted((ROOT / "docs").glob("*.svg")))
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs").rglob("*.svg")))
 def test_pictures_are_small_and_well_formed(picture: Path) -> None:
     assert picture.stat().st_size < 100_000
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")

@@ -235,3 +235,29 @@ def test_results_of_random_programs_stay_to_the_bit(program, data):
         if a.dtype.kind == "c":
             a, b = a.reshape(-1).view(np.float32), b.reshape(-1).view(np.float32)
         same_bits(a, b)
+
+
+def test_a_sum_with_a_negative_for_it_alone_is_a_difference():
+    x, y, z = (dg.placeholder(dg.float64, [4]) for _ in range(3))
+    minus = -y
+    sums = [
+        dg.add_n([x, -z]),  # x - z
+        dg.add_n([-x * 2.0, -dg.sin(z), y]),  # y - sin(z), and what comes before
+        dg.add_n([x, minus]),  # -y is fetched, so it is added
+    ]
+    rng = np.random.default_rng(0)
+    feeds = {t: rng.normal(size=4) for t in (x, y, z)}
+    feeds[x][:2] = 0.0, np.inf
+    feeds[z][:2] = -0.0, np.inf
+    results = []
+    for rewrites in (None, ()):
+        session = dg.Session(rewrites=rewrites)
+        results.append(session.run([*sums, minus], feeds))
+        kinds = [s.opdef.type for s in session.plan([*sums, minus], feeds).steps]
+        if rewrites is None:
+            assert kinds.count("Sub") == 2
+            assert kinds.count("Neg") == 2  # of x, and of y
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+        there = ~np.isnan(a)
+        np.testing.assert_array_equal(np.signbit(a)[there], np.signbit(b)[there])

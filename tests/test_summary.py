@@ -88,6 +88,23 @@ def test_all_summaries_of_a_graph_become_one() -> None:
     assert found[0].simple_value == 1.5 and found[1].histo.num == 2
 
 
+@pytest.mark.parametrize("level", [0, 3])
+def test_summaries_are_made_in_rows_and_branches(level) -> None:
+    x = tf.placeholder(tf.float32, [3, 2])
+    rows = tf.map_fn(lambda r: tf.summary.histogram("h", r), x, dtype=tf.string)
+    side = tf.cond(
+        x[0, 0] > 0,
+        lambda: tf.summary.scalar("zero", x[0, 1]),  # whose record ends with zeros
+        lambda: tf.summary.scalar("other", 1.0),
+    )
+    value = np.array([[1.0, 0.0], [2.0, 3.0], [4.0, 5.0]])
+    with tf.Session() as session:
+        made, one = session.run([rows, side], {x: value}, tf.RunOptions(level))
+    sums = [tf.Summary.FromString(r).value[0].histo.sum for r in made]
+    assert sums == [1.0, 5.0, 9.0]
+    assert tf.Summary.FromString(one).value[0].tag.endswith("true/zero")
+
+
 def test_what_is_no_summary_is_refused() -> None:
     with pytest.raises(tf.errors.DagradError, match="use summary"):
         tf.summary.scalar("s", tf.zeros([3]))

@@ -7,6 +7,7 @@ import pytest
 from control_programs import PROGRAMS
 
 import dagrad as tf
+from dagrad.viz.drawing import picture_of
 
 
 @pytest.fixture
@@ -74,3 +75,27 @@ def test_a_plan_prints_the_plans_of_its_bodies(drawn):
     assert text.count("plan of") >= 2
     inner = next(line for line in text.splitlines() if "Case(" in line)
     assert inner.startswith("        ")
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_every_body_opens(program):
+    """Whatever is open, each edge joins two boxes, and no operation is lost."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float64, [None])
+        tf.gradients(program(tf, x), [x])
+    # A loop that is made again to keep values is drawn as the first of it.
+    loops = [op.name for op in graph.operations if op.opdef.control is not None]
+    names = [name for name in loops if not name.endswith("_saving")]
+    for options in ({"expand": names}, {"depth": 0}, {"repeats": True}, {}):
+        picture = picture_of(graph, max_nodes=500, **options)
+        keys = [node.key for node in picture.nodes]
+        assert len(keys) == len(set(keys))
+        ends = {key for e in picture.edges for key in (e.tail, e.head)}
+        assert ends <= set(keys)
+        shown = {op for node in picture.nodes for op in node.ops}
+        inside = {c.path for c in picture.clusters if c.body}
+        for op in graph.operations:
+            if op.opdef.control is not None and op.forward_op is None:
+                path = f"{op.scope}/{op.name.rpartition('/')[2]}()".lstrip("/")
+                again = op.name.endswith("_saving")
+                assert op in shown or path in inside or again, op.name

@@ -31,12 +31,14 @@ def training(rows=64):
     x = tf.placeholder(tf.float32, [None, 16], name="x")
     w = tf.Variable(np.full((16, 16), 0.1, np.float32), name="w")
     h = tf.tanh(tf.matmul(x, w))
+    count = tf.placeholder(tf.int32, [], name="count")
     _, h = tf.while_loop(
-        lambda i, h: i < 4, lambda i, h: (i + 1, tf.sin(h) * 1.1), [0, h]
+        lambda i, h: i < count, lambda i, h: (i + 1, tf.sin(h) * 1.1), [0, h]
     )
     loss = tf.reduce_mean(tf.square(h))
     step = tf.train.AdamOptimizer(0.01).minimize(loss)
-    return [loss, step], {x: np.linspace(-1, 1, rows * 16).reshape(rows, 16)}
+    batch = np.linspace(-1, 1, rows * 16).reshape(rows, 16)
+    return [loss, step], {x: batch, count: 4}
 
 
 def traced(level, **config):

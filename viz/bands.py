@@ -20,14 +20,19 @@ ROLES = {
     "forward": ("forward", ("#9cc6e8", "#bcd9f0")),
     "backward": ("backward", ("#f3b48d", "#f8cdb1")),
     "update": ("update", ("#8fd3ba", "#b5e2d2")),
-    "tape": ("kept by loops for their gradients", ("#cfa9dc", "#e0c6e8")),
+    "tape": ("kept for gradients by loops", ("#cfa9dc", "#e0c6e8")),
     "fetched": ("fetched", ("#f2d97c", "#f7e6a8")),
     "scratch": ("scratch", ("#c3c9d0", "#d6dade")),
 }
 _BESIDE = "#dfe3e8"
 # More bands than this cannot be told apart; the smallest become one.
 _BANDS = 72
+# Pixels that a column of steps takes, and one that answers the pointer.
+_COLUMN, _POINTED = 2.4, 7.0
+# Nor are bands thinner than this, in pixels.
+_THIN = 0.7
 _ROWS = 16
+_KEPT = 8
 _ROW = 21
 _BAR = 90
 
@@ -73,7 +78,7 @@ def draw_bands(
         canvas.text(left - 8, y(k * step) + 4, said, "end", ink.muted)
     if not count:
         return
-    cols = columns(count, x)
+    cols = columns(count, x, _COLUMN)
     totals = trace.totals()
     # Of a column's steps that with the most bytes stands for all: no peak is lost.
     shown = [max(range(c.first, c.end), key=lambda i: (totals[i], -i)) for c in cols]
@@ -83,7 +88,7 @@ def draw_bands(
         most_of = [(c, max(trace.measured[c.first : c.end])) for c in cols]
         _stairs(canvas, most_of, y, ink.measured, "6 3")
     canvas.rule(left, bottom, right, bottom, ink.line)
-    _steps_under_pointer(canvas, trace, cols, shown, bottom)
+    _steps_under_pointer(canvas, trace, x, bottom)
     if at >= 0:
         _peak(canvas, trace, at, most, (left, right), (x(at) + x(at + 1)) / 2, y, top)
 
@@ -97,7 +102,8 @@ def _stack(
 ) -> None:
     """The bands, older memory below younger."""
     weigh = {id(t): t.nbytes * (t.last - t.first + 1) for t in trace.tensors}
-    chosen = sorted(trace.tensors, key=lambda t: -weigh[id(t)])[:_BANDS]
+    seen = [t for t in trace.tensors if y(0) - y(t.nbytes) >= _THIN]
+    chosen = sorted(seen, key=lambda t: -weigh[id(t)])[:_BANDS]
     chosen.sort(key=lambda t: (t.first, -t.last, t.name))
     kept = {id(t) for t in chosen}
     # What each role gains and loses, column by column, by memory that is too small to
@@ -208,15 +214,13 @@ def _stairs(
 
 
 def _steps_under_pointer(
-    canvas: Canvas,
-    trace: MemoryTrace,
-    cols: Sequence[Column],
-    shown: Sequence[int],
-    bottom: float,
+    canvas: Canvas, trace: MemoryTrace, x: Callable[[int], float], bottom: float
 ) -> None:
-    """A strip under the plot whose titles tell the steps."""
+    """A strip under the plot whose titles tell the steps; where several are in one
+    place, that with the most bytes."""
     totals = trace.totals()
-    for c, i in zip(cols, shown):
+    for c in columns(len(totals), x, _POINTED):
+        i = max(range(c.first, c.end), key=lambda i: (totals[i], -i))
         said = f"step {i:,}: {short(trace.steps[i], 100)}\n{bytes_text(totals[i])}"
         if trace.measured is not None:
             said += f" predicted, {bytes_text(trace.measured[i])} measured"
@@ -319,12 +323,18 @@ def draw_loops(canvas: Canvas, trace: MemoryTrace, left: float, top: float) -> f
             )
         y += _ROW
         canvas.text(left, y - 6, said, tip=loop.name)
-        for name, spec, nbytes in loop.tape:
+        kept = sorted(loop.tape, key=lambda entry: -entry[2])
+        for name, spec, nbytes in kept[:_KEPT]:
             size = bytes_text(nbytes) if nbytes else "as many as the run makes"
             y += _ROW
             canvas.box(left + 18, y - 15, 5, 11, ROLES["tape"][1][0])
             said = f"keeps {short(spec, 40)} for its gradient ({size})"
             canvas.text(left + 28, y - 6, said, fill=ink.muted, tip=name)
+        if len(kept) > _KEPT:
+            y += _ROW
+            rest = bytes_text(sum(entry[2] for entry in kept[_KEPT:]))
+            said = f"and {len(kept) - _KEPT:,} more ({rest})"
+            canvas.text(left + 28, y - 6, said, fill=ink.muted)
     if len(trace.loops) > _ROWS:
         y += _ROW
         said = f"and {len(trace.loops) - _ROWS:,} more loops"

@@ -6,9 +6,10 @@ from collections import Counter
 
 from ..graphlib.operation import Operation
 from ..graphlib.subgraph import Body, bodies_of
+from ..graphlib.tensor import Tensor
 from .theme import clean, short
 
-__all__ = ["body_facts", "body_note"]
+__all__ = ["body_facts", "body_note", "entries", "exits", "rounds"]
 
 _MOST_TYPES = 6
 
@@ -50,3 +51,31 @@ def _facts(number: int, body: Body) -> str:
         f"body {number}, {of}: {len(body.inputs)} inputs, {len(body.outputs)} outputs, "
         f"{len(ops)} operations: {shown or 'none'}"
     )
+
+
+# -- how a body hangs in what is around it ----------------------------------------
+
+
+def entries(op: Operation, number: int) -> list[tuple[int, Tensor]]:
+    """(index of an input of ``op``, the input of body ``number`` that gets it)."""
+    body = bodies_of(op)[number]
+    if "wires" in op.attrs:
+        return list(zip(op.attrs["wires"][number], body.inputs))
+    return list(enumerate(body.inputs, len(op.inputs) - len(body.inputs)))
+
+
+def rounds(op: Operation, index: int) -> bool:
+    """Whether the body gets another value for that input in every round of a loop."""
+    if op.opdef.control != "loop":
+        return False
+    first = len(op.inputs) - len(bodies_of(op)[0].inputs)
+    count: int = op.attrs["carries"] + op.attrs["scanned"]
+    return 0 <= index - first < count
+
+
+def exits(op: Operation) -> list[tuple[Tensor, Tensor]]:
+    """Of a loop: (input of the body, what it is in the next round)."""
+    if op.opdef.control != "loop":
+        return []
+    body = bodies_of(op)[0]
+    return list(zip(body.inputs[: op.attrs["carries"]], body.outputs))

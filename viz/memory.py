@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..graphlib.errors import GraphError
+from ..graphlib.subgraph import saving
 from .bands import ROLES, draw_bands, draw_loops, draw_table, role_legend
 from .chart import Canvas, ink_of, ticks, write
 from .model import classify
@@ -213,7 +214,7 @@ def roles_of(plan: Plan) -> list[str]:
         return ["forward"] * len(plan.slots)
     ops = {s.op: None for s in plan.steps}
     part = classify(plan.steps[0].op.graph, sorted(ops, key=lambda op: op.id))
-    tapes = {s for step in plan.steps for s in tape_slots(step)}
+    tapes = {s for step in plan.steps for s in tape_slots(plan, step)}
     roles = []
     for i, slot in enumerate(plan.slots):
         role = "scratch" if slot.tensor is None else part.get(slot.tensor.op, "forward")
@@ -227,12 +228,20 @@ def roles_of(plan: Plan) -> list[str]:
     return roles
 
 
-def tape_slots(step: Step) -> tuple[int, ...]:
-    """The outputs of a loop that hold the states which its gradient reads."""
-    if step.opdef.control != "loop" or "history" not in step.attrs:
-        return ()
-    first = 1 + step.attrs["carries"]
-    return step.outputs[first : first + len(step.attrs["history"])]
+def tape_slots(plan: Plan, step: Step) -> list[int]:
+    """The outputs of a loop or branch that its gradient reads and nobody else: states
+    of carries, and what else an iteration or a branch makes."""
+    if step.opdef.control is None:
+        return []
+    found = [
+        s
+        for s in step.outputs
+        for tensor in (plan.slots[s].tensor,)
+        if tensor is not None and tensor.op in saving(tensor.op.graph)
+    ]
+    first = 1 + step.attrs.get("carries", 0)
+    states = step.outputs[first : first + len(step.attrs.get("history", ()))]
+    return sorted({*found, *states})
 
 
 def _loops(plan: Plan, sizes: Mapping[int, int]) -> Iterable[LoopNote]:
@@ -242,7 +251,7 @@ def _loops(plan: Plan, sizes: Mapping[int, int]) -> Iterable[LoopNote]:
         bodies = [body for _, body in plan.bodies_of(step)]
         tape = [
             (s.name, spec_text(s.dtype.name, s.dims), s.nbytes or sizes.get(i, 0))
-            for i in tape_slots(step)
+            for i in tape_slots(plan, step)
             for s in (plan.slots[i],)
         ]
         yield LoopNote(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from typing import Any
 
 from ..graphlib.errors import GraphError
@@ -12,52 +12,65 @@ from .arena import arena_svg
 from .memory import MemoryTrace, compare_svg, memory_svg
 from .timeline import chrome_trace, timeline_svg
 
-__all__ = ["draws", "render_run"]
+__all__ = ["chart", "is_chart"]
 
 _RUNS = (Plan, RunReport, RunMetadata, MemoryTrace)
 
 
-def draws(target: Any) -> bool:
-    """Whether ``target`` is a plan or a run, or two of them to compare."""
+def is_chart(target: Any, options: Mapping[str, Any]) -> bool:
+    """Whether a plan or a run, or two of them to compare, is asked for as a chart, not
+    as a graph of its steps."""
     if isinstance(target, (list, tuple)) and len(target) == 2:
         return all(isinstance(t, _RUNS) for t in target)
-    return isinstance(target, _RUNS)
+    asked = options.get("view") != "graph" and options.get("color") is None
+    return isinstance(target, _RUNS) and asked
 
 
-def render_run(target: Any, path: Any = None, view: str = "", **options: Any) -> str:
-    """See :func:`dagrad.viz.render`."""
+def chart(target: Any, kind: str, options: dict[str, Any]) -> str:
+    """The text of a chart (see :func:`dagrad.viz.render`): SVG, or for "json" a trace.
+
+    Raises:
+        GraphError: there is no such view of ``target``.
+    """
+    view = options.pop("view", "")
     if isinstance(target, (list, tuple)):
         before, after = (_trace(t) for t in target)
-        return compare_svg(before, after, path, **options)
+        return compare_svg(before, after, **options)
     if isinstance(target, RunMetadata):
-        if target.report is None:
-            raise GraphError(
-                "nothing was measured: pass this to session.run with "
-                "options=RunOptions(trace_level=RunOptions.FULL_TRACE)"
-            )
-        target = target.report
-    if path is not None and os.fspath(path).endswith(".json"):
+        target = _report(target)
+    if kind == "json":
         if not isinstance(target, RunReport):
             raise GraphError(f"only a run report can be a trace, not {target!r}")
-        return chrome_trace(target, path, **options)
+        return chrome_trace(target, **options)
+    if kind == "dot":
+        raise GraphError('a chart has no Graphviz source; view="graph" has')
     view = view or ("timeline" if isinstance(target, RunReport) else "memory")
     if view == "memory":
-        return memory_svg(_trace(target), path, **options)
+        return memory_svg(_trace(target), **options)
     if view == "arena" and not isinstance(target, MemoryTrace):
         plan = target.plan if isinstance(target, RunReport) else target
-        return arena_svg(plan, path, **options)
+        return arena_svg(plan, **options)
     if view == "timeline" and isinstance(target, RunReport):
-        return timeline_svg(target, path, **options)
+        return timeline_svg(target, **options)
     what = type(target).__name__
     raise GraphError(
-        f'view {view!r} of a {what}: there are "memory", "arena" (of plans and '
-        'reports) and "timeline" (of reports)'
+        f'view {view!r} of a {what}: there are "memory", "arena" and "graph" (of '
+        'plans and reports) and "timeline" (of reports)'
     )
+
+
+def _report(metadata: RunMetadata) -> RunReport:
+    if metadata.report is None:
+        raise GraphError(
+            "nothing was measured: pass this to session.run with "
+            "options=RunOptions(trace_level=RunOptions.FULL_TRACE)"
+        )
+    return metadata.report
 
 
 def _trace(target: Any) -> MemoryTrace:
     if isinstance(target, RunMetadata):
-        target = target.report
+        target = _report(target)
     if isinstance(target, Plan):
         return MemoryTrace.of_plan(target)
     if isinstance(target, RunReport):

@@ -6,20 +6,26 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from ..graphlib.errors import DagradError
-from .theme import FONT_STACK, clean, short
+from .theme import FONT_STACK, PARTS, clean, short, text_width
+
+if TYPE_CHECKING:
+    from .drawing import Drawing
+    from .fold import Picture
 
 __all__ = ["DrawingError", "draw", "to_svg"]
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 _MISSING = (
     "drawing needs the layout program of Graphviz: pip install graphviz-pure "
-    '(or install Graphviz and pass engine="system")'
+    "(or install Graphviz, so that `dot` is on the path)"
 )
 
 
@@ -31,7 +37,7 @@ def to_svg(
     target: Any,
     path: Any = None,
     *,
-    engine: str = "pure",
+    engine: str | None = None,
     timeout: float = 120.0,
     title: str = "",
     **options: Any,
@@ -40,26 +46,59 @@ def to_svg(
 
     Options as :func:`dagrad.viz.render`.
     """
-    from .dot import to_dot
+    from .drawing import drawing_of
 
-    dot = to_dot(target, title=title, **options)
-    svg = draw(dot, title=title or "dagrad graph", engine=engine, timeout=timeout)
+    drawing = drawing_of(target, title=title, **options)
+    svg = draw_picture(drawing, engine=engine, timeout=timeout)
     if path is not None:
         with open(path, "w", encoding="utf-8", newline="\n") as file:
             file.write(svg)
     return svg
 
 
+def draw_picture(
+    drawing: Drawing, *, engine: str | None = None, timeout: float = 120.0
+) -> str:
+    """SVG text of a drawing (see :func:`draw`)."""
+    return draw(
+        drawing.dot(),
+        title=drawing.title or "dagrad graph",
+        desc=description(drawing.picture),
+        engine=engine,
+        timeout=timeout,
+    )
+
+
+def description(picture: Picture) -> str:
+    """What a drawing shows, in a sentence or two, for those who do not see it."""
+    nodes = picture.nodes
+    parts = Counter(node.part for node in nodes)
+    kinds = ", ".join(f"{n} {PARTS[p].label}" for p, n in parts.most_common())
+    names = [clean(c.label) for c in picture.clusters[1:] if c.level == 1][:8]
+    said = f"{len(nodes)} boxes ({kinds}) and {len(picture.edges)} arrows"
+    if names:
+        said += f"; open scopes: {', '.join(names)}"
+    return f"{said}. {', '.join(picture.facts)}."
+
+
 def draw(
-    dot: str, *, title: str = "", engine: str = "pure", timeout: float = 120.0
+    dot: str,
+    *,
+    title: str = "",
+    desc: str = "",
+    engine: str | None = None,
+    timeout: float = 120.0,
 ) -> str:
     """Lay ``dot`` out and return clean SVG text, fit to stand inside HTML.
 
     Args:
         dot: Graphviz source.
         title: the title of the drawing, for screen readers and browsers.
+        desc: what it shows, for screen readers.
         engine: ``"pure"`` for the program that ``pip install graphviz-pure``
-            brings, ``"system"`` for a ``dot`` on the path.
+            brings, which gives the same bytes on every machine; ``"system"`` for a
+            ``dot`` on the path; None for the first, and the second where it is
+            missing.
         timeout: seconds that the layout may take.
 
     Raises:
@@ -83,16 +122,18 @@ def draw(
     if done.returncode or not done.stdout:
         said = done.stderr.decode("utf-8", "replace").strip()[:500]
         raise DrawingError(f"{command[0]} failed ({done.returncode}): {said}")
-    return _tidy(done.stdout.decode("utf-8"), title)
+    return _tidy(done.stdout.decode("utf-8"), title, desc)
 
 
-def _program(engine: str) -> str:
-    if engine == "pure":
-        found = _pure_program() or shutil.which("graphviz-pure")
-    elif engine == "system":
-        found = shutil.which("dot")
-    else:
+def _program(engine: str | None) -> str:
+    """The layout program: what pip installs, unless only a ``dot`` is there."""
+    if engine not in (None, "pure", "system"):
         raise DrawingError(f'engine {engine!r} is neither "pure" nor "system"')
+    found = None
+    if engine != "system":
+        found = _pure_program() or shutil.which("graphviz-pure")
+    if engine != "pure" and found is None:
+        found = shutil.which("dot")
     if found is None:
         if engine == "system":
             raise DrawingError('engine="system" needs a program `dot` on the path')
@@ -118,8 +159,8 @@ def _pure_program() -> str | None:
 # -- what the program wrote, made fit to use -----------------------------------
 
 
-def _tidy(text: str, title: str) -> str:
-    """One ``<svg>`` element: sized, titled, tooltips as titles, no links."""
+def _tidy(text: str, title: str, desc: str = "") -> str:
+    """One ``<svg>`` element: sized, titled, with roles, tooltips as titles."""
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(text[text.index("<svg") :])
     box = [float(v) for v in root.attrib["viewBox"].split()]
@@ -128,30 +169,50 @@ def _tidy(text: str, title: str) -> str:
             "width": f"{box[2]:g}",
             "height": f"{box[3]:g}",
             "viewBox": " ".join(f"{v:g}" for v in box),
-            "role": "img",
+            "role": "graphics-document document",
         }
     )
     for group in root.iter(f"{{{_SVG}}}g"):
         _unwrap(group)
-        if (group.get("class") or "").startswith("node"):
+        kind = (group.get("class") or "").partition(" ")[0]
+        if kind in _ROLES:
+            group.set("role", _ROLES[kind])
+        if kind == "node":
             _centre(group)
-        elif (group.get("class") or "").startswith("edge"):
+        elif kind == "edge":
             # Some renderers drop the space that keeps a label off its edge.
             for label in group.iter(f"{{{_SVG}}}text"):
                 label.text = (label.text or "").strip()
                 label.set("x", f"{float(label.get('x', '0')) + 3:g}")
     _raise_scope_labels(root)
+    # Fonts of the layout's widths, said once.
+    root.set("font-family", FONT_STACK)
     for text_element in root.iter(f"{{{_SVG}}}text"):
-        text_element.set("font-family", FONT_STACK)  # fonts of the layout's widths
-    own = ElementTree.Element(f"{{{_SVG}}}title")
-    own.text = short(title, 200) or "dagrad graph"
-    root.insert(0, own)
+        text_element.attrib.pop("font-family", None)
+        text_element.attrib.pop(_SPACE, None)
+    for tag, words in (("desc", short(desc, 2000)), ("title", short(title, 200))):
+        if words or tag == "title":
+            own = ElementTree.Element(f"{{{_SVG}}}{tag}")
+            own.text = words or "dagrad graph"
+            root.insert(0, own)
     out: str = ElementTree.tostring(root, encoding="unicode")
     return re.sub(r">\s*\n\s*<", ">\n<", out).strip() + "\n"
 
 
+#: What screen readers are told of the groups of a drawing.
+_ROLES = {
+    "graph": "graphics-object",
+    "cluster": "graphics-object",
+    "node": "graphics-symbol",
+    "edge": "graphics-symbol",
+}
+
+
 def _unwrap(group: ElementTree.Element) -> None:
-    """Move a link's content up; what it said on hovering becomes the title."""
+    """Move a link's content up; what it said on hovering becomes the title.
+
+    A link to the line of a program stays, as a plain ``href``.
+    """
     title = group.find(f"{{{_SVG}}}title")
     tip = ""
     index = 0
@@ -160,6 +221,12 @@ def _unwrap(group: ElementTree.Element) -> None:
         inner = child.tag == f"{{{_SVG}}}a"
         if inner or (child.get("id") or "").startswith("a_"):
             tip = tip or child.get(f"{{{_XLINK}}}title", "")
+            address = child.get(f"{{{_XLINK}}}href", "")
+            if address:
+                child.attrib.clear()
+                child.attrib.update({"href": address, "target": "_blank"})
+                index += 1
+                continue
             group.remove(child)
             for offset, grandchild in enumerate(list(child)):
                 group.insert(index + offset, grandchild)
@@ -175,7 +242,7 @@ def _unwrap(group: ElementTree.Element) -> None:
 def _centre(node: ElementTree.Element) -> None:
     """Hang labels from their middle: they stay in place with any other font."""
     xs: list[float] = []
-    for shape in node:
+    for shape in node.iter():
         if shape.tag == f"{{{_SVG}}}ellipse":
             xs.append(float(shape.get("cx", "0")))
         points = shape.get("points") or shape.get("d") or ""
@@ -198,7 +265,7 @@ def _raise_scope_labels(root: ElementTree.Element) -> None:
         for text in group.findall(f"{{{_SVG}}}text"):
             group.remove(text)
             patch = ElementTree.SubElement(sheet, f"{{{_SVG}}}rect")
-            width = 5.6 * len(text.text or "") + 4
+            width = text_width(text.text or "", 10) + 4
             left, base = float(text.get("x", "0")), float(text.get("y", "0"))
             if text.get("text-anchor") == "middle":
                 left -= width / 2 - 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .model import classify, select
+from .parts import classify
+from .targets import select
 from .theme import clean, short, spec_text
 
 __all__ = ["table"]

@@ -40,7 +40,9 @@ class Case(NamedTuple):
     """One instance; no target where the Jacobian is mostly the writing of it.
 
     With 25,600 points that is 16 MB for an objective of 0.6 MB: filling so much memory
-    with zeros takes two to three times as long as a hand's simple objective.
+    with zeros takes 0.62 ms, a gather of rows 0.75, and a hand's simple objective 0.2
+    to 0.25.  The complicated one has a product of 24 MB and a gather of 17 MB: 1.5 and
+    1.6 ms.
     """
 
     name: str

@@ -8,11 +8,9 @@ chooses the directory; empty, nothing is kept.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
-import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +53,13 @@ def _path(key: str) -> Path | None:
     base = directory()
     if base is None:
         return None
-    return base / (hashlib.sha256(key.encode()).hexdigest() + ".o")
+    return base / (_digest(key.encode()).hex() + ".o")
+
+
+def _digest(data: bytes) -> bytes:
+    import hashlib  # slow to load, and needed where there is native code only
+
+    return hashlib.sha256(data).digest()
 
 
 def _trusted(path: Path) -> bool:
@@ -88,7 +92,7 @@ def read(key: str) -> bytes | None:
         return None
     head = len(_MAGIC) + 32
     payload = data[head:]
-    if data[:head] != _MAGIC + hashlib.sha256(payload).digest():
+    if data[:head] != _MAGIC + _digest(payload):
         _warn(
             f"a file in {path.parent} is no native kernel, or is broken: it is "
             "left aside and written anew"
@@ -105,11 +109,13 @@ def write(key: str, payload: bytes) -> None:
     if path is None:
         return
     try:
+        import tempfile
+
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(payload).digest() + payload)
+                file.write(_MAGIC + _digest(payload) + payload)
             os.replace(name, path)
         except BaseException:
             os.unlink(name)

@@ -3,7 +3,9 @@
 The code of a kernel is ``void f(int64 *args, int64 start, int64 stop)``. ``args`` are
 addresses of the arrays, inputs first, then the sizes of all loops but the outermost,
 then, loop by loop (outermost first), the byte strides of the arrays that move in it.
-``start`` and ``stop`` are a range of the outermost loop.
+Of a kernel with functions of limited reach a last number follows, which the code sets
+to one where an argument was out of reach. ``start`` and ``stop`` are a range of the
+outermost loop.
 
 How an array moves in the innermost loop is part of the code: by one element, not at
 all, or by a stride that is an argument. That decides how fast it is.
@@ -18,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from .emit import constant, emit, llvm_type
+from .emit import beyond, constant, emit, limited, llvm_type
 
-__all__ = ["Kernel", "Writer", "finish"]
+__all__ = ["Kernel", "Writer", "finish", "is_limited"]
 
 #: How an array moves in the innermost loop.
 STILL, DENSE, STRIDED = "0", "1", "s"
@@ -50,6 +52,11 @@ class Kernel:
         return ""
 
     @property
+    def limited(self) -> bool:
+        """Whether it has functions that are right within a reach only."""
+        return is_limited(self.code)
+
+    @property
     def text(self) -> str:
         """The canonical form: the same for the same machine code."""
         return repr((self.code, self.results, self.dtypes, self.rank, self.moves))
@@ -62,6 +69,11 @@ class Kernel:
     def inputs(self) -> int:
         """The number of arrays that are read."""
         return len(self.dtypes) - len(self.results)
+
+
+def is_limited(code: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether a tape has functions of limited reach."""
+    return any(limited(name, dtype) for name, dtype, *_ in code)
 
 
 class _Named:
@@ -147,6 +159,9 @@ class Writer:
                 else:
                     row.append(self.argument(args, at + loop * count + i))
             strides.append(row)
+        #: Where an argument out of reach is told of, and whether there was one.
+        self.told = b.gep(args, [self.ir.Constant(self.i64, at + kernel.rank * count)])
+        self.flag: Any = None
         self._loop(0, bases, start, stop, sizes, strides)
         b.ret_void()
 
@@ -174,6 +189,10 @@ class Writer:
         b.position_at_end(body)
         k = b.phi(i64)
         k.add_incoming(start, before)
+        flag = None
+        if inner and self.kernel.limited:
+            flag = self.flag = b.phi(i64)
+            flag.add_incoming(self.ir.Constant(i64, 0), before)
         if inner:
             self._element(
                 [
@@ -188,9 +207,18 @@ class Writer:
         following = b.add(k, self.ir.Constant(i64, 1), flags=("nsw", "nuw"))
         k.add_incoming(following, b.block)
         branch = b.cbranch(b.icmp_signed("<", following, stop), body, after)
+        last = b.block
         if inner:
             self.mark(branch)
         b.position_at_end(after)
+        if flag is not None:
+            flag.add_incoming(self.flag, last)
+            told = b.phi(i64)
+            told.add_incoming(self.ir.Constant(i64, 0), before)
+            told.add_incoming(self.flag, last)
+            # Threads that share the loop may all say so.
+            with b.if_then(b.icmp_signed("!=", told, self.ir.Constant(i64, 0))):
+                b.store(self.ir.Constant(i64, 1), self.told)
 
     def _address(self, i: int, base: Any, k: Any, stride: Any) -> Any:
         """The address of an array's element in the innermost loop."""
@@ -218,7 +246,7 @@ class Writer:
             address = b.inttoptr(address, self.memory(i).as_pointer())
         value = b.load(address, align=np.dtype(dtype).itemsize)
         if not plain:
-            value.set_metadata("llvm.access.group", _Named(_GROUP))
+            self.shared(value)
         if np.dtype(dtype).kind == "b":
             return b.icmp_unsigned("!=", value, self.ir.Constant(value.type, 0))
         return value
@@ -238,6 +266,9 @@ class Writer:
                 at = [values[r] for r in operands]
                 read = kernel.code[operands[0]][1]
                 values.append(emit(b, ir, name, dtype, read, at))
+                if limited(name, read):
+                    far = b.zext(beyond(b, name, at), self.i64)
+                    self.flag = b.or_(self.flag, far)
         for k, ref in enumerate(kernel.results):
             self.store(kernel.inputs + k, addresses[kernel.inputs + k], values[ref])
 
@@ -247,5 +278,8 @@ class Writer:
         dtype = np.dtype(self.kernel.dtypes[i])
         if dtype.kind == "b":
             value = b.zext(value, self.ir.IntType(8))
-        stored = b.store(value, address, align=dtype.itemsize)
-        stored.set_metadata("llvm.access.group", _Named(_GROUP))
+        self.shared(b.store(value, address, align=dtype.itemsize))
+
+    def shared(self, access: Any) -> None:
+        """Say that a load or store is one of those that wait for no other element."""
+        access.set_metadata("llvm.access.group", _Named(_GROUP))

@@ -7,13 +7,13 @@ Bools are bytes in memory and single bits here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-__all__ = ["emit", "known", "llvm_type"]
+from .functions import BEYOND, EMIT, WITHIN
+
+__all__ = ["beyond", "emit", "known", "limited", "llvm_type"]
 
 Emit = Callable[[Any, list[Any]], Any]
 
@@ -42,28 +42,25 @@ _INTRINSICS = {
 }
 _FLOAT_ONLY = {"negative", "positive", "square", "reciprocal", "sign", "maximum"}
 _FLOAT_ONLY |= {"minimum", "isnan", "isinf", "isfinite"}
+#: Of some of these float64 has code within a reach only.
+_DOUBLE = {**EMIT, **WITHIN}
 _INTEGER_ONLY = {"negative", "positive", "square", "absolute", "maximum", "minimum"}
-
-
-@lru_cache(maxsize=1)
-def _module() -> Any:
-    """The transcendental functions (None: this tree has none)."""
-    try:
-        return import_module(".functions", __package__)
-    except ModuleNotFoundError:
-        return None
 
 
 def functions(dtype: str) -> Mapping[str, Emit]:
     """Transcendental functions of a dtype, by the names of ufuncs."""
-    module = _module()
-    if module is None:
-        return {}
-    found: Mapping[str, Emit] = module.EMIT
-    if np.dtype(dtype).itemsize == 8:
-        # Of these float64 has code within a reach only.
-        found = {k: f for k, f in found.items() if k not in module.WITHIN}
-    return found
+    return _DOUBLE if np.dtype(dtype).itemsize == 8 else EMIT
+
+
+def limited(name: str, dtype: str) -> bool:
+    """Whether the code of a function is for arguments within a reach only: elsewhere
+    it gives NaN, and ``beyond`` says so."""
+    return name in WITHIN and dtype == "<f8"
+
+
+def beyond(b: Any, name: str, values: list[Any]) -> Any:
+    """Whether the arguments are finite and out of reach (an i1)."""
+    return BEYOND[name](b, values)
 
 
 def known(name: str, dtype: str) -> bool:
@@ -173,7 +170,7 @@ def _float(b: Any, ir: Any, name: str, values: list[Any]) -> Any:
         sign = b.call(_intrinsic(b, ir, "copysign", t, 2), [one, x])
         moved = b.select(b.fcmp_ordered("==", x, zero), zero, sign)
         return b.select(b.fcmp_unordered("uno", x, x), x, moved)
-    return _module().EMIT[name](b, values)
+    return functions("<f4" if t == ir.FloatType() else "<f8")[name](b, values)
 
 
 def _integer(b: Any, ir: Any, name: str, kind: str, values: list[Any]) -> Any:

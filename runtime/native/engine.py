@@ -7,12 +7,13 @@ outside the interpreter's lock.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import threading
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from .nest import WRITTEN_OUT, machine
 
 __all__ = ["SYMBOL", "Code", "Engine", "available", "engine"]
 
@@ -73,6 +74,8 @@ class Engine:
                 cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault"
             )
         )
+        #: What loops are written for.
+        self.vectors = machine(self.triple, dict(llvm.get_host_cpu_features()))
         versions = llvmlite.__version__, llvm.llvm_version_info, self.triple
         #: What machine code depends on beside the kernel.
         self.identity = repr((versions, cpu, features, _sources()))
@@ -90,10 +93,11 @@ class Engine:
         module = llvm.parse_assembly(text)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = True
-        options.slp_vectorization = True
-        options.loop_unrolling = True
-        options.loop_interleaving = True
+        loose = not text.startswith(WRITTEN_OUT)
+        options.loop_vectorization = loose
+        options.slp_vectorization = loose
+        options.loop_unrolling = loose
+        options.loop_interleaving = loose
         builder = llvm.create_pass_builder(self._machine, options)
         builder.getModulePassManager().run(module, builder)
         return bytes(self._machine.emit_object(module))
@@ -109,6 +113,8 @@ class Engine:
 
 def _sources() -> str:
     """A digest of the code that generates code."""
+    import hashlib
+
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -5,7 +5,8 @@ rows. ``args`` are the addresses of the arrays, inputs first, and the length of 
 Arrays are contiguous and have a row of elements for each row or for all of them, or one
 number for each row or for all.
 
-A tape has the instructions "reduce_sum" and "reduce_max" besides those of elements.
+A tape has the instructions "reduce_sum", "reduce_max" and "reduce_min" besides those
+of elements.
 What depends on one of them is computed in another pass over the row; a function that an
 earlier pass computed is not computed again but kept in the memory of an output.
 """
@@ -21,9 +22,14 @@ import numpy as np
 from .codegen import Kernel, Writer, finish
 from .emit import constant, emit, functions, llvm_type
 
-__all__ = ["RowKernel"]
+__all__ = ["REDUCTIONS", "RowKernel", "RowWriter"]
 
-_REDUCTIONS = ("reduce_sum", "reduce_max")
+#: Reductions, and what each starts with.
+REDUCTIONS = {
+    "reduce_max": float("-inf"),
+    "reduce_min": float("inf"),
+    "reduce_sum": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class RowKernel(Kernel):
 
     def generate(self, name: str, triple: str) -> str:
         """The module's text."""
-        return finish(self, name, triple, _RowWriter)
+        return finish(self, name, triple, RowWriter)
 
 
 class Schedule:
@@ -86,12 +92,15 @@ class Schedule:
             if name == "input":
                 self.wide.append(kernel.moves[operands[0]] in "1c")
                 self.level.append(0)
+            elif name == "index":
+                self.wide.append(True)
+                self.level.append(0)
             elif name == "const":
                 self.wide.append(False)
                 self.level.append(0)
             else:
                 level = max(self.level[r] for r in operands)
-                reduces = name in _REDUCTIONS
+                reduces = name in REDUCTIONS
                 self.wide.append(not reduces and any(self.wide[r] for r in operands))
                 self.level.append(level + reduces)
         self.last = max(self.level)
@@ -105,7 +114,7 @@ class Schedule:
         found = [
             i[2]
             for i in code
-            if i[0] in _REDUCTIONS and self.level[i[2]] == p and self.wide[i[2]]
+            if i[0] in REDUCTIONS and self.level[i[2]] == p and self.wide[i[2]]
         ]
         found += [r for r in self.kernel.results if self.wide[r] and self.level[r] == p]
         return found + [r for r in self.kept if self.level[r] == p]
@@ -155,7 +164,7 @@ class Schedule:
         return pairs
 
 
-class _RowWriter(Writer):
+class RowWriter(Writer):
     """Writes one function."""
 
     kernel: RowKernel
@@ -212,7 +221,7 @@ class _RowWriter(Writer):
         for r, (name, dtype, *operands) in enumerate(self.kernel.code):
             if plan.wide[r] or plan.level[r] > p or r in self.values:
                 continue
-            if name in _REDUCTIONS:
+            if name in REDUCTIONS:
                 continue  # its pass has left it there
             if name == "input":
                 self.values[r] = self.load(
@@ -231,7 +240,7 @@ class _RowWriter(Writer):
         reductions = [
             r
             for r, i in enumerate(code)
-            if i[0] in _REDUCTIONS and plan.wide[i[2]] and plan.level[i[2]] == p
+            if i[0] in REDUCTIONS and plan.wide[i[2]] and plan.level[i[2]] == p
         ]
         zero = ir.Constant(self.i64, 0)
         before = b.block
@@ -244,7 +253,7 @@ class _RowWriter(Writer):
         totals = {}
         for r in reductions:
             t = llvm_type(ir, code[r][1])
-            start = 0.0 if code[r][0] == "reduce_sum" else float("-inf")
+            start = REDUCTIONS[code[r][0]]
             totals[r] = b.phi(t)
             totals[r].add_incoming(ir.Constant(t, start), before)
         local = self._elements(p, k)
@@ -270,6 +279,8 @@ class _RowWriter(Writer):
                 local[r] = self.load(i, self._place(i, k))
             elif name == "input":
                 local[r] = self.load(operands[0], self._place(operands[0], k))
+            elif name == "index":
+                local[r] = k
             else:
                 at = [local[o] if o in local else self.values[o] for o in operands]
                 read = code[operands[0]][1]
@@ -290,10 +301,15 @@ class _RowWriter(Writer):
         return self.b.gep(pointer, [k])
 
     def _combine(self, name: str, total: Any, value: Any) -> Any:
-        """Add an element, in any order, or take the greater (NaN is greatest)."""
-        b = self.b
+        """Add an element, in any order, or take the greater or less one (or NaN)."""
         if name == "reduce_sum":
-            return b.fadd(total, value, flags=("reassoc",))
+            return self.b.fadd(total, value, flags=("reassoc",))
+        return self.extreme(name, total, value)
+
+    def extreme(self, name: str, total: Any, value: Any) -> Any:
+        """The greater or less number; NaN if one is."""
+        b = self.b
+        f = "llvm.maximum" if name == "reduce_max" else "llvm.minimum"
         signature = self.ir.FunctionType(value.type, [value.type] * 2)
-        f = b.module.declare_intrinsic("llvm.maximum", [value.type], signature)
-        return b.call(f, [total, value])
+        found = b.module.declare_intrinsic(f, [value.type], signature)
+        return b.call(found, [total, value])

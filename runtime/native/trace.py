@@ -58,6 +58,10 @@ class Tape:
         """The element of an array that the kernel is given."""
         return self.add("input", np.dtype(dtype).str, position)
 
+    def index(self) -> int:
+        """The place of an element in its row, in kernels of rows."""
+        return self.add("index", "<i8")
+
     def const(self, value: Any, dtype: Any) -> int:
         """A number, kept by its bits: NaN is equal to itself, 0 is not -0."""
         dtype = np.dtype(dtype)
@@ -92,7 +96,7 @@ class Tape:
         return self.add(f.__name__, gives.str, *operands)
 
     def reduce(self, how: str, ref: int) -> int:
-        """The "sum" or "max" of a row, in kernels of rows."""
+        """The "sum", "max" or "min" of a row, in kernels of rows."""
         return self.add(f"reduce_{how}", self.code[ref][1], ref)
 
 

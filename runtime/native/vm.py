@@ -22,6 +22,13 @@ A *call* is: loop, data, number of arguments A, words of sizes D, words of strid
 number of outer axes N, length of the call in words; then D sizes and S strides as the
 loop takes them, A pointers, N sizes of the outer axes and N x A strides of theirs, the
 innermost first.
+
+*Turns* run a table again and again, as a loop does its body, without looking at
+arrays: ``turns`` takes the address of the first call, the number of calls, the number
+of moves, the first turn, the turn to stop before, the address of a byte that ends it
+where it is 0 after a turn (0: none), and moves of 4 words: the address of the word to
+write, a kind, and two numbers.  Before turn t it writes a + t b (kind 0), or a in even
+turns and b in odd ones (kind 1).  It returns the number of the turn after the last.
 """
 
 from __future__ import annotations
@@ -36,7 +43,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["HEAD", "Machine", "compiled", "machine"]
+__all__ = ["DATA", "DIRECT", "FLAGS", "HEAD", "Machine", "compiled", "machine"]
 
 #: Bytes of what starts every Python object.
 HEAD = object.__basicsize__
@@ -44,16 +51,13 @@ HEAD = object.__basicsize__
 MOST_ARGS, MOST_AXES = 16, 32
 
 # Offsets in PyArrayObject, and the flags C_CONTIGUOUS | ALIGNED.
-_TYPE, _DATA, _NDIM = HEAD - 8, HEAD, HEAD + 8
-_DIMS, _FLAGS = HEAD + 16, HEAD + 48
-_WANTED = 0x101
+_TYPE, DATA, _NDIM = HEAD - 8, HEAD, HEAD + 8
+_DIMS, FLAGS = HEAD + 16, HEAD + 48
+DIRECT = 0x101
 
 _SOURCE = f"""
 define i64 @run(ptr %p) {{
 entry:
-  %cur = alloca [{MOST_ARGS} x i64]
-  %args = alloca [{MOST_ARGS} x i64]
-  %count = alloca [{MOST_AXES} x i64]
   %patches = load i64, ptr %p
   %calls.at = getelementptr i64, ptr %p, i64 1
   %calls = load i64, ptr %calls.at
@@ -81,10 +85,10 @@ look:
   %typed = icmp eq i64 %type, {id(np.ndarray)}
   br i1 %typed, label %flags, label %unfit
 flags:
-  %flags.at = getelementptr i8, ptr %object, i64 {_FLAGS}
+  %flags.at = getelementptr i8, ptr %object, i64 {FLAGS}
   %flags.all = load i32, ptr %flags.at
-  %flags.two = and i32 %flags.all, {_WANTED}
-  %plain = icmp eq i32 %flags.two, {_WANTED}
+  %flags.two = and i32 %flags.all, {DIRECT}
+  %plain = icmp eq i32 %flags.two, {DIRECT}
   %nd.at = getelementptr i8, ptr %object, i64 {_NDIM}
   %nd.short = load i32, ptr %nd.at
   %nd = sext i32 %nd.short to i64
@@ -108,7 +112,7 @@ equal:
   %k.next = add i64 %k, 1
   br label %size
 fits:
-  %memory.at = getelementptr i8, ptr %object, i64 {_DATA}
+  %memory.at = getelementptr i8, ptr %object, i64 {DATA}
   %memory = load i64, ptr %memory.at
   %address = add i64 %memory, %offset
   store i64 %address, ptr %place
@@ -119,10 +123,19 @@ unfit:
   ret i64 1
 
 start:
+  call void @calls(ptr %q, i64 %calls)
+  ret i64 0
+}}
+
+define internal void @calls(ptr %begin, i64 %calls) {{
+entry:
+  %cur = alloca [{MOST_ARGS} x i64]
+  %args = alloca [{MOST_ARGS} x i64]
+  %count = alloca [{MOST_AXES} x i64]
   br label %call
 call:
-  %j = phi i64 [ 0, %start ], [ %j.next, %next ]
-  %c = phi ptr [ %q, %start ], [ %c.next, %next ]
+  %j = phi i64 [ 0, %entry ], [ %j.next, %next ]
+  %c = phi ptr [ %begin, %entry ], [ %c.next, %next ]
   %left = icmp slt i64 %j, %calls
   br i1 %left, label %read, label %done
 read:
@@ -202,7 +215,66 @@ back.done:
 next:
   br label %call
 done:
-  ret i64 0
+  ret void
+}}
+
+define i64 @turns(ptr %w) {{
+entry:
+  %begin = load ptr, ptr %w
+  %calls.at = getelementptr i64, ptr %w, i64 1
+  %calls = load i64, ptr %calls.at
+  %moves.at = getelementptr i64, ptr %w, i64 2
+  %moves = load i64, ptr %moves.at
+  %from.at = getelementptr i64, ptr %w, i64 3
+  %from = load i64, ptr %from.at
+  %stop.at = getelementptr i64, ptr %w, i64 4
+  %stop = load i64, ptr %stop.at
+  %flag.at = getelementptr i64, ptr %w, i64 5
+  %flag = load ptr, ptr %flag.at
+  %first = getelementptr i64, ptr %w, i64 6
+  %tested = icmp ne ptr %flag, null
+  br label %turn
+turn:
+  %t = phi i64 [ %from, %entry ], [ %t.next, %again ]
+  %more = icmp slt i64 %t, %stop
+  br i1 %more, label %move, label %done
+move:
+  %i = phi i64 [ 0, %turn ], [ %i.next, %moving ]
+  %m = phi ptr [ %first, %turn ], [ %m.next, %moving ]
+  %left = icmp slt i64 %i, %moves
+  br i1 %left, label %moving, label %work
+moving:
+  %place = load ptr, ptr %m
+  %kind.at = getelementptr i64, ptr %m, i64 1
+  %kind = load i64, ptr %kind.at
+  %a.at = getelementptr i64, ptr %m, i64 2
+  %a = load i64, ptr %a.at
+  %b.at = getelementptr i64, ptr %m, i64 3
+  %b = load i64, ptr %b.at
+  %way = mul i64 %t, %b
+  %along = add i64 %a, %way
+  %odd.bit = and i64 %t, 1
+  %odd = icmp ne i64 %odd.bit, 0
+  %side = select i1 %odd, i64 %b, i64 %a
+  %sides = icmp ne i64 %kind, 0
+  %address = select i1 %sides, i64 %side, i64 %along
+  store i64 %address, ptr %place
+  %i.next = add i64 %i, 1
+  %m.next = getelementptr i64, ptr %m, i64 4
+  br label %move
+work:
+  call void @calls(ptr %begin, i64 %calls)
+  %t.next = add i64 %t, 1
+  br i1 %tested, label %look, label %again
+look:
+  %going = load i8, ptr %flag
+  %on = icmp ne i8 %going, 0
+  br i1 %on, label %again, label %done
+again:
+  br label %turn
+done:
+  %end = phi i64 [ %t, %turn ], [ %t.next, %look ]
+  ret i64 %end
 }}
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
@@ -225,33 +297,34 @@ class _Compiler:
         )
         self.engines: list[Any] = []
 
-    def add(self, source: str, name: str) -> int:
+    def add(self, source: str, *names: str) -> list[int]:
         llvm = self.llvm
         module = llvm.parse_assembly(source)
         module.verify()
         engine = llvm.create_mcjit_compiler(module, self.target)
         engine.finalize_object()
         self.engines.append(engine)
-        return int(engine.get_function_address(name))
+        return [int(engine.get_function_address(name)) for name in names]
 
 
 class Machine:
     """The compiled machine.
 
     Attributes:
+        turns, turns_briefly: ``f(address of the words) -> turn``, see above.
         run: ``f(address of a table) -> 0, or 1 where an array does not fit``; it
             lets other threads run meanwhile.
         run_briefly: the same without letting go of the interpreter, for tables that
             take less time than to get it back from a busy thread.
     """
 
-    def __init__(self, address: int) -> None:
-        self.run: Callable[[int], int] = ctypes.CFUNCTYPE(
-            ctypes.c_int64, ctypes.c_void_p
-        )(address)
-        self.run_briefly: Callable[[int], int] = ctypes.PYFUNCTYPE(
-            ctypes.c_int64, ctypes.c_void_p
-        )(address)
+    def __init__(self, run: int, turns: int) -> None:
+        free = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+        held = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+        self.run: Callable[[int], int] = free(run)
+        self.run_briefly: Callable[[int], int] = held(run)
+        self.turns: Callable[[int], int] = free(turns)
+        self.turns_briefly: Callable[[int], int] = held(turns)
 
 
 _lock = threading.Lock()
@@ -264,7 +337,7 @@ def compiled(source: str, name: str) -> int:
     """The address of a function in LLVM's language (where :func:`machine` is)."""
     with _lock:
         assert _compiler is not None, "machine() is there first"
-        return _compiler.add(source, name)
+        return _compiler.add(source, name)[0]
 
 
 def machine() -> Machine | None:
@@ -280,7 +353,7 @@ def machine() -> Machine | None:
             try:
                 if _layouts_are_known():
                     _compiler = _Compiler()
-                    _machine = Machine(_compiler.add(_SOURCE, "run"))
+                    _machine = Machine(*_compiler.add(_SOURCE, "run", "turns"))
             except ImportError:
                 pass  # without the extra, NumPy's calls do
             except Exception as error:
@@ -315,10 +388,10 @@ def _layouts_are_known() -> bool:
     cells = [a, None]
     return (
         word(at + _TYPE).value == id(np.ndarray)
-        and word(at + _DATA).value == a.ctypes.data
+        and word(at + DATA).value == a.ctypes.data
         and half(at + _NDIM).value == 2
         and [word(word(at + _DIMS).value + 8 * k).value for k in (0, 1)] == [3, 5]
-        and half(at + _FLAGS).value & 0xFFF == a.flags.num & 0xFFF
-        and a.flags.num & _WANTED == _WANTED
+        and half(at + FLAGS).value & 0xFFF == a.flags.num & 0xFFF
+        and a.flags.num & DIRECT == DIRECT
         and word(word(id(cells) + HEAD + 8).value).value == at
     )

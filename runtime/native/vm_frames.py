@@ -16,6 +16,7 @@ import numpy as np
 
 from ..frame import Frame, run_error
 from ..plan import ARENA, CALL, CONST, FEED, FETCH, SAME, Plan, Slot, Step
+from ..quiet import hush, unhush
 from .vm import HEAD, Machine, machine
 from .vm_calls import (
     Operand,
@@ -29,12 +30,12 @@ from .vm_calls import (
 from .vm_sources import keeps_class
 from .vm_trace import Untraceable
 
-__all__ = ["install"]
+__all__ = ["LONG", "install"]
 
 #: Elements above which a call's own time hides that of Python.
 _LARGE = 1 << 15
 #: Elements above which a table lets other threads run.
-_LONG = 1 << 13
+LONG = 1 << 13
 #: The root of operands whose address is known; other roots are slots.
 _MEMORY = -1
 #: Templates that are kept.
@@ -79,6 +80,8 @@ class _Stretch:
         self.run = run
         self.cells = cells
         self.address = 0
+        self.table: Any = None
+        self.work = 0  # elements that its calls go through
         self.keep: list[Any] = []
         self.instructions: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         self.steps: list[int] = []
@@ -93,6 +96,7 @@ class _Stretch:
         """Run the instructions: an array is not laid out as the table has it."""
         for target, k, cell in self.places:
             target[k] = self.cells[cell]
+        token = hush()  # a run of nothing but stretches leaves warnings on
         try:
             for (function, args), number in zip(self.instructions, self.steps):
                 try:
@@ -101,6 +105,7 @@ class _Stretch:
                     step = self.plan.steps[number]
                     raise run_error(step, args, error) from error
         finally:
+            unhush(token)
             for target, k, _ in self.places:
                 target[k] = None
 
@@ -175,6 +180,9 @@ class _Installer:
             if plain:
                 frame.kept.append(stretch)
             steps.append(frame.steps[start])
+            late = [i for i in range(start, stop) if self._frees_late(i)]
+            instructions += [frame.instructions[i] for i in late]
+            steps += [frame.steps[i] for i in late]
             at = stop
         instructions += frame.instructions[at:]
         steps += frame.steps[at:]
@@ -216,11 +224,30 @@ class _Installer:
         number = frame.steps[at]
         step = frame.plan.steps[number]
         if at != self.place_of[number]:
-            makers = [self.makers.get(i) for i in step.frees]
-            places = [-1 if n is None else self.place_of[n] for n in makers]
-            return all(ends.get(p) == ends[at] for p in places)
+            return all(
+                self._of_feed(i) or ends.get(self._place_of_maker(i)) == ends[at]
+                for i in step.frees
+            )
         mine = {id(args) for _, args in frame.instructions[slice(*ends[at])]}
         return all(id(t) in mine for t, _ in frame.sites_at(step.outputs[0]))
+
+    def _frees_late(self, at: int) -> bool:
+        """Whether an instruction of a stretch drops what Python made before."""
+        number = self.frame.steps[at]
+        frees = self.frame.plan.steps[number].frees
+        return at != self.place_of[number] and any(map(self._of_feed, frees))
+
+    def _place_of_maker(self, i: int) -> int:
+        number = self.makers.get(i)
+        return -1 if number is None else self.place_of[number]
+
+    def _of_feed(self, i: int) -> bool:
+        """Whether slot ``i`` is a view of a feed that Python makes: its memory is the
+        caller's, so that it may be dropped a little later."""
+        slots = self.frame.plan.slots
+        slot = slots[i]
+        made = slot.kind == CALL and slot.owner != i and self.view_of(i) is None
+        return made and slots[slot.owner].kind == FEED
 
     def view_of(self, i: int) -> Operand | None:
         """Where the view in slot ``i`` is in a feed or a fetched array."""
@@ -233,7 +260,8 @@ class _Installer:
         step = self.frame.plan.steps[self.makers[i]]
         source = step.inputs[step.opdef.alias or 0]
         others = [slots[k] for k in step.inputs if k != source]
-        if not all(map(_is_small, (slots[i], slots[source]))):
+        # What the view is of may be large: only the view is gone through.
+        if not _is_small(slots[i]) or not _has_place(slots[source]):
             return None
         if any(s.kind != CONST for s in others):
             return None
@@ -268,12 +296,14 @@ class _Installer:
         ins, outs = ([slots[i] for i in ii] for ii in (step.inputs, step.outputs))
         if not all(map(_is_small, (*ins, *outs))):
             return None
+        if self.frame.nest_of(step) is not None:
+            return None  # it has code of its own
         own = all(s.kind in (ARENA, FETCH) for s in outs)
         if any(s.kind == CALL for s in outs):
             return None
         for i in step.inputs:
             # What a kernel allocates is no other array's memory.
-            alone = own and slots[i].owner == i
+            alone = own and (slots[i].owner == i or self._of_feed(i))
             if slots[i].kind == CALL and not alone and self.view_of(i) is None:
                 return None
         operands = self._operands(step)
@@ -334,7 +364,7 @@ class _Installer:
     def _stretch(self, start: int, stop: int, found: Sequence[Any]) -> _Stretch:
         frame = self.frame
         work = sum(template.work for template, _ in found)
-        briefly = work < _LONG
+        briefly = work < LONG
         run = self.machine.run_briefly if briefly else self.machine.run
         stretch = _Stretch(frame.plan, run, self.cells)
         stretch.instructions = frame.instructions[start:stop]
@@ -346,6 +376,7 @@ class _Installer:
                     stretch.places.append((args, k, self.cell_of[slot]))
         table = self._table(found, stretch.keep)
         stretch.keep += [frame.arena.memory, table]
+        stretch.table, stretch.work = table, work
         stretch.address = table.ctypes.data
         return stretch
 
@@ -414,11 +445,14 @@ def _scratch(template: Template) -> list[int]:
     return [-(-e // 64) * 64 for e in template.extras if type(e) is int] or [0]
 
 
-def _is_small(slot: Slot) -> bool:
+def _has_place(slot: Slot) -> bool:
+    """Whether numbers are there, and how many is known."""
     dims = slot.dims
-    if dims is None or None in dims or slot.dtype.kind < 0:
-        return False
-    return 0 < slot.nbytes <= _LARGE * slot.dtype.size
+    return dims is not None and None not in dims and slot.dtype.kind >= 0 < slot.nbytes
+
+
+def _is_small(slot: Slot) -> bool:
+    return _has_place(slot) and slot.nbytes <= _LARGE * slot.dtype.size
 
 
 def _changing_operand(i: int, slot: Slot) -> Operand:
@@ -480,6 +514,7 @@ def _key(step: Step, operands: Sequence[Operand]) -> Any:
         step.opdef,
         step.mode,
         step.copy_view,
+        step.placed,
         attrs,
         shapes,
         tuple(places),

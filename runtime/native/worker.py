@@ -12,9 +12,9 @@ import threading
 import warnings
 import weakref
 from collections import OrderedDict, deque
+from typing import Protocol
 
 from . import cache
-from .codegen import Kernel
 from .engine import SYMBOL, Code, engine
 
 __all__ = ["Native", "native"]
@@ -23,6 +23,15 @@ __all__ = ["Native", "native"]
 _KEPT = 256
 # Seconds that the thread waits for more before it ends.
 _PATIENCE = 5.0
+
+
+class Compilable(Protocol):
+    """What can be compiled: a canonical form, and the text of a module."""
+
+    @property
+    def text(self) -> str: ...
+
+    def generate(self, name: str, triple: str) -> str: ...
 
 
 class Native:
@@ -36,7 +45,7 @@ class Native:
 
     __slots__ = ("__weakref__", "_lock", "code", "failed", "kernel", "queued")
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Compilable) -> None:
         self.kernel = kernel
         self.code: Code | None = None
         self.failed = False
@@ -61,7 +70,7 @@ class Native:
                     _warn(error)
 
 
-def _build(kernel: Kernel) -> Code:
+def _build(kernel: Compilable) -> Code:
     found = engine()
     key = f"{found.identity}\n{kernel.text}"
     data = cache.read(key)
@@ -136,7 +145,7 @@ _RECENT: OrderedDict[str, Native] = OrderedDict()
 _LOCK = threading.Lock()
 
 
-def native(kernel: Kernel) -> Native:
+def native(kernel: Compilable) -> Native:
     """The one record of a kernel in this process."""
     text = kernel.text
     with _LOCK:

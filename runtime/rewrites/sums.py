@@ -3,18 +3,21 @@
 As one step, a sum keeps all of its terms alive until the last one is there (the
 gradients of a weight that 28 time steps share, say).  As a chain of sums of two
 it keeps one; the terms are added in the same order, so the result is the same to
-the bit.
+the bit.  A term that is made by a negation for the sum alone is subtracted: so are
+most derivatives of differences.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
-from ..program import NODE, Node, Program, Value
+from ...graphlib.opdef import lookup
+from ..program import NODE, VARIABLE, Node, Program, Value
 
 
 def split_sums(program: Program) -> int:
-    """Turn sums of more than two terms into chains; returns how many.
+    """Turn sums of more than two terms into chains, and sums of negatives into
+    differences; returns how many.
 
     Each partial sum stands right after the younger of its two terms, so that
     orders which follow creation add on arrival too.  Where the shape is not
@@ -43,4 +46,30 @@ def split_sums(program: Program) -> int:
             inserted[min(where, at - 1)].append(partial)
         node.inputs = [total, node.inputs[-1]]
     program.insert(inserted)
-    return split
+    return split + _subtract(program)
+
+
+def _subtract(program: Program) -> int:
+    """x + -y is x - y, to the bit, where nobody else reads -y; returns how many."""
+    readers = Counter(v for node in program.nodes for v in node.inputs)
+    readers.update(program.fetches)
+    pinned = {*program.targets, *(n for node in program.nodes for n in node.after)}
+    gone: set[Node] = set()
+    for node in program.nodes:
+        if not node.opdef.chainable or len(node.inputs) != 2:
+            continue
+        for x, y in (node.inputs, node.inputs[::-1]):
+            minus = y.node
+            if minus is None or minus.opdef.type != "Neg" or readers[y] > 1:
+                continue
+            # The direct read of a variable stays where it is.
+            if minus in pinned or minus.after or minus.inputs[0].kind == VARIABLE:
+                continue
+            program.notes.add("x + -y -> x - y", node.op)
+            node.opdef, node.attrs = lookup("Sub"), {}
+            node.inputs = [x, minus.inputs[0]]
+            gone.add(minus)
+            break
+    if gone:
+        program.nodes = [n for n in program.nodes if n not in gone]
+    return len(gone)

@@ -426,7 +426,7 @@ half = float16
 double = float64
 newaxis = None
 
-viz.install()
+viz.install(Session)
 
 
 def __getattr__(name: str) -> object:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 from hypothesis import strategies as st
 
 import dagrad as dg
+from dagrad.runtime.native import cache, worker
 
-__all__ = ["DTYPES", "programs", "reference", "simple_functions"]
+__all__ = ["DTYPES", "forget_kernels", "fresh_kernels", "programs", "reference"]
 
 DTYPES = [dg.float32, dg.float64, dg.int32, dg.int64, dg.bool]
 
@@ -123,26 +126,18 @@ def reference(graph, fetches, feeds):
     return session.run(fetches, feeds, options=traced, run_metadata=dg.RunMetadata())
 
 
-def simple_functions(monkeypatch):
-    """Give the native tier exp and log, where it has none of its own."""
-    from llvmlite import ir
+@contextmanager
+def fresh_kernels(monkeypatch, tmp_path):
+    """No kernel is known meanwhile, neither to the process nor on disk."""
+    monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
+    forget_kernels()
+    yield
+    forget_kernels()
 
-    from dagrad.runtime.native import emit
 
-    if "exp" in emit.functions("<f4"):
-        return
-
-    def libm(name):
-        def function(b, values):
-            t = values[0].type
-            signature = ir.FunctionType(t, [t])
-            f = b.module.declare_intrinsic(f"llvm.{name}", [t], signature)
-            return b.call(f, values)
-
-        return function
-
-    class Functions:
-        EMIT = {name: libm(name) for name in ("exp", "log")}  # noqa: RUF012
-        WITHIN = ()
-
-    monkeypatch.setattr(emit, "_module", lambda: Functions)
+def forget_kernels():
+    """What the process has compiled, or has warned of, is as if it never had."""
+    worker._KNOWN.clear()
+    worker._RECENT.clear()
+    worker._warned = False
+    cache._warned.clear()

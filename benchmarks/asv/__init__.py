@@ -1,0 +1,1 @@
+"""What airspeed velocity runs at each commit (see ../asv.conf.json)."""

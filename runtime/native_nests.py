@@ -1,0 +1,207 @@
+"""Convolutions as native loop nests: NumPy's kernel until the code is there.
+
+An op says what it computes (``OpDef.nest``); a layout gives the packed filter its
+memory; a frame calls the code. Sums are added in another order than NumPy's, so results
+change in the last digits when the code arrives, as they do for all native code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..graphlib.opdef import OpDef
+from ..graphlib.shapes import is_static
+from ..graphlib.windows import Correlation, FilterGradient, Nest, Pool
+from .fused_steps import Share
+from .native.correlate import CorrelateKernel, panel_elements
+from .native.correlate_filter import FilterKernel
+from .native.engine import available
+from .native.pooling import PoolKernel
+from .native.worker import native
+from .program import Node
+
+__all__ = ["bind_nest", "nest_between", "nest_of", "with_panel"]
+
+#: Code is made for a step that has run twice, over this many flops in all.
+_HOT = 1 << 22
+#: Flops from which a call lets other threads run meanwhile.
+_LONG = 1 << 20
+#: Flops of a piece at least, and the most pieces, where threads share a step.
+_PIECE = 1 << 24
+_MOST = 8
+
+#: A scratch array: dtype and shape.
+Scratch = tuple[Any, tuple[int, ...]]
+
+
+def nest_of(node: Node, native: str) -> Nest | None:
+    """What native code is to compute in the place of a node's kernel; None: nothing."""
+    return nest_between(node.opdef, node.attrs, node.inputs, node.outputs, native)
+
+
+def nest_between(
+    opdef: OpDef,
+    attrs: Mapping[str, Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    native: str,
+) -> Nest | None:
+    """The same, of an op between values or slots of a plan."""
+    if opdef.nest is None or native == "off" or not available():
+        return None
+    if not all(is_static(v.dims) for v in (*inputs, *outputs)):
+        return None
+    return opdef.nest(inputs, outputs, attrs)  # type: ignore[no-any-return]
+
+
+def with_panel(scratch: tuple[Scratch, ...], nest: Nest | None) -> tuple[Scratch, ...]:
+    """A step's scratch arrays, of which one has room for the packed filter: either
+    NumPy's kernel or the native one is at work."""
+    need = 0 if nest is None else _panel_bytes(nest)
+    if _roomy(scratch, need) is not None:
+        return scratch
+    return (*scratch, (np.dtype(np.uint8), (need,)))
+
+
+def _panel_bytes(nest: Nest) -> int:
+    parts = [p for p in nest.parts if isinstance(p, Correlation)]
+    size = np.dtype(nest.dtype).itemsize
+    return panel_elements(parts, size) * size
+
+
+def _roomy(scratch: Sequence[Scratch], need: int) -> int | None:
+    """The place of an array of so many bytes; -1 where none is needed."""
+    if not need:
+        return -1
+    for i, (dtype, dims) in enumerate(scratch):
+        if prod(dims) * np.dtype(dtype).itemsize >= need:
+            return i
+    return None
+
+
+def bind_nest(
+    nest: Nest,
+    numpy: Callable[..., Any],
+    args: Sequence[Any],
+    work: Sequence[Any],
+    mode: str,
+    share: Share | None,
+) -> Any:
+    """A function of a step's inputs and output: ``numpy``, or what runs natively as
+    soon as it can.
+
+    Args:
+        numpy: the step's kernel, of the same arguments.
+        args: the arrays whose memory is the same in every run, None for others.
+        work: the step's scratch arrays.
+        mode: "auto" or "wait".
+        share: threads that may take a part.
+    """
+    places = (*nest.reads, len(args) - 1)
+    if not all(args[i] is None or _plain(args[i]) for i in places):
+        return numpy
+    return _NestStep(nest, numpy, args, work, mode == "wait", share)
+
+
+def _plain(array: Any) -> bool:
+    return bool(array.flags.c_contiguous and array.flags.aligned)
+
+
+class _NestStep:
+    """A step of one frame."""
+
+    __slots__ = (
+        "_address",
+        "_args",
+        "_calls",
+        "_changing",
+        "_flops",
+        "_native",
+        "_numpy",
+        "_packs",
+        "_pieces",
+        "_share",
+        "_size",
+        "_wait",
+    )
+
+    def __init__(
+        self,
+        nest: Nest,
+        numpy: Callable[..., Any],
+        args: Sequence[Any],
+        work: Sequence[Any],
+        wait: bool,
+        share: Share | None,
+    ) -> None:
+        self._numpy = numpy
+        self._wait = wait
+        self._share = share
+        self._calls = 0
+        self._flops = nest.flops
+        part = nest.parts[0]
+        self._packs = isinstance(part, Correlation)
+        self._args = (ctypes.c_int64 * 4)()
+        self._address = ctypes.addressof(self._args)
+        if isinstance(part, Pool):
+            self._native = native(PoolKernel(part, nest.dtype))
+            self._size = nest.images
+        elif isinstance(part, FilterGradient):
+            filters = FilterKernel(part, nest.dtype)
+            self._native = native(filters)
+            self._args[3] = nest.images
+            self._size = filters.units
+        else:
+            self._native = native(CorrelateKernel(nest.parts, nest.dtype))  # type: ignore[arg-type]
+            at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest))
+            if at is not None and at >= 0:
+                self._args[3] = work[at].ctypes.data
+            self._size = nest.images
+        # (argument of the code, argument of the step) of what a run brings.
+        self._changing = []
+        for k, i in enumerate((*nest.reads, len(args) - 1)):
+            if args[i] is None:
+                self._changing.append((k, i))
+            else:
+                self._args[k] = args[i].ctypes.data
+        # Pieces depend on the size alone: the bits do not depend on the threads.
+        most = min(_MOST, nest.flops // _PIECE, self._size)
+        self._pieces = 1 if share is None else max(1, most)
+
+    def __call__(self, *arrays: Any) -> None:
+        found = self._native
+        code = found.code
+        if code is None:
+            self._calls += 1
+            if self._wait and not found.failed:
+                found.wait()
+                code = found.code
+            elif self._calls > 1 and self._calls * self._flops >= _HOT:
+                found.request()
+        args = self._args
+        for k, i in self._changing:
+            array = arrays[i]
+            if code is None or not _plain(array):
+                code = None
+                break
+            args[k] = array.ctypes.data
+        if code is None:
+            self._numpy(*arrays)
+            return
+        call = code.call if self._flops >= _LONG else code.call_short
+        if self._packs:
+            call(self._address, -1, 0)
+        if self._pieces == 1:
+            call(self._address, 0, self._size)
+            return
+        assert self._share is not None
+        ends = [self._size * i // self._pieces for i in range(self._pieces + 1)]
+        calls = [partial(call, self._address, a, b) for a, b in pairwise(ends)]
+        self._share.pool.run(calls, self._share.most)

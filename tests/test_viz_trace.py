@@ -1,0 +1,157 @@
+"""The whiteboard: every number of it is the engine's, and sums along edges agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import drawn, parse, words
+
+import dagrad as tf
+from dagrad import viz
+from dagrad.graphlib.errors import GraphError
+
+
+@pytest.fixture
+def lecture() -> Any:
+    """y = (x1 x2 + sin x1) sin x1 at (2, 3)."""
+    with tf.Graph().as_default():
+        x1 = tf.placeholder(tf.float64, [], name="x1")
+        x2 = tf.placeholder(tf.float64, [], name="x2")
+        s = tf.sin(x1)
+        y = tf.multiply(x1 * x2 + s, s, name="y")
+    return y, {x1: 2.0, x2: 3.0}
+
+
+def check_sums(trace: Any) -> None:
+    """What flows into a line is its tangent, and what comes back its adjoint."""
+    for n, line in enumerate(trace.lines):
+        if line.tangent is not None and line.terms and n not in trace.inputs:
+            flows = sum(t.tangent for t in line.terms if t.tangent is not None)
+            np.testing.assert_allclose(flows, line.tangent, rtol=1e-12, atol=1e-12)
+        back = [
+            t.adjoint
+            for child in trace.lines
+            for t in child.terms
+            if t.parent == n and t.adjoint is not None
+        ]
+        if line.adjoint is not None and n not in trace.results:
+            np.testing.assert_allclose(sum(back), line.adjoint, rtol=1e-12, atol=1e-12)
+
+
+def test_the_lecture(lecture: Any) -> None:
+    y, feeds = lecture
+    trace = viz.trace(y, feeds)
+    check_sums(trace)
+    last = trace.lines[trace.results[0]]
+    s, c = np.sin(2.0), np.cos(2.0)
+    assert last.value == pytest.approx((6 + s) * s)
+    slope = (3 + c) * s + (6 + s) * c
+    assert float(last.tangent) == pytest.approx(slope)
+    assert float(trace.lines[trace.inputs[0]].adjoint) == pytest.approx(slope)
+    assert float(trace.lines[trace.inputs[1]].adjoint) == pytest.approx(2 * s)
+
+
+def test_the_graph_is_left_as_it_was(lecture: Any) -> None:
+    y, feeds = lecture
+    before = len(y.graph.operations)
+    y.graph.finalize()
+    viz.trace(y, feeds)
+    assert len(y.graph.operations) == before
+
+
+def test_the_text_has_every_step(lecture: Any) -> None:
+    y, feeds = lecture
+    lines = str(viz.trace(y, feeds, direction=(0.0, 1.0))).splitlines()
+    assert lines[0] == "forward, along (0, 1)"
+    assert lines[4].split("v̇₄")[1] == " = 3·0 + 2·1 = 2"
+    assert lines[7:9] == ["reverse", "  v̄₆ = 1"]
+    assert lines[-1] == "  v̄₁ = −0.4161·7.819 + 3·0.9093 = −0.5258"
+
+
+def test_arrays_variables_and_a_session() -> None:
+    with tf.Graph().as_default():
+        w = tf.Variable(np.full((2, 3), 0.5), name="w")
+        x = tf.placeholder(tf.float64, [None, 2], name="x")
+        loss = tf.reduce_mean(tf.square(tf.nn.relu(tf.matmul(x, w) - 0.2)))
+        with tf.Session() as session:
+            session.run(w.initializer)
+            trace = viz.trace(loss, {x: [[1.0, 2.0], [3.0, -5.0]]}, wrt=[w])
+            slope = session.run(
+                tf.gradients(loss, w)[0], {x: [[1.0, 2.0], [3.0, -5.0]]}
+            )
+    check_sums(trace)
+    np.testing.assert_allclose(trace.lines[trace.inputs[0]].adjoint, slope)
+    assert [line.tensor.op.type for line in trace.lines].count("Identity") == 0
+    said = words(parse(trace.to_svg()))
+    assert "v₃ − 0.2" in said and "mean v₆" in said
+
+
+def test_integers_and_stops_carry_nothing() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [], name="x")
+        n = tf.placeholder(tf.int32, [], name="n")
+        y = tf.cast(n, tf.float64) * x + tf.stop_gradient(tf.exp(x))
+    trace = viz.trace(y, {x: 1.5, n: 3})
+    check_sums(trace)
+    kinds = {line.tensor.op.type: line for line in trace.lines}
+    assert float(kinds["Add"].tangent) == 3.0
+    assert kinds["Exp"].adjoint is None
+    svg = trace.to_svg()
+    flows = [g.get("class", "").split()[-1] for g in drawn(svg, "edge")]
+    assert "data" in flows and "flow" in flows
+
+
+def test_several_outputs_and_a_random_leaf() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [4], name="x")
+        a, b = tf.split(x, 2)
+        noise = tf.random_normal([2], dtype=tf.float64, seed=1)
+        y = tf.reduce_sum(a * b + noise)
+    trace = viz.trace(y, {x: [1.0, 2.0, 3.0, 4.0]}, wrt=[x])
+    check_sums(trace)
+    np.testing.assert_allclose(trace.lines[trace.inputs[0]].adjoint, [3, 4, 1, 2])
+
+
+def test_any_tensor_may_be_fed(lecture: Any) -> None:
+    y, feeds = lecture
+    inner = y.op.inputs[1]
+    trace = viz.trace(y, {**feeds, inner: 0.5}, wrt=[inner])
+    check_sums(trace)
+    assert [t.op.type for t in (trace.lines[i].tensor for i in trace.inputs)] == ["Sin"]
+    assert trace.lines[trace.inputs[0]].value == 0.5
+
+
+def test_the_picture_has_both_modes(lecture: Any) -> None:
+    y, feeds = lecture
+    trace = viz.trace(y, feeds)
+    svg = viz.render(trace, title="On the whiteboard")
+    said = words(parse(svg))
+    for text in ("On the whiteboard", "v₆ = v₅ · v₃", "v̇₆ = −0.5258", "∂v₆/∂x2"):
+        assert text in said
+    assert len(drawn(svg)) == 12
+    assert len(drawn(viz.render(trace, modes=["reverse"]))) == 6
+    assert trace.to_svg() == trace._repr_svg_() == trace.to_svg()
+    with pytest.raises(GraphError, match="modes"):
+        viz.render(trace, modes=["sideways"])
+
+
+def test_what_cannot_be_traced_says_so(lecture: Any) -> None:
+    y, feeds = lecture
+    with pytest.raises(GraphError, match="2 inputs, which are x1:0, x2:0"):
+        viz.trace(y, feeds, direction=[1.0])
+    with pytest.raises(GraphError, match="nothing to trace"):
+        viz.trace([], feeds)
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [], name="x")
+        z = x
+        for _ in range(100):
+            z = tf.sin(z)
+        with pytest.raises(GraphError, match="at most 60 operations"):
+            viz.trace(z, {x: 1.0})
+        with pytest.raises(GraphError, match="is not part of what is traced"):
+            viz.trace(tf.sin(x), {x: 1.0}, wrt=[z])
+        looped = tf.while_loop(lambda v: v < 3.0, lambda v: v * 2.0, [x])
+        with pytest.raises(GraphError, match="runs a body"):
+            viz.trace(looped, {x: 1.0})

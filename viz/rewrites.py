@@ -1,0 +1,104 @@
+"""Before and after: what a session's rewrites made of a graph, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..graphlib.operation import Operation
+from .drawing import Drawing, picture_of
+from .overlay import classes
+from .sheet import stack
+from .theme import CATEGORIES, theme_of
+
+if TYPE_CHECKING:
+    from ..runtime.plan import Plan
+
+__all__ = ["rewrites_svg"]
+
+# What passes are called in a legend.
+_NAMES = {
+    "fold": "fold: worked out before the run",
+    "identity": "identity: changes nothing",
+    "common": "common: computed already",
+    "dead": "dead: nothing reads it",
+    "fuse": "fuse: several in one step",
+}
+
+
+def rewrites_svg(
+    plan: Plan,
+    *,
+    title: str = "",
+    theme: Any = "light",
+    direction: str = "TB",
+    max_nodes: int = 60,
+    engine: str | None = None,
+    timeout: float = 120.0,
+    **options: Any,
+) -> str:
+    """The graph that ``plan`` was made of, the plan, and what each pass did.
+
+    Options as :func:`dagrad.viz.render`, for both sides.
+    """
+    from .svg import draw_picture
+
+    look = theme_of(theme)
+    changed, colours = _changes(plan)
+    budget = max(2, max_nodes // 2)
+    sides = []
+    wanted = _wanted(plan)
+    for name, target in (("Before", wanted), ("After", plan)):
+        picture = picture_of(target, max_nodes=budget, **options)
+        overlay = classes(
+            "rewritten by" if target is wanted else "made by",
+            lambda op: _NAMES.get(changed.get(op, ""), changed.get(op)),
+            "as it was",
+            {_NAMES.get(k, k): c for k, c in colours.items()},
+        )
+        scale = overlay(picture, look)
+        drawing = Drawing(picture, look, scale, name, direction)
+        sides.append(draw_picture(drawing, engine=engine, timeout=timeout))
+    return stack(
+        [sides],
+        title=title or "Rewrites",
+        desc="The graph before the rewrites, the plan after them, and what each did.",
+        lines=["What each pass did:", *_told(plan)],
+        theme=look,
+    )
+
+
+def _changes(plan: Plan) -> tuple[dict[Operation, str], dict[str, str]]:
+    """The last pass that changed each operation; a colour for each pass."""
+    changed: dict[Operation, str] = {}
+    for change in plan.changes:
+        for op in change.ops:
+            changed[op] = change.rewrite
+    names = dict.fromkeys(change.rewrite for change in plan.changes)
+    return changed, {
+        name: CATEGORIES[i % len(CATEGORIES)] for i, name in enumerate(names)
+    }
+
+
+def _wanted(plan: Plan) -> list[Any]:
+    """What the run was asked for: fetches, and operations without a result."""
+    found: dict[Any, None] = {}
+    for i in plan.fetches:
+        tensor = plan.slots[i].tensor
+        if tensor is not None:
+            found[tensor] = None
+    read = {i for step in plan.steps for i in step.inputs}
+    for step in plan.steps:
+        if not any(i in read for i in step.outputs):
+            found[step.op] = None
+    return list(found)
+
+
+def _told(plan: Plan) -> list[str]:
+    """``Plan.explain`` with the names of files, not their folders."""
+    lines = []
+    for line in plan.explain().splitlines():
+        lead = line[: len(line) - len(line.lstrip())]
+        words = [word.replace("\\", "/").rpartition("/")[2] if ":" in word else word
+                 for word in line.split()]  # fmt: skip
+        lines.append(lead + " ".join(words))
+    return lines
