@@ -362,7 +362,15 @@ def test_overlays_change_live_and_have_a_legend(page):
     offered = page.evaluate(
         "[...document.getElementById('overlay').options].map((o) => o.value)"
     )
-    assert offered == ["part", "order", "memory", "time", "flops", "gradient"]
+    assert offered == [
+        "part",
+        "order",
+        "memory",
+        "time",
+        "flops",
+        "nan",
+        "gradient",
+    ]
     for name in offered[1:]:
         page.press("c")
         assert page.evaluate("explorer.overlays.current") == name

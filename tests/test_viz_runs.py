@@ -364,3 +364,50 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
         first, second = a.plan(fetches, feeds), b.plan(fetches, feeds)
     for view in ("memory", "arena"):
         assert viz.render(first, view=view) == viz.render(second, view=view)
+
+
+# -- what is asked for and what is given ---------------------------------------
+
+
+def test_run_metadata_stands_for_its_report() -> None:
+    with tf.Graph().as_default() as graph:
+        metadata = tf.RunMetadata()
+        assert metadata._repr_svg_() is None
+        with pytest.raises(GraphError, match="nothing was measured"):
+            viz.to_svg(graph, color="time", report=metadata)
+        fetches, feeds = training()
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            options = tf.RunOptions(trace_level=FULL)
+            session.run(fetches, feeds, options, metadata)
+    report = metadata.report
+    assert report is not None
+    assert metadata._repr_svg_() == report._repr_svg_()
+    wanted = viz.render(graph, color="time", report=report)
+    assert viz.render(graph, color="time", report=metadata) == wanted
+    wanted = viz.render(report, color="time")
+    assert viz.render(metadata, color="time") == wanted
+
+
+def test_rewrites_are_drawn_of_a_plan_wherever_it_is() -> None:
+    with tf.Graph().as_default() as graph:
+        report, _ = traced(HARDWARE)
+    wanted = viz.render(report.plan, color="rewrites")
+    assert wanted == viz.render(report, color="rewrites")
+    assert wanted == graph.to_svg(color="rewrites", plan=report.plan)
+    assert wanted == graph.to_svg(color="rewrites", report=report)
+    with pytest.raises(GraphError, match="say plan="):
+        graph.to_svg(color="rewrites")
+
+
+def test_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [4], name="x")
+        with tf.Session() as session:
+            plan = session.plan(tf.sin(x), {x: np.zeros(4)})
+    for options in ({"view": "arena"}, {"view": "graph"}, {"path": "both.json"}):
+        with pytest.raises(GraphError, match="compared by their memory"):
+            viz.render([plan, plan], **options)
+    with pytest.raises(GraphError, match="not a Plan; view=") as caught:
+        viz.render(plan, tmp_path / "plan.json")
+    assert len(str(caught.value)) < 200

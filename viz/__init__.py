@@ -49,9 +49,10 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
             layout: ``"scopes"`` (default), or ``"mirror"``: the gradient of each
                 operation beside it.
             color: ``"order"``, ``"memory"``, ``"time"``, ``"flops"``, ``"device"``
-                or ``"nan"``; ``"gradient"`` with ``gradient=(y, x)``; for a plan
-                also ``"rewrites"``: before and after.
-            report: of a traced run, for ``"time"`` and ``"nan"``.
+                or ``"nan"``; ``"gradient"`` with ``gradient=(y, x)``; of a plan or a
+                run, or with ``plan``, also ``"rewrites"``: before and after.
+            report: of a traced run (or its ``RunMetadata``), for ``"time"`` and
+                ``"nan"``.
             plan: whose sizes and order the colours are of (default: the report's).
             theme: ``"light"`` (default) or ``"dark"``.
             direction: ``"TB"`` (default), ``"LR"``, ``"BT"`` or ``"RL"``.
@@ -73,7 +74,8 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
             labels: of two plans, what to call them.
 
     Raises:
-        GraphError: ``target`` is nothing that can be drawn, or an unknown option.
+        GraphError: ``target`` is nothing that can be drawn, or an option has no such
+            value.
         DrawingError: the layout program is missing or failed.
     """
     from . import output
@@ -96,7 +98,6 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
 
 def _svg(target: Any, options: dict[str, Any]) -> str:
     """The picture of a graph, of a plan as one, or of a trace, as SVG text."""
-    from ..runtime.plan import Plan
     from .whiteboard import Trace
 
     options.pop("view", None)
@@ -104,11 +105,6 @@ def _svg(target: Any, options: dict[str, Any]) -> str:
         from .board import board_svg
 
         return board_svg(target, **options)
-    if isinstance(target, Plan) and options.get("color") == "rewrites":
-        from .rewrites import rewrites_svg
-
-        options.pop("color")
-        return rewrites_svg(target, **options)
     return to_svg(target, **options)
 
 
@@ -129,6 +125,15 @@ def to_json(target: Any, **options: Any) -> str:
 
 def to_svg(target: Any, path: Any = None, **options: Any) -> str:
     """The graph of ``target`` as SVG text (options: :func:`render`)."""
+    if options.get("color") == "rewrites":
+        from . import output
+        from .rewrites import rewrites_svg
+
+        options.pop("color")
+        text = rewrites_svg(target, **options)
+        if path is not None:
+            output.save(path, text)
+        return text
     from .svg import to_svg as draw
 
     return draw(target, path, **options)
