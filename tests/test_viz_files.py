@@ -194,6 +194,31 @@ def test_boxes_do_not_overlap() -> None:
             assert apart, (a, b)
 
 
+def test_labels_stay_within_their_scope() -> None:
+    """Those of straight edges; and lines below any of them make way."""
+    with tf.Graph().as_default() as graph:
+        h = tf.zeros([2, 28, 28, 6], name="x")
+        with tf.name_scope("layer"):
+            for _ in range(3):
+                h = tf.sin(h)
+    root = parse(viz.to_svg(graph))
+    groups = list(root.iter(f"{SVG}g"))
+    scope = next(g for g in groups if g.get("class", "").startswith("cluster"))
+    outline = next(e.get("d", "") for e in scope.iter() if e.get("d"))
+    right = max(float(p.split(",")[0]) for p in outline[1:].replace("C", " ").split())
+    labels = [
+        text
+        for g in groups
+        if g.get("class", "").startswith("edge")
+        for text in g.iter(f"{SVG}text")
+    ]
+    assert len(labels) == 3
+    for label in labels:
+        width = text_width(label.text or "", float(label.get("font-size", "0")))
+        assert float(label.get("x", "0")) + width / 2 < right
+        assert label.get("paint-order") == "stroke"
+
+
 # -- hostile texts -------------------------------------------------------------
 
 HOSTILE = st.text(min_size=1, max_size=40) | st.sampled_from(

@@ -17,9 +17,11 @@ from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.python.client import timeline as tf1_timeline
 from dagrad.runtime.report import Event, RunReport, StepReport
+from dagrad.runtime.rewrites import PASSES
 from dagrad.viz.arena import plan_table
 from dagrad.viz.bands import ROLES
 from dagrad.viz.memory import MemoryTrace
+from dagrad.viz.rewrites import _NAMES
 from dagrad.viz.timeline import FAMILIES, chrome_trace
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -398,6 +400,10 @@ def test_rewrites_are_drawn_of_a_plan_wherever_it_is() -> None:
     assert wanted == graph.to_svg(color="rewrites", report=report)
     with pytest.raises(GraphError, match="say plan="):
         graph.to_svg(color="rewrites")
+
+
+def test_every_pass_has_words_for_the_legend() -> None:
+    assert set(_NAMES) == {*PASSES, "fuse"}
 
 
 def test_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -19,11 +19,21 @@ __all__ = ["rewrites_svg"]
 
 # What passes are called in a legend.
 _NAMES = {
-    "fold": "fold: worked out before the run",
-    "identity": "identity: changes nothing",
+    "algebra": "algebra: a simpler form",
+    "bodies": "bodies: one loop for two",
+    "broadcasts": "broadcasts: spread out later",
+    "chains": "chains: products in a cheaper order",
     "common": "common: computed already",
     "dead": "dead: nothing reads it",
+    "dense": "dense: laid out for products",
+    "fold": "fold: worked out before the run",
     "fuse": "fuse: several in one step",
+    "identity": "identity: changes nothing",
+    "joins": "joins: a part without the whole",
+    "loops": "loops: less in each round",
+    "stable": "stable: loses no digits",
+    "sums": "sums: terms added on arrival",
+    "views": "views: no copy",
 }
 
 

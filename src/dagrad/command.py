@@ -284,9 +284,8 @@ def _draw(options: argparse.Namespace) -> None:
 
     graph = _load(options.model)
     output = options.output or options.model.with_suffix(".svg")
-    chosen = ("depth", "max_nodes", "expand", "focus", "hops", "direction", "title")
-    chosen += ("color", "layout", "theme")
-    given = {name: getattr(options, name) for name in chosen}
+    chosen = "depth max_nodes expand focus hops direction title color layout theme"
+    given = {name: getattr(options, name) for name in chosen.split()}
     kept = {name: value for name, value in given.items() if value is not None}
     if options.feed:
         kept["plan"] = _plan_of(options, graph)
