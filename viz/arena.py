@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..graphlib.errors import GraphError
 from .bands import ROLES
-from .chart import Canvas, columns, ink_of, scale, tick_text, write
+from .chart import POINTED, Canvas, columns, ink_of, scale, tick_text, write
 from .memory import roles_of, step_axis
 from .theme import bytes_text, clean, short, spec_text
 
@@ -22,7 +22,7 @@ _LEFT, _RIGHT = 92, 28
 _TOP, _HEIGHT = 104, 420
 _PLOT = _WIDTH - _LEFT - _RIGHT
 # More boxes than this are no picture; the smallest are left out, and counted.
-_BOXES = 800
+_BOXES = 450
 
 
 class _Place(NamedTuple):
@@ -105,7 +105,7 @@ def arena_svg(
     said_end = f"end of the arena, {bytes_text(plan.arena_bytes)}"
     canvas.text(_LEFT + _PLOT, end - 5, said_end, "end", ink.peak, size=11)
     canvas.rule(_LEFT, bottom, _LEFT + _PLOT, bottom, ink.line)
-    for c in columns(count, x):
+    for c in columns(count, x, POINTED):
         tip = f"step {c.first:,}: {short(plan.steps[c.first].name, 100)}"
         canvas.box(c.x, bottom, c.right - c.x, 6, "none", tip)
     step_axis(canvas, count, x, bottom)

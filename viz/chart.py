@@ -13,6 +13,7 @@ from .theme import FONT_STACK, UNITS, clean, short
 __all__ = [
     "DARK",
     "LIGHT",
+    "POINTED",
     "Canvas",
     "Column",
     "Ink",
@@ -292,6 +293,10 @@ class Column(NamedTuple):
     end: int
     x: float
     right: float
+
+
+#: How wide a place is that tells something to a pointer.
+POINTED = 8.0
 
 
 def columns(count: int, x: Callable[[int], float], least: float = 1.8) -> list[Column]:
