@@ -21,6 +21,7 @@ from .theme import (
 )
 
 __all__ = [
+    "POINTED",
     "Canvas",
     "Column",
     "Ink",
@@ -278,6 +279,10 @@ class Column(NamedTuple):
     end: int
     x: float
     right: float
+
+
+#: How wide a place is that tells something to a pointer.
+POINTED = 8.0
 
 
 def columns(count: int, x: Callable[[int], float], least: float = 1.8) -> list[Column]:
