@@ -401,6 +401,17 @@ def test_feeds_of_every_layout() -> None:
         assert stretches(session)
 
 
+def test_feeds_of_every_layout_seen_through_views_that_python_makes() -> None:
+    x = dg.placeholder(dg.float32, [4, 5])
+    first = dg.broadcast_to(x[:1], [4, 5])  # handed out, so that Python makes it
+    total = dg.reduce_sum(dg.square(dg.reduce_sum(first, 1)))
+    a = np.arange(20, dtype=np.float32).reshape(4, 5)
+    with dg.Session(config=dg.ConfigProto(native="wait")) as session:
+        for given in (a, a + 1, np.asfortranarray(a), a[::-1], np.tile(a, 2)[:, ::2]):
+            result = session.run([first, total], {x: given})[1]
+            assert result == 4 * given[0].sum() ** 2
+
+
 def test_fetched_arrays_are_the_callers() -> None:
     with dg.Graph().as_default():
         x = dg.placeholder(dg.float32, [5])

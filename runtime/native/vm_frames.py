@@ -174,7 +174,7 @@ class _Installer:
             instructions += frame.instructions[at:start]
             steps += frame.steps[at:start]
             stretch = self._stretch(start, stop, found[start:stop])
-            plain = not stretch.places
+            plain = not stretch.table[0]  # it looks at no array
             address = (stretch.address,)
             instructions.append((stretch.run, address) if plain else (stretch, ()))
             if plain:
