@@ -323,7 +323,7 @@ class Frame:
         if settled is not None:
             numpy = partial(_settled_call, settled)
         settings = self.state.settings
-        share = Share(self.state.pool, settings.intra) if settings.intra else None
+        share = Share(self.pool, settings.intra) if settings.intra else None
         work = self.scratch(step).get("work", ())
         return bind_nest(nest, numpy, args, work, settings.native, share)  # type: ignore[no-any-return]
 

@@ -89,7 +89,7 @@ def states_of(build, n=400, measured=False):
 
 
 def taken_by(session, fetches, feeds):
-    """The bytes that a run takes, once its plan is made and its loops are written out."""
+    """The bytes that a run takes, once its plan is made and its loops are written."""
     gc.collect()
     tracemalloc.start()
     for _ in range(3):

@@ -445,6 +445,16 @@ def test_variables_change_and_move() -> None:
                 assert same(session.run(z), np.tanh(expected) * 2 + 1)
 
 
+def test_steps_that_threads_share_are_tried_too() -> None:
+    x = dg.placeholder(dg.float32, [8, 600])
+    y = dg.square(x) * x + x
+    config = dg.ConfigProto(native="wait", intra_op_parallelism_threads=2)
+    a = np.random.default_rng(0).standard_normal((8, 600)).astype(np.float32)
+    with dg.Session(config=config) as session:
+        for _ in range(3):
+            np.testing.assert_array_equal(session.run(y, {x: a}), a * a * a + a)
+
+
 def test_threads_and_sessions_side_by_side() -> None:
     with dg.Graph().as_default() as graph:
         x = dg.placeholder(dg.float32, [50])

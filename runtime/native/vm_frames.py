@@ -116,6 +116,7 @@ class _Shadow(Frame):
     def __init__(self, frame: Frame, arrays: dict[int, Any], work: Any) -> None:
         self.plan = frame.plan
         self.state = frame.state
+        self.pool = frame.pool
         self._given = arrays
         self._work = work
         self._sites = {}
