@@ -278,7 +278,7 @@ def plans(out: Path, layers: int) -> None:
             h = tf.tanh(tf.matmul(h, tf.constant(np.eye(64, dtype=np.float32))))
         slopes = tf.gradients(tf.reduce_sum(h), [x])
     held = []
-    for limit in (None, "16MiB" if layers > 500 else "2MiB"):
+    for limit in (None, "6 MiB" if layers > 500 else "2 MiB"):
         config = tf.ConfigProto(memory_limit=limit)
         with tf.Session(graph=x.graph, config=config) as session:
             held.append(session.plan(slopes, {x: None}))

@@ -18,8 +18,9 @@ when a frame is bound, so it is written down as the source of one function::
             at = 0
             f0(v0, a0_1, o0)
             unhush(token)
-            return rebuild((o0,))
+            results = (o0,)
         ...
+        return rebuild(results)
 
 ``MISS`` says that nothing has happened and that :meth:`Frame.run`, which does the
 same by loops, has to answer: for other shapes or dtypes, while somebody else runs in
@@ -98,7 +99,9 @@ def direct_run(
     if executable.lock is not None:  # the session's variables
         text.names["begin"], text.names["end"] = executable.lock
         body = ["begin()", "try:", *indented(body), "finally:", "    end()"]
-    lines = ["def run(values):", *indented([*head, *body])]
+    # The structure may be the caller's code: it is no part of the run.
+    end = "return rebuild(results)"
+    lines = ["def run(values):", *indented([*head, *body, end])]
     return text.function(lines) if len(lines) <= _MOST_LINES else miss
 
 
@@ -147,10 +150,10 @@ def _run(text: Text, values: Sequence[str]) -> list[str]:
         *cells,
         *[f"{place} = {value}" for place, value in places],
         *calls,
-        f"result = rebuild(({''.join(results)}))",
+        "at = -1",
+        f"results = ({''.join(results)})",
         *spent,
         *[f"{place} = None" for place, _ in places],
-        "return result",
     ]
 
 

@@ -35,7 +35,7 @@ from .row_groups import ROWS
 from .row_steps import bind_row_group
 from .together import Free, StepFailed, gather
 from .variables import LENT, State
-from .views import known_dims, view_in
+from .views import RESHAPES, known_dims, view_in
 from .warming import PATIENCE
 
 __all__ = ["Frame", "Site", "run_error"]
@@ -323,7 +323,7 @@ class Frame:
         if settled is not None:
             numpy = partial(_settled_call, settled)
         settings = self.state.settings
-        share = Share(self.state.pool, settings.intra) if settings.intra else None
+        share = Share(self.pool, settings.intra) if settings.intra else None
         work = self.scratch(step).get("work", ())
         return bind_nest(nest, numpy, args, work, settings.native, share)  # type: ignore[no-any-return]
 
@@ -463,13 +463,20 @@ class Frame:
         """Whether the ``k``-th fetched value is all that the caller gets of a new
         array, and all of it."""
         slots, fetches = self.plan.slots, self.plan.fetches
-        owner = slots[s.owner]
-        return (
-            owner.kind == FETCH
-            and owner.nbytes == s.nbytes
-            and s.owner not in fetches
-            and all(slots[f].owner != s.owner for f in fetches[:k])
-        )
+        if slots[s.owner].kind != FETCH or s.owner in fetches:
+            return False
+        if any(slots[f].owner == s.owner for f in fetches[:k]):
+            return False
+        # Other views may have gaps, or repeat elements.
+        sources = {
+            step.outputs[0]: step.inputs[0]
+            for step in self.plan.steps
+            if step.opdef.type in RESHAPES
+        }
+        i: int | None = fetches[k]
+        while i is not None and i != s.owner:
+            i = sources.get(i)
+        return i is not None
 
     # -- running -------------------------------------------------------------
 

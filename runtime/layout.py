@@ -47,13 +47,12 @@ from .row_groups import ROWS, RowGroup
 from .schedule import Order, Problem, simulate
 from .segment_plans import arena_readers, spendable
 from .settings import Settings
+from .views import RESHAPES
 
 __all__ = ["Layout"]
 
 _WRITES = ("assign", "update")
 _UNPLACED: tuple[int, None] = (0, None)
-#: Views that have all elements of their input, in its order.
-_RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 #: Bytes from which a copy costs more than a view in each run.
 _LARGE = 64 * 1024
 
@@ -153,7 +152,7 @@ class Layout:
         found = set(self.program.fetches)
         for v in () if self.whole else self.program.fetches:
             root = v
-            while root.node is not None and root.node.opdef.type in _RESHAPES:
+            while root.node is not None and root.node.opdef.type in RESHAPES:
                 root = root.node.inputs[0]
             if root.static and root.nbytes >= _LARGE:
                 found.add(root)

@@ -18,6 +18,7 @@ from .fused_steps import bind_native
 from .native.engine import available
 from .placing import c_strides
 from .plan import Slot, Step
+from .views import RESHAPES
 
 __all__ = ["bind_parts", "bind_turned"]
 
@@ -25,7 +26,6 @@ __all__ = ["bind_parts", "bind_turned"]
 #: moves (each is a pointer of its own), and the elements in a row that NumPy likes.
 _LEAST, _COLUMNS, _ROW = 4096, 24, 64
 _DTYPES = ("<f4", "<f8", "<i4", "<i8")
-_RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 
 
 def bind_parts(
@@ -113,7 +113,7 @@ def bind_turned(
     ``args`` holds the arrays whose memory is the same in every run.
     """
     source, out = slots[step.inputs[0]], slots[step.outputs[0]]
-    if step.opdef.type not in _RESHAPES or not _fits(out, native):
+    if step.opdef.type not in RESHAPES or not _fits(out, native):
         return numpy
     if None in (source.dims or (None,)) or source.dtype is not out.dtype:
         return numpy

@@ -143,6 +143,9 @@ class RunMetadata:
     def __init__(self) -> None:
         self.report: RunReport | None = None
 
+    def _repr_svg_(self) -> str | None:
+        return None if self.report is None else self.report._repr_svg_()
+
     @property
     def step_stats(self) -> RunReport | None:
         """The report (TF1's name for the measurements)."""

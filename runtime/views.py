@@ -8,7 +8,10 @@ import numpy as np
 
 from .plan import Slot
 
-__all__ = ["known_dims", "view_in"]
+__all__ = ["RESHAPES", "known_dims", "view_in"]
+
+#: Views that have all elements of their input, in its order.
+RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 
 
 def known_dims(slot: Slot) -> tuple[int, ...]:

@@ -70,6 +70,23 @@ def test_draw_writes_dot_of_a_part(model, tmp_path, capsys):
     assert "Square" not in text
 
 
+def test_draw_opens_mirrors_and_colours(model, tmp_path, capsys):
+    def said(*more):
+        target = tmp_path / "graph.svg"
+        assert run(capsys, "draw", model, "-o", target, *more)[0] == 0
+        root = ElementTree.parse(target).getroot()
+        return {e.text for e in root.iter("{http://www.w3.org/2000/svg}text")}
+
+    closed = said("--depth", 0)
+    assert "Tanh" not in closed
+    assert "Tanh" in said("--depth", 0, "--expand", "hidden")
+    assert "to its gradient" in said("--layout", "mirror", "--theme", "dark")
+    run_of = ("--color", "memory", "--fetch", "loss/Mean", *FEED)
+    assert "bytes of the results, as planned" in said(*run_of)
+    assert "80 B" in said(*run_of)  # of four rows
+    assert "80 B" not in said(*run_of[:4])
+
+
 def test_draw_puts_the_picture_beside_the_model(model, capsys):
     code, out, _ = run(capsys, "draw", model, "--focus", "hidden/Tanh", "--hops", 1)
     assert code == 0

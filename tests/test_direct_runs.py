@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import threading
 import warnings
@@ -209,6 +210,51 @@ def test_fetched_arrays_belong_to_the_caller() -> None:
             assert b.tolist() == [100.0] * 3
             assert c.tolist() == [100 + k] * 3 and d.tolist() == [[100 + k]] * 3
             assert sums == [3 * k, 3 * k]
+
+
+def test_of_one_array_only_a_reshape_is_given_as_it_is() -> None:
+    x = dg.placeholder(dg.float32, [128, 256])
+    y = dg.tanh(x)
+    repeated = dg.broadcast_to(y[:1], [128, 256])
+    flipped, flat = dg.reverse(y, [0]), dg.reshape(y, [-1])
+    a = np.random.default_rng(0).standard_normal((128, 256)).astype(np.float32)
+    wanted = np.tanh(a)
+    with dg.Session() as session:
+        for fetches in ([repeated, flat, flipped], [flipped, repeated, flat]):
+            for _ in range(3):
+                results = dict(zip(fetches, session.run(fetches, {x: a})))
+                for v in results.values():
+                    assert v.flags.c_contiguous and v.flags.writeable
+                results[repeated][0] += 1
+                assert (results[repeated][1:] == wanted[0]).all()
+                assert (results[flipped] == wanted[::-1]).all()
+                assert (results[flat] == wanted.ravel()).all()
+            assert is_direct(session)
+
+
+def test_the_structure_is_made_when_the_run_is_over() -> None:
+    w = dg.Variable(0.0)
+    bump = w.assign_add(1.0)
+
+    @dataclasses.dataclass
+    class Checked:
+        value: Any
+
+        def __post_init__(self) -> None:
+            if not isinstance(self.value, dg.Tensor):
+                session.run(bump)  # a write, which no run that reads may start
+                if self.value == 4:
+                    raise ValueError("not four")
+
+    with dg.Session() as session:
+        session.run(w.initializer)
+        fetches = Checked(w + 0.0)
+        for k in range(4):
+            assert session.run(fetches).value == k
+        assert is_direct(session)
+        with pytest.raises(ValueError, match=r"^not four$"):
+            session.run(fetches)
+        assert session.run(fetches).value == 5
 
 
 def test_nothing_of_a_run_is_kept() -> None:

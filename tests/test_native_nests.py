@@ -286,6 +286,18 @@ def test_results_do_not_depend_on_threads(monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+def test_a_trace_has_the_part_of_each_thread(monkeypatch):
+    monkeypatch.setattr(native_nests, "_PIECE", 1 << 12)
+    case = Case(7, (9, 9), 12, (3, 3), 24, "float32")
+    config = dg.ConfigProto(native="wait", intra_op_parallelism_threads=2)
+    options = dg.RunOptions(trace_level=dg.RunOptions.HARDWARE_TRACE)
+    metadata = dg.RunMetadata()
+    with case.session(config) as session:
+        session.run(case.fetches, case.feeds, options, metadata)
+    events = [e for e in metadata.report.events if e.type.startswith("Conv2D")]
+    assert len(events) > len({e.step for e in events}) == 3
+
+
 def test_sessions_in_several_threads():
     case = Case(3, (8, 8), 10, (3, 3), 16, "float32")
     session = case.session()

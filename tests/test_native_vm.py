@@ -401,6 +401,17 @@ def test_feeds_of_every_layout() -> None:
         assert stretches(session)
 
 
+def test_feeds_of_every_layout_seen_through_views_that_python_makes() -> None:
+    x = dg.placeholder(dg.float32, [4, 5])
+    first = dg.broadcast_to(x[:1], [4, 5])  # handed out, so that Python makes it
+    total = dg.reduce_sum(dg.square(dg.reduce_sum(first, 1)))
+    a = np.arange(20, dtype=np.float32).reshape(4, 5)
+    with dg.Session(config=dg.ConfigProto(native="wait")) as session:
+        for given in (a, a + 1, np.asfortranarray(a), a[::-1], np.tile(a, 2)[:, ::2]):
+            result = session.run([first, total], {x: given})[1]
+            assert result == 4 * given[0].sum() ** 2
+
+
 def test_fetched_arrays_are_the_callers() -> None:
     with dg.Graph().as_default():
         x = dg.placeholder(dg.float32, [5])
@@ -432,6 +443,16 @@ def test_variables_change_and_move() -> None:
                 session.run(put)
                 expected = expected * 2 + 1
                 assert same(session.run(z), np.tanh(expected) * 2 + 1)
+
+
+def test_steps_that_threads_share_are_tried_too() -> None:
+    x = dg.placeholder(dg.float32, [8, 600])
+    y = dg.square(x) * x + x
+    config = dg.ConfigProto(native="wait", intra_op_parallelism_threads=2)
+    a = np.random.default_rng(0).standard_normal((8, 600)).astype(np.float32)
+    with dg.Session(config=config) as session:
+        for _ in range(3):
+            np.testing.assert_array_equal(session.run(y, {x: a}), a * a * a + a)
 
 
 def test_threads_and_sessions_side_by_side() -> None:

@@ -207,8 +207,10 @@ def test_slots_of_an_optimizer_are_named_in_their_update() -> None:
         slot = state.Variable(np.zeros(2, np.float32), name="slot", trainable=False)
         slope = core.placeholder("float32", (2,), name="slope")
         training.apply_momentum(w, slot, 0.1, slope, 0.9)
-    shown = [words(g) for g in drawn(viz.to_svg(graph))]
+    svg = viz.to_svg(graph)
+    shown = [words(g) for g in drawn(svg)]
     assert any("ApplyMomentum" in w and "accum: slot" in w for w in shown)
+    assert "1 slot named in updates" in words(parse(svg))
     assert not any(w.startswith("slot") for w in shown)
     assert len(drawn(viz.to_svg([slot]))) == 1
 

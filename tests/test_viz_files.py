@@ -47,6 +47,22 @@ def test_the_name_says_the_kind(tmp_path: Path) -> None:
     assert (tmp_path / "g.gv").read_text("utf-8").startswith("digraph")
 
 
+@pytest.mark.parametrize("font", ["Inter, sans-serif", 'a"><script>', "\x00"])
+def test_a_font_stands_before_our_own(font: str) -> None:
+    graph = small()
+    with tf.Session(graph=graph) as session:
+        plan = session.plan(
+            graph.get_operations()[-1],
+            {graph.get_tensor_by_name("x:0"): np.ones((2, 3))},
+        )
+    for target in (graph, plan):
+        root = parse(viz.render(target, font=font))
+        names = {e.get("font-family") for e in root.iter() if e.get("font-family")}
+        (stack,) = names
+        assert stack.startswith(font.replace("\x00", " "))
+        assert stack.endswith("sans-serif")
+
+
 def test_png_by_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Drawer:
         @staticmethod
@@ -192,6 +208,31 @@ def test_boxes_do_not_overlap() -> None:
         for b in boxes[:i]:
             apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
             assert apart, (a, b)
+
+
+def test_labels_stay_within_their_scope() -> None:
+    """Those of straight edges; and lines below any of them make way."""
+    with tf.Graph().as_default() as graph:
+        h = tf.zeros([2, 28, 28, 6], name="x")
+        with tf.name_scope("layer"):
+            for _ in range(3):
+                h = tf.sin(h)
+    root = parse(viz.to_svg(graph))
+    groups = list(root.iter(f"{SVG}g"))
+    scope = next(g for g in groups if g.get("class", "").startswith("cluster"))
+    outline = next(e.get("d", "") for e in scope.iter() if e.get("d"))
+    right = max(float(p.split(",")[0]) for p in outline[1:].replace("C", " ").split())
+    labels = [
+        text
+        for g in groups
+        if g.get("class", "").startswith("edge")
+        for text in g.iter(f"{SVG}text")
+    ]
+    assert len(labels) == 3
+    for label in labels:
+        width = text_width(label.text or "", float(label.get("font-size", "0")))
+        assert float(label.get("x", "0")) + width / 2 < right
+        assert label.get("paint-order") == "stroke"
 
 
 # -- hostile texts -------------------------------------------------------------

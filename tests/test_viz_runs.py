@@ -17,9 +17,12 @@ from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.python.client import timeline as tf1_timeline
 from dagrad.runtime.report import Event, RunReport, StepReport
+from dagrad.runtime.rewrites import PASSES
 from dagrad.viz.arena import plan_table
-from dagrad.viz.bands import ROLES
+from dagrad.viz.bands import ROLES, _stair
+from dagrad.viz.chart import POINTED
 from dagrad.viz.memory import MemoryTrace
+from dagrad.viz.rewrites import _NAMES
 from dagrad.viz.timeline import FAMILIES, chrome_trace
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -364,3 +367,79 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
         first, second = a.plan(fetches, feeds), b.plan(fetches, feeds)
     for view in ("memory", "arena"):
         assert viz.render(first, view=view) == viz.render(second, view=view)
+
+
+# -- what is asked for and what is given ---------------------------------------
+
+
+def test_run_metadata_stands_for_its_report() -> None:
+    with tf.Graph().as_default() as graph:
+        metadata = tf.RunMetadata()
+        assert metadata._repr_svg_() is None
+        with pytest.raises(GraphError, match="nothing was measured"):
+            viz.to_svg(graph, color="time", report=metadata)
+        fetches, feeds = training()
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            options = tf.RunOptions(trace_level=FULL)
+            session.run(fetches, feeds, options, metadata)
+    report = metadata.report
+    assert report is not None
+    assert metadata._repr_svg_() == report._repr_svg_()
+    wanted = viz.render(graph, color="time", report=report)
+    assert viz.render(graph, color="time", report=metadata) == wanted
+    wanted = viz.render(report, color="time")
+    assert viz.render(metadata, color="time") == wanted
+
+
+def test_rewrites_are_drawn_of_a_plan_wherever_it_is() -> None:
+    with tf.Graph().as_default() as graph:
+        report, _ = traced(HARDWARE)
+    wanted = viz.render(report.plan, color="rewrites")
+    assert wanted == viz.render(report, color="rewrites")
+    assert wanted == graph.to_svg(color="rewrites", plan=report.plan)
+    assert wanted == graph.to_svg(color="rewrites", report=report)
+    with pytest.raises(GraphError, match="say plan="):
+        graph.to_svg(color="rewrites")
+
+
+def test_every_pass_has_words_for_the_legend() -> None:
+    assert set(_NAMES) == {*PASSES, "fuse"}
+
+
+def test_a_level_that_stays_is_said_once() -> None:
+    assert _stair([(1, 2), (1, 3), (2, 4), (1, 5)]) == "V1.0H3.0V2.0H4.0V1.0H5.0"
+
+
+def test_places_of_the_pointer_are_few_and_know_the_most() -> None:
+    steps = [f"s{i}" for i in range(5000)]
+    live = [1000 + (7000 if i == 1234 else i % 7) for i in range(5000)]
+    root = parse(viz.render(MemoryTrace(steps, live)))
+    tips = [r.findtext(f"{SVG}title") or "" for r in root.iter(f"{SVG}rect")]
+    told = [tip for tip in tips if tip.startswith("step ")]
+    assert 50 < len(told) <= 1040 / POINTED
+    assert any(tip.startswith("step 1,234: s1234\n") for tip in told)
+
+
+def test_scratch_of_no_bytes_is_no_memory() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [2, 8, 8, 3], name="x")
+        y = tf.nn.conv2d(x, tf.ones([3, 3, 3, 4]), [1, 1, 1, 1], "SAME")
+        with tf.Session() as session:
+            plan = session.plan(y, {x: np.zeros((2, 8, 8, 3))})
+    lives = MemoryTrace.of_plan(plan).tensors
+    assert any(life.role == "scratch" for life in lives)
+    assert all(life.nbytes > 0 for life in lives)
+
+
+def test_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [4], name="x")
+        with tf.Session() as session:
+            plan = session.plan(tf.sin(x), {x: np.zeros(4)})
+    for options in ({"view": "arena"}, {"view": "graph"}, {"path": "both.json"}):
+        with pytest.raises(GraphError, match="compared by their memory"):
+            viz.render([plan, plan], **options)
+    with pytest.raises(GraphError, match="not a Plan; view=") as caught:
+        viz.render(plan, tmp_path / "plan.json")
+    assert len(str(caught.value)) < 200

@@ -49,11 +49,14 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
             layout: ``"scopes"`` (default), or ``"mirror"``: the gradient of each
                 operation beside it.
             color: ``"order"``, ``"memory"``, ``"time"``, ``"flops"``, ``"device"``
-                or ``"nan"``; ``"gradient"`` with ``gradient=(y, x)``; for a plan
-                also ``"rewrites"``: before and after.
-            report: of a traced run, for ``"time"`` and ``"nan"``.
+                or ``"nan"``; ``"gradient"`` with ``gradient=(y, x)``; of a plan or a
+                run, or with ``plan``, also ``"rewrites"``: before and after.
+            report: of a traced run (or its ``RunMetadata``), for ``"time"`` and
+                ``"nan"``.
             plan: whose sizes and order the colours are of (default: the report's).
             theme: ``"light"`` (default) or ``"dark"``.
+            font: names of fonts to prefer, such as ``"Inter, sans-serif"``; boxes are
+                measured for Helvetica, so one as narrow fits.
             direction: ``"TB"`` (default), ``"LR"``, ``"BT"`` or ``"RL"``.
             title: a line above the drawing.
             legend: whether to explain the colours (default True).
@@ -73,14 +76,15 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
             labels: of two plans, what to call them.
 
     Raises:
-        GraphError: ``target`` is nothing that can be drawn, or an unknown option.
+        GraphError: ``target`` is nothing that can be drawn, or an option has no such
+            value.
         DrawingError: the layout program is missing or failed.
     """
     from . import output
     from .runs import chart, is_chart
 
     kind = output.kind_of(path)
-    scale = options.pop("scale", 2.0)
+    scale, font = options.pop("scale", 2.0), options.pop("font", "")
     if is_chart(target, options):
         text = chart(target, kind, options)
     elif kind == "dot":
@@ -89,6 +93,8 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
         text = to_json(target, **options)
     else:
         text = _svg(target, options)
+    if font and kind in ("svg", "png"):
+        text = output.with_font(text, font)
     if path is not None:
         output.save(path, output.png(text, scale) if kind == "png" else text)
     return text
@@ -96,7 +102,6 @@ def render(target: Any, path: Any = None, **options: Any) -> str:
 
 def _svg(target: Any, options: dict[str, Any]) -> str:
     """The picture of a graph, of a plan as one, or of a trace, as SVG text."""
-    from ..runtime.plan import Plan
     from .whiteboard import Trace
 
     options.pop("view", None)
@@ -104,11 +109,6 @@ def _svg(target: Any, options: dict[str, Any]) -> str:
         from .board import board_svg
 
         return board_svg(target, **options)
-    if isinstance(target, Plan) and options.get("color") == "rewrites":
-        from .rewrites import rewrites_svg
-
-        options.pop("color")
-        return rewrites_svg(target, **options)
     return to_svg(target, **options)
 
 
@@ -129,6 +129,15 @@ def to_json(target: Any, **options: Any) -> str:
 
 def to_svg(target: Any, path: Any = None, **options: Any) -> str:
     """The graph of ``target`` as SVG text (options: :func:`render`)."""
+    if options.get("color") == "rewrites":
+        from . import output
+        from .rewrites import rewrites_svg
+
+        options.pop("color")
+        text = rewrites_svg(target, **options)
+        if path is not None:
+            output.save(path, text)
+        return text
     from .svg import to_svg as draw
 
     return draw(target, path, **options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..graphlib.errors import GraphError
 from .bands import ROLES
-from .chart import Canvas, columns, ink_of, scale, tick_text, write
+from .chart import POINTED, Canvas, columns, ink_of, scale, tick_text, write
 from .memory import roles_of, step_axis
 from .theme import bytes_text, clean, short, spec_text
 
@@ -23,8 +23,8 @@ _TOP, _HEIGHT = 104, 420
 _PLOT = _WIDTH - _LEFT - _RIGHT
 # More boxes than this are no picture; the smallest are left out, and counted.
 _BOXES = 800
-# So many of them, the largest, answer the pointer.
-_POINTED = 150
+# So many of them, the largest, have a tooltip.
+_NAMED = 150
 
 
 class _Place(NamedTuple):
@@ -80,7 +80,7 @@ def arena_svg(
         said_at = tick_text(k * step, unit)
         canvas.text(_LEFT - 8, y(k * step) + 4, said_at, "end", ink.muted)
     edge = x(1) - x(0) > 1.8
-    pointed = set(drawn[:_POINTED])
+    pointed = set(drawn[:_NAMED])
     for number, p in enumerate(sorted(drawn, key=lambda p: (p.first, p.offset))):
         width = x(p.last + 1) - x(p.first)
         high = y(p.offset) - y(p.offset + p.nbytes)
@@ -108,7 +108,7 @@ def arena_svg(
     said_end = f"end of the arena, {bytes_text(plan.arena_bytes)}"
     canvas.text(_LEFT + _PLOT, end - 5, said_end, "end", ink.peak, size=11)
     canvas.rule(_LEFT, bottom, _LEFT + _PLOT, bottom, ink.line)
-    for c in columns(count, x, 7.0):
+    for c in columns(count, x, POINTED):
         tip = f"step {c.first:,}: {short(plan.steps[c.first].name, 100)}"
         canvas.box(c.x, bottom, c.right - c.x, 6, "none", tip)
     step_axis(canvas, count, x, bottom)

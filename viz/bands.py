@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from .chart import Canvas, Column, Ink, columns, scale, tick_text
+from .chart import POINTED, Canvas, Column, Ink, columns, scale, tick_text
 from .theme import bytes_text, short
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ ROLES = {
 _BESIDE = "#dfe3e8"
 # More bands than this cannot be told apart; the smallest become one.
 _BANDS = 72
-# Pixels that a column of steps takes, and one that answers the pointer.
-_COLUMN, _POINTED = 2.4, 7.0
+# Pixels that a column of steps takes.
+_COLUMN = 2.4
 # Nor are bands thinner than this, in pixels.
 _THIN = 0.7
 _ROWS = 16
@@ -166,12 +166,8 @@ def _band(
             runs.append((k, k + 1))
     path = ""
     for a, b in runs:
-        tops = "".join(
-            f"V{y(base[k] + sizes[k]):.1f}H{cols[k].right:.1f}" for k in range(a, b)
-        )
-        under = "".join(
-            f"V{y(base[k]):.1f}H{cols[k].x:.1f}" for k in reversed(range(a, b))
-        )
+        tops = _stair((y(base[k] + sizes[k]), cols[k].right) for k in range(a, b))
+        under = _stair((y(base[k]), cols[k].x) for k in reversed(range(a, b)))
         path += f"M{cols[a].x:.1f},{y(base[a]):.1f}{tops}{under}Z"
     if not path:
         return
@@ -206,20 +202,34 @@ def _stairs(
     stroke: str,
     dashes: str = "",
 ) -> None:
-    path = "".join(f"V{y(size):.1f}H{c.right:.1f}" for c, size in values)
+    path = _stair((y(size), c.right) for c, size in values)
     first, size = values[0]
     canvas.path(
         f"M{first.x:.1f},{y(size):.1f}{path}", stroke=stroke, dashes=dashes, thick=1.4
     )
 
 
+def _stair(steps: Iterable[tuple[float, float]]) -> str:
+    """To each level and along it; a level that stays is said once."""
+    path: list[str] = []
+    before = ""
+    for level, end in steps:
+        up, along = f"V{level:.1f}", f"H{end:.1f}"
+        if up == before:
+            path[-1] = along
+        else:
+            path += (up, along)
+        before = up
+    return "".join(path)
+
+
 def _steps_under_pointer(
     canvas: Canvas, trace: MemoryTrace, x: Callable[[int], float], bottom: float
 ) -> None:
-    """A strip under the plot whose titles tell the steps; where several are in one
-    place, that with the most bytes."""
+    """A strip under the plot whose titles tell the steps; of those that share a place,
+    the one with the most bytes."""
     totals = trace.totals()
-    for c in columns(len(totals), x, _POINTED):
+    for c in columns(len(trace.steps), x, POINTED):
         i = max(range(c.first, c.end), key=lambda i: (totals[i], -i))
         said = f"step {i:,}: {short(trace.steps[i], 100)}\n{bytes_text(totals[i])}"
         if trace.measured is not None:

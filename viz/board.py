@@ -296,6 +296,10 @@ def _flow(trace: Trace, child: int, term: Term, forward: bool) -> str:
     return number_text(term.adjoint, 3)
 
 
+# Renderers drop plain spaces at the start of a text.
+_GAP = "&#160;" * 4
+
+
 def _head(trace: Trace, mode: str, colour: str, theme: Theme) -> str:
     """What the mode does, and which colour is what."""
     if mode == "forward":
@@ -313,7 +317,7 @@ def _head(trace: Trace, mode: str, colour: str, theme: Theme) -> str:
         '<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2"><TR><TD ALIGN="LEFT" '
         f'COLSPAN="2"><FONT POINT-SIZE="13"><B>{_text(said, 200)}</B></FONT></TD></TR>'
         f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="10" COLOR="{value}">value</FONT>'
-        f'<FONT POINT-SIZE="10" COLOR="{colour}">     {_text(kind, 200)}</FONT></TD>'
+        f'<FONT POINT-SIZE="10" COLOR="{colour}">{_GAP}{_text(kind, 200)}</FONT></TD>'
         "</TR></TABLE>>"
     )
 

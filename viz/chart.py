@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
-from ..graphlib.errors import GraphError
-from .theme import FONT_STACK, UNITS, clean, short
+from .sheet import escaped
+from .theme import (
+    FONT_STACK,
+    LIGHT,
+    MEASURED,
+    PEAK,
+    UNITS,
+    Theme,
+    clean,
+    short,
+    theme_of,
+)
 
 __all__ = [
-    "DARK",
-    "LIGHT",
+    "POINTED",
     "Canvas",
     "Column",
     "Ink",
@@ -26,7 +35,7 @@ __all__ = [
 
 
 class Ink(NamedTuple):
-    """Colours of a chart's page and of what is drawn over every chart."""
+    """Colours of a chart: those of a theme, and of the lines over every chart."""
 
     page: str
     text: str
@@ -40,36 +49,18 @@ class Ink(NamedTuple):
     on_fill: str
 
 
-LIGHT = Ink(
-    page="#ffffff",
-    text="#1b1f24",
-    muted="#59636e",
-    line="#6b7682",
-    grid="#e3e6ea",
-    predicted="#1b1f24",
-    measured="#D55E00",
-    peak="#a3261b",
-    on_fill="#1b1f24",
-)
-DARK = Ink(
-    page="#16191d",
-    text="#e8eaed",
-    muted="#a3adb8",
-    line="#7d8894",
-    grid="#2d333a",
-    predicted="#e8eaed",
-    measured="#ffa057",
-    peak="#ff8478",
-    on_fill="#101214",
-)
+def ink_of(theme: str | Theme) -> Ink:
+    """The ink of a theme, ``"light"`` or ``"dark"``.
 
-
-def ink_of(theme: str) -> Ink:
-    """The ink of ``"light"`` or ``"dark"``."""
-    found = {"light": LIGHT, "dark": DARK}.get(theme)
-    if found is None:
-        raise GraphError(f'theme {theme!r} is neither "light" nor "dark"')
-    return found
+    Raises:
+        GraphError: there is no such theme.
+    """
+    t = theme_of(theme)
+    measured, peak = (MEASURED, PEAK) if t is LIGHT else ("#ffa057", t.cut)
+    on_fill = LIGHT.text
+    return Ink(
+        t.background, t.text, t.muted, t.line, t.grid, t.text, measured, peak, on_fill
+    )
 
 
 class Canvas:
@@ -103,11 +94,11 @@ class Canvas:
         weight = ' font-weight="bold"' if bold else ""
         title = ""
         if tip and short(tip, 10_000) != text:
-            title = f"<title>{_safe(tip[:10_000])}</title>"
+            title = f"<title>{escaped(tip[:10_000])}</title>"
         self._parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
             f'fill="{fill or self.ink.text}" font-size="{size:g}"{weight}>'
-            f"{_safe(text)}{title}</text>"
+            f"{escaped(text)}{title}</text>"
         )
 
     def rule(
@@ -147,7 +138,7 @@ class Canvas:
             f'height="{height:.1f}" {paint}{edge}'
         )
         if tip:
-            self._parts.append(f"{head}><title>{_safe(tip)}</title></rect>")
+            self._parts.append(f"{head}><title>{escaped(tip)}</title></rect>")
         else:
             self._parts.append(f"{head}/>")
 
@@ -170,7 +161,7 @@ class Canvas:
         )
         head = f'<path d="{path}" fill="{fill}"{line}'
         if tip:
-            self._parts.append(f"{head}><title>{_safe(tip)}</title></path>")
+            self._parts.append(f"{head}><title>{escaped(tip)}</title></path>")
         else:
             self._parts.append(f"{head}/>")
 
@@ -209,18 +200,14 @@ class Canvas:
         return "\n".join(
             [
                 head,
-                f"<title>{_safe(short(title, 200))}</title>",
-                f"<desc>{_safe(description)}</desc>",
+                f"<title>{escaped(short(title, 200))}</title>",
+                f"<desc>{escaped(description)}</desc>",
                 f'<rect width="{self.width:.0f}" height="{height:.0f}" '
                 f'fill="{self.ink.page}"/>',
                 *self._parts,
                 "</svg>\n",
             ]
         )
-
-
-def _safe(text: str) -> str:
-    return escape("\n".join(clean(line) for line in text.split("\n")))
 
 
 def write(svg: str, path: Any) -> str:
@@ -292,6 +279,10 @@ class Column(NamedTuple):
     end: int
     x: float
     right: float
+
+
+#: How wide a place is that tells something to a pointer.
+POINTED = 8.0
 
 
 def columns(count: int, x: Callable[[int], float], least: float = 1.8) -> list[Column]:

@@ -204,7 +204,9 @@ class _Writer:
         self.dot.edge(
             tail,
             head,
-            label=_plain(f" {edge.label} " if edge.label else ""),
+            # Room on both sides, more on the right: a label stays clear of its edge and
+            # of the outline of the scope in which it is the rightmost thing.
+            label=_plain(f" {edge.label}   " if edge.label else ""),
             tooltip=_plain(edge.tooltip) or " ",
             labeltooltip=_plain(edge.tooltip) or " ",
             **more,

@@ -14,6 +14,7 @@ from .links import address_of
 from .model import collect
 from .overlay import overlay_of, tell_times
 from .steps import collect_plan
+from .targets import report_of
 from .theme import Theme, theme_of
 
 __all__ = ["Drawing", "drawing_of", "picture_of"]
@@ -133,6 +134,7 @@ def drawing_of(
             links=links,
             **options,
         )
+    target, report = report_of(target), report_of(report)
     if hasattr(target, "peak_set"):  # a report: its plan, as it ran
         report, target = target, target.plan
     picture = picture_of(target, **options)

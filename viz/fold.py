@@ -492,6 +492,8 @@ class _Fold:
             facts.append(f"{said} drawn as {self.repeats.scopes:,}")
         if found.constants:
             facts.append(_plural(found.constants, "constant") + " inside their readers")
+        if found.slots:
+            facts.append(_plural(found.slots, "slot") + " named in updates")
         if found.initializers:
             facts.append(f"{found.initializers:,} of initialisers not drawn")
         if found.beyond_focus:

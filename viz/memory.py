@@ -203,7 +203,8 @@ def _lives(plan: Plan, sizes: Mapping[int, int]) -> Iterable[Life]:
         for _, dtype, dims in step.work:
             spec, nbytes = spec_text(dtype.name, dims), prod(dims) * dtype.itemsize
             name = f"scratch of {step.name}"
-            yield Life(name, spec, nbytes, number, number, "scratch")
+            if nbytes:
+                yield Life(name, spec, nbytes, number, number, "scratch")
 
 
 def roles_of(plan: Plan) -> list[str]:

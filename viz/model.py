@@ -147,6 +147,7 @@ class Items:
     links: list[Link]
     operations: int
     constants: int = 0
+    slots: int = 0
     initializers: int = 0
     beyond_focus: int = 0
     off_paths: int = 0
@@ -215,6 +216,7 @@ def _drop_named(made: Items, wanted: _Wanted) -> None:
         if key not in linked and op not in wanted.asked
     }
     made.items = [item for item in made.items if item.key not in gone]
+    made.slots = len(gone)
 
 
 class _Wanted:

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from .drawing import Drawing
 from .svg import DrawingError
+from .theme import FONT_STACK, clean
 
-__all__ = ["kind_of", "png", "save", "to_json"]
+__all__ = ["kind_of", "png", "save", "to_json", "with_font"]
 
 _KINDS = {".dot": "dot", ".gv": "dot", ".json": "json", ".png": "png"}
 _NO_PNG = (
@@ -35,6 +37,12 @@ def save(path: Any, content: str | bytes) -> None:
         return
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write(content)
+
+
+def with_font(svg: str, font: str) -> str:
+    """A picture with these fonts before its own."""
+    chosen = quoteattr(f"{clean(font)}, {FONT_STACK}")
+    return svg.replace(f'font-family="{FONT_STACK}"', f"font-family={chosen}")
 
 
 def to_json(drawing: Drawing) -> str:

@@ -52,7 +52,7 @@ def overlay_of(
         known = ", ".join(repr(name) for name in OVERLAYS)
         raise GraphError(
             f'color={color!r} is none of {known}; "gradient" is drawn by '
-            'viz.explain_gradient, "rewrites" takes a plan to draw'
+            'viz.explain_gradient, "rewrites" is drawn as SVG or PNG'
         )
     if report is not None and plan is None:
         plan = report.plan

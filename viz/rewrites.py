@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..graphlib.errors import GraphError
 from ..graphlib.operation import Operation
 from .drawing import Drawing, picture_of
 from .overlay import classes
 from .sheet import stack
+from .targets import report_of
 from .theme import CATEGORIES, theme_of
 
 if TYPE_CHECKING:
@@ -17,17 +19,29 @@ __all__ = ["rewrites_svg"]
 
 # What passes are called in a legend.
 _NAMES = {
-    "fold": "fold: worked out before the run",
-    "identity": "identity: changes nothing",
+    "algebra": "algebra: a simpler form",
+    "bodies": "bodies: one loop for two",
+    "broadcasts": "broadcasts: spread out later",
+    "chains": "chains: products in a cheaper order",
     "common": "common: computed already",
     "dead": "dead: nothing reads it",
+    "dense": "dense: laid out for products",
+    "fold": "fold: worked out before the run",
     "fuse": "fuse: several in one step",
+    "identity": "identity: changes nothing",
+    "joins": "joins: a part without the whole",
+    "loops": "loops: less in each round",
+    "stable": "stable: loses no digits",
+    "sums": "sums: terms added on arrival",
+    "views": "views: no copy",
 }
 
 
 def rewrites_svg(
-    plan: Plan,
+    target: Any,
     *,
+    plan: Plan | None = None,
+    report: Any = None,
     title: str = "",
     theme: Any = "light",
     direction: str = "TB",
@@ -36,12 +50,17 @@ def rewrites_svg(
     timeout: float = 120.0,
     **options: Any,
 ) -> str:
-    """The graph that ``plan`` was made of, the plan, and what each pass did.
+    """The graph that a plan was made of, the plan, and what each pass did.
 
-    Options as :func:`dagrad.viz.render`, for both sides.
+    ``target`` is the plan, or a run's report, or what ``plan`` or ``report`` say more
+    of.  Options as :func:`dagrad.viz.render`, for both sides.
+
+    Raises:
+        GraphError: there is no plan.
     """
     from .svg import draw_picture
 
+    plan = _plan_of(target, plan, report)
     look = theme_of(theme)
     changed, colours = _changes(plan)
     budget = max(2, max_nodes // 2)
@@ -64,6 +83,21 @@ def rewrites_svg(
         desc="The graph before the rewrites, the plan after them, and what each did.",
         lines=["What each pass did:", *_told(plan)],
         theme=look,
+    )
+
+
+def _plan_of(target: Any, plan: Plan | None, report: Any) -> Plan:
+    from ..runtime.plan import Plan
+    from ..runtime.report import RunReport
+
+    for given in (report_of(target), plan, report_of(report)):
+        if isinstance(given, Plan):
+            return given
+        if isinstance(given, RunReport) and given.plan is not None:
+            return given.plan  # type: ignore[no-any-return]
+    raise GraphError(
+        'color="rewrites" shows what a session made of a graph: draw '
+        "session.plan(fetches, feeds) or a run's report, or say plan="
     )
 
 

@@ -10,6 +10,7 @@ from ..runtime.plan import Plan
 from ..runtime.report import RunMetadata, RunReport
 from .arena import arena_svg
 from .memory import MemoryTrace, compare_svg, memory_svg
+from .targets import report_of
 from .timeline import chrome_trace, timeline_svg
 
 __all__ = ["chart", "is_chart"]
@@ -34,13 +35,21 @@ def chart(target: Any, kind: str, options: dict[str, Any]) -> str:
     """
     view = options.pop("view", "")
     if isinstance(target, (list, tuple)):
+        if kind not in ("svg", "png") or view not in ("", "memory"):
+            raise GraphError(
+                "two plans or runs are compared by their memory, as SVG or PNG: draw "
+                f"each on its own for {view or kind!r}"
+            )
         before, after = (_trace(t) for t in target)
         return compare_svg(before, after, **options)
-    if isinstance(target, RunMetadata):
-        target = _report(target)
+    target = report_of(target)
+    what = type(target).__name__
     if kind == "json":
         if not isinstance(target, RunReport):
-            raise GraphError(f"only a run report can be a trace, not {target!r}")
+            raise GraphError(
+                f"only a run report can be a trace, not a {what}; "
+                'view="graph" gives the nodes and edges of a plan'
+            )
         return chrome_trace(target, **options)
     if kind == "dot":
         raise GraphError('a chart has no Graphviz source; view="graph" has')
@@ -52,25 +61,14 @@ def chart(target: Any, kind: str, options: dict[str, Any]) -> str:
         return arena_svg(plan, **options)
     if view == "timeline" and isinstance(target, RunReport):
         return timeline_svg(target, **options)
-    what = type(target).__name__
     raise GraphError(
         f'view {view!r} of a {what}: there are "memory", "arena" and "graph" (of '
         'plans and reports) and "timeline" (of reports)'
     )
 
 
-def _report(metadata: RunMetadata) -> RunReport:
-    if metadata.report is None:
-        raise GraphError(
-            "nothing was measured: pass this to session.run with "
-            "options=RunOptions(trace_level=RunOptions.FULL_TRACE)"
-        )
-    return metadata.report
-
-
 def _trace(target: Any) -> MemoryTrace:
-    if isinstance(target, RunMetadata):
-        target = _report(target)
+    target = report_of(target)
     if isinstance(target, Plan):
         return MemoryTrace.of_plan(target)
     if isinstance(target, RunReport):

@@ -172,6 +172,9 @@ def _tidy(text: str, title: str, desc: str = "") -> str:
             "role": "graphics-document document",
         }
     )
+    paper = next(
+        (p.get("fill", "none") for p in root.iter(f"{{{_SVG}}}polygon")), "none"
+    )
     for group in root.iter(f"{{{_SVG}}}g"):
         _unwrap(group)
         kind = (group.get("class") or "").partition(" ")[0]
@@ -180,10 +183,7 @@ def _tidy(text: str, title: str, desc: str = "") -> str:
         if kind == "node":
             _centre(group)
         elif kind == "edge":
-            # Some renderers drop the space that keeps a label off its edge.
-            for label in group.iter(f"{{{_SVG}}}text"):
-                label.text = (label.text or "").strip()
-                label.set("x", f"{float(label.get('x', '0')) + 3:g}")
+            _set_labels(group, paper)
     _raise_scope_labels(root)
     # Fonts of the layout's widths, said once.
     root.set("font-family", FONT_STACK)
@@ -253,6 +253,27 @@ def _centre(node: ElementTree.Element) -> None:
     for text in node.iter(f"{{{_SVG}}}text"):
         text.set("x", middle)
         text.set("text-anchor", "middle")
+
+
+def _set_labels(edge: ElementTree.Element, paper: str) -> None:
+    """Labels of an edge, a little off it; lines that pass below them make way."""
+    for label in edge.iter(f"{{{_SVG}}}text"):
+        # Some renderers drop the spaces around a text: it stays where they put it.
+        said = label.text or ""
+        size = float(label.get("font-size", "0"))
+        before = len(said) - len(said.lstrip())
+        after = len(said) - len(said.rstrip())
+        shift = 3 + (before - after) * text_width(" ", size) / 2
+        label.text = said.strip()
+        label.set("x", f"{float(label.get('x', '0')) + shift:.2f}")
+        label.attrib.update(
+            {
+                "stroke": paper,
+                "stroke-width": "2.5",
+                "stroke-linejoin": "round",
+                "paint-order": "stroke",
+            }
+        )
 
 
 def _raise_scope_labels(root: ElementTree.Element) -> None:

@@ -10,8 +10,9 @@ from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
+from ..runtime.report import RunMetadata
 
-__all__ = ["elements", "flatten", "operation", "select"]
+__all__ = ["elements", "flatten", "operation", "report_of", "select"]
 
 
 def select(target: Any) -> tuple[Graph, list[Operation], set[Operation]]:
@@ -60,3 +61,19 @@ def elements(graph: Graph, given: Any) -> list[Operation]:
         return []
     many = given if isinstance(given, (list, tuple)) else [given]
     return [operation(graph, one) for one in many]
+
+
+def report_of(given: Any) -> Any:
+    """The report of a ``RunMetadata``; what else is given, as it is.
+
+    Raises:
+        GraphError: nothing was measured.
+    """
+    if not isinstance(given, RunMetadata):
+        return given
+    if given.report is None:
+        raise GraphError(
+            "nothing was measured: pass this to session.run with "
+            "options=RunOptions(trace_level=RunOptions.FULL_TRACE)"
+        )
+    return given.report

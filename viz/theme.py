@@ -55,9 +55,6 @@ BACKGROUND = "#ffffff"
 SCOPE_FILLS = ("#f6f7f9", "#ffffff")
 SCOPE_LINE = "#c4cad1"
 
-PREDICTED = "#0072B2"
-PREDICTED_FILL = "#cfe4f2"
-WORKSPACE_FILL = "#e3e6ea"
 MEASURED = "#D55E00"
 PEAK = "#a3261b"
 

@@ -116,6 +116,7 @@ class _Shadow(Frame):
     def __init__(self, frame: Frame, arrays: dict[int, Any], work: Any) -> None:
         self.plan = frame.plan
         self.state = frame.state
+        self.pool = frame.pool
         self._given = arrays
         self._work = work
         self._sites = {}
@@ -174,7 +175,7 @@ class _Installer:
             instructions += frame.instructions[at:start]
             steps += frame.steps[at:start]
             stretch = self._stretch(start, stop, found[start:stop])
-            plain = not stretch.places
+            plain = not stretch.table[0]  # it looks at no array
             address = (stretch.address,)
             instructions.append((stretch.run, address) if plain else (stretch, ()))
             if plain:

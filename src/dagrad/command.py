@@ -117,12 +117,23 @@ def _feeds(parser: argparse.ArgumentParser) -> None:
 
 
 def _draw_parser(commands: Any) -> None:
-    parser = _command(commands, "draw", _draw, "draw a graph as SVG (or DOT)")
+    parser = _command(commands, "draw", _draw, "draw a graph as SVG, PNG, DOT or JSON")
+    _feeds(parser)
     parser.add_argument("-o", "--output", type=Path, help="a file (default: MODEL.svg)")
     parser.add_argument("--depth", type=int, help="levels of scopes to open")
-    parser.add_argument("--max-nodes", type=int, help="most boxes (default: 200)")
+    parser.add_argument("--max-nodes", type=int, help="most boxes (default: 60)")
+    parser.add_argument(
+        "--expand", action="append", metavar="SCOPE", help="open it; may be repeated"
+    )
     parser.add_argument("--focus", action="append", metavar="NAME", help="draw near it")
     parser.add_argument("--hops", type=int, help="how far from the focus (default: 2)")
+    parser.add_argument(
+        "--color",
+        choices=("order", "memory", "flops", "device"),
+        help="what the colours say; with --fetch and --feed as a run would have it",
+    )
+    parser.add_argument("--layout", choices=("scopes", "mirror"))
+    parser.add_argument("--theme", choices=("light", "dark"))
     parser.add_argument("--direction", choices=("TB", "LR", "BT", "RL"))
     parser.add_argument("--title", help="a line above the drawing")
 
@@ -273,9 +284,11 @@ def _draw(options: argparse.Namespace) -> None:
 
     graph = _load(options.model)
     output = options.output or options.model.with_suffix(".svg")
-    chosen = ("depth", "max_nodes", "focus", "hops", "direction", "title")
-    given = {name: getattr(options, name) for name in chosen}
+    chosen = "depth max_nodes expand focus hops direction title color layout theme"
+    given = {name: getattr(options, name) for name in chosen.split()}
     kept = {name: value for name, value in given.items() if value is not None}
+    if options.feed:
+        kept["plan"] = _plan_of(options, graph)
     viz.render(_target(graph, options.fetch), output, **kept)
     print(output)
 
