@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import dagrad as tf
-from dagrad.command import main
+from dagrad._command import main
 from dagrad.viz.summary import summary
 
 
@@ -257,7 +257,7 @@ def test_the_module_runs(model, tmp_path):
 
 
 def test_a_reader_that_stops_early_is_no_error(model, tmp_path):
-    program = "import sys; from dagrad.command import main; sys.exit(main())"
+    program = "import sys; from dagrad._command import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "plan", str(model), "--fetch", "train"]
     process = subprocess.Popen(
         [*command, *FEED],

@@ -308,7 +308,7 @@ def test_a_wheel_holds_the_whole_tree(
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (points,) = [n for n in names if n.endswith("entry_points.txt")]
-        assert "dagrad = dagrad.command:main" in archive.read(points).decode()
+        assert "dagrad = dagrad._command:main" in archive.read(points).decode()
     held = {name for name in names if name.startswith("dagrad/")}
     wanted = {
         (Path("dagrad") / room / path.relative_to(place)).as_posix()
