@@ -54,15 +54,27 @@ def _short(*axes: Axis) -> bool:
     return taps <= _MOST_TAPS
 
 
+def _filtered(
+    x: Sequence[int], w: Sequence[int], geometry: Geometry, dtype: Any
+) -> tuple[tuple[Axis, ...], int] | None:
+    """The axes along which the filter ``w`` meets ``x``, and the multiplications; None
+    where NumPy's kernel is to do it."""
+    axes = geometry.axes(spatial(x, geometry.first), w[:-2])
+    work = x[0] * prod(a.outputs for a in axes) * prod(w)
+    if work < _LEAST or not _pays(geometry, dtype, w[-1]) or not _short(axes[-1]):
+        return None
+    return axes, work
+
+
 def correlation_nest(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, dtype: Any
 ) -> Nest | None:
     """The convolution of ``x`` and the filter ``w``."""
-    axes = geometry.axes(spatial(x, geometry.first), w[:-2])
-    channels, outputs = w[-2:]
-    work = x[0] * prod(a.outputs for a in axes) * prod(w)
-    if work < _LEAST or not _pays(geometry, dtype, outputs) or not _short(axes[-1]):
+    found = _filtered(x, w, geometry, dtype)
+    if found is None:
         return None
+    axes, work = found
+    channels, outputs = w[-2:]
     *moves, image = _moves([a.outputs for a in axes], outputs)
     *taps, _ = _moves(w[:-2], channels * outputs)
     part = Correlation(
@@ -113,12 +125,11 @@ def filter_nest(
     x: Sequence[int], w: Sequence[int], geometry: Geometry, dtype: Any
 ) -> Nest | None:
     """The gradient to a filter ``w``; inputs are source, sizes, cotangent."""
-    axes = geometry.axes(spatial(x, geometry.first), w[:-2])
-    channels, outputs = w[-2:]
-    work = x[0] * prod(a.outputs for a in axes) * prod(w)
-    if work < _LEAST or not _pays(geometry, dtype, outputs) or not _short(axes[-1]):
+    found = _filtered(x, w, geometry, dtype)
+    if found is None:
         return None
-    part = FilterGradient(axes, channels, outputs)
+    axes, work = found
+    part = FilterGradient(axes, *w[-2:])
     return Nest((0, 2), (part,), x[0], dtype.str, 2 * work)
 
 

@@ -21,13 +21,11 @@ from .native.worker import native
 from .plan import Step
 from .pool import Pool
 
-__all__ = ["HOT", "Share", "bind_fused", "bind_native"]
+__all__ = ["Share", "bind_fused", "bind_native"]
 
 #: Elements times members from which a call lets other threads run meanwhile: below,
 #: to take the interpreter's lock back may cost more than the call.
 _LONG = 1 << 18
-#: A group is compiled when it has been run twice, over this many elements in all.
-HOT = 1 << 16
 #: Elements of a piece at least, and the most pieces, where threads share a step.
 _PIECE = 1 << 17
 _MOST = 8
@@ -195,15 +193,12 @@ class _Step:
 
     def _numpy(self, bound: _Bound, arrays: Sequence[Any]) -> bool:
         """Run by NumPy while there is no code; returns whether it did."""
-        group, found = self.group, bound.native
-        if group.native == "wait" and not found.failed:
-            found.wait()
-            if found.code is not None:
-                return False
-        self.tiles(*arrays)
+        group = self.group
         group.calls += 1
-        if group.calls > 1 and group.calls * math.prod(group.dims) >= HOT:
-            found.request()
+        wait, size = group.native == "wait", math.prod(group.dims)
+        if bound.native.asked(wait, group.calls, size) is not None:
+            return False
+        self.tiles(*arrays)
         return True
 
     def _bind(self, key: Any, arrays: Sequence[Any]) -> _Bound:

@@ -180,11 +180,7 @@ class _NestStep:
         code = found.code
         if code is None:
             self._calls += 1
-            if self._wait and not found.failed:
-                found.wait()
-                code = found.code
-            elif self._calls > 1 and self._calls * self._flops >= _HOT:
-                found.request()
+            code = found.asked(self._wait, self._calls, self._flops, _HOT)
         args = self._args
         for k, i in self._changing:
             array = arrays[i]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .fused_steps import HOT
 from .native.emit import known
 from .native.engine import available
 from .native.rows import RowKernel
@@ -153,11 +152,7 @@ class _Rows:
         code = found.code
         if code is None:
             self._calls += 1
-            if self._wait and not found.failed:
-                found.wait()
-                code = found.code
-            elif self._calls > 1 and self._calls * self._size >= HOT:
-                found.request()
+            code = found.asked(self._wait, self._calls, self._size)
         if code is None or not all(
             a.flags.c_contiguous and a.flags.aligned for a in arrays
         ):

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .fused_steps import HOT
 from .native.codegen import DENSE, STILL, Kernel
 from .native.emit import known
 from .native.engine import Code, available
@@ -106,11 +105,7 @@ class _Update:
     def _arrives(self, found: Native) -> Code | None:
         """Ask for the code; returns it if it is there."""
         self._calls += 1
-        if self._wait and not found.failed:
-            found.wait()
-        elif self._calls > 1 and self._calls * self._arrays[0].size >= HOT:
-            found.request()
-        return found.code
+        return found.asked(self._wait, self._calls, self._arrays[0].size)
 
     def _bind(self, form: Any) -> None:
         self._form = form

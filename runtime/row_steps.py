@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from .column_groups import ColumnTiles
-from .fused_steps import HOT
 from .native.worker import native
 from .plan import Step
 from .row_groups import RowGroup, RowTiles
@@ -52,14 +51,12 @@ class _RowStep:
 
     def __call__(self, *arrays: Any) -> None:
         found = self._native
-        if found.code is None and self.group.native == "wait" and not found.failed:
-            found.wait()
         code = found.code
         if code is None:
             group = self.group
             group.calls += 1
-            if group.calls > 1 and group.calls * group.rows * group.length >= HOT:
-                found.request()
+            size = group.rows * group.length
+            code = found.asked(group.native == "wait", group.calls, size)
         if code is None or not all(
             (a.flags.c_contiguous or move == "s") and a.flags.aligned
             for a, move in zip(arrays, self.group.kernel.moves)

@@ -34,6 +34,10 @@ class Compilable(Protocol):
     def generate(self, name: str, triple: str) -> str: ...
 
 
+#: Elements over which a step has run before it is compiled.
+HOT = 1 << 16
+
+
 class Native:
     """A kernel and, as soon as it is there, its code.
 
@@ -57,6 +61,19 @@ class Native:
         if not self.queued:
             self.queued = True
             _WORKER.put(self)
+
+    def asked(self, wait: bool, calls: int, work: int, hot: int = HOT) -> Code | None:
+        """The code, if it is there for the ``calls``-th call of a step.
+
+        Args:
+            wait: whether the call waits for it; otherwise it is made in the background
+                once there were two calls, and ``hot`` of ``work`` in all.
+        """
+        if wait and not self.failed:
+            self.wait()
+        elif calls > 1 and calls * work >= hot:
+            self.request()
+        return self.code
 
     def wait(self) -> None:
         """Compile it here, or wait for the thread that does."""
