@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
+from .output import save
 from .sheet import escaped
 from .theme import (
     FONT_STACK,
@@ -213,8 +214,7 @@ class Canvas:
 def write(svg: str, path: Any) -> str:
     """``svg``, written to ``path`` unless that is None."""
     if path is not None:
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.write(svg)
+        save(path, svg)
     return svg
 
 

@@ -7,7 +7,7 @@ liveness report; predicted and measured bytes stand in one picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ from .model import classify
 from .theme import bytes_text, short, spec_text
 
 if TYPE_CHECKING:
+    from ..graphlib.operation import Operation
     from ..runtime.plan import Plan, Step
     from ..runtime.report import RunReport
 
@@ -215,7 +216,8 @@ def roles_of(plan: Plan) -> list[str]:
         return ["forward"] * len(plan.slots)
     ops = {s.op: None for s in plan.steps}
     part = classify(plan.steps[0].op.graph, sorted(ops, key=lambda op: op.id))
-    tapes = {s for step in plan.steps for s in tape_slots(plan, step)}
+    kept = saving(plan.steps[0].op.graph)
+    tapes = {s for step in plan.steps for s in _tape_slots(plan, step, kept)}
     roles = []
     for i, slot in enumerate(plan.slots):
         role = "scratch" if slot.tensor is None else part.get(slot.tensor.op, "forward")
@@ -229,16 +231,17 @@ def roles_of(plan: Plan) -> list[str]:
     return roles
 
 
-def tape_slots(plan: Plan, step: Step) -> list[int]:
+def _tape_slots(plan: Plan, step: Step, kept: Container[Operation]) -> list[int]:
     """The outputs of a loop or branch that its gradient reads and nobody else: states
-    of carries, and what else an iteration or a branch makes."""
+    of carries, and what else an iteration or a branch makes for it (``kept``, see
+    :func:`~dagrad.graphlib.subgraph.saving`)."""
     if step.opdef.control is None:
         return []
     found = [
         s
         for s in step.outputs
         for tensor in (plan.slots[s].tensor,)
-        if tensor is not None and tensor.op in saving(tensor.op.graph)
+        if tensor is not None and tensor.op in kept
     ]
     first = 1 + step.attrs.get("carries", 0)
     states = step.outputs[first : first + len(step.attrs.get("history", ()))]
@@ -246,13 +249,14 @@ def tape_slots(plan: Plan, step: Step) -> list[int]:
 
 
 def _loops(plan: Plan, sizes: Mapping[int, int]) -> Iterable[LoopNote]:
+    kept = saving(plan.steps[0].op.graph) if plan.steps else set()
     for number, step in enumerate(plan.steps):
         if step.opdef.control != "loop":
             continue
         bodies = [body for _, body in plan.bodies_of(step)]
         tape = [
             (s.name, spec_text(s.dtype.name, s.dims), s.nbytes or sizes.get(i, 0))
-            for i in tape_slots(plan, step)
+            for i in _tape_slots(plan, step, kept)
             for s in (plan.slots[i],)
         ]
         yield LoopNote(
