@@ -155,8 +155,9 @@ def markdown(run: dict[str, Any], chart: str) -> str:
     lines += [f"![Times over those of {base}, by rows]({chart})", ""]
     lines += [
         f"Median time of a call, and its ratio to {base}'s: above 1 is slower than "
-        f"{base}. Each library has a process of its own for each row; the processes "
-        f"take turns, {run['rounds']} rounds at most. Their results were compared. "
+        f"{base}. Each library has a process of its own for each row, held on as many "
+        f"cores as it has threads; the processes take turns, {run['rounds']} rounds at "
+        "most. Their results were compared. "
         "dagrad is without native code, dagrad-jit with it, compiled before the first "
         "run but in the row of the new process, where nothing waits. Where only dagrad "
         "and TensorFlow have sessions, the others' time is that of a plain call. "

@@ -30,6 +30,16 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * SCALE
 
 
+def stay(cores: int) -> None:
+    """Keep to as many cores as threads were asked for, where the system can (Linux).
+
+    Not every library heeds the number it is given: XLA's pools take what they find.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[-cores:])
+
+
 def sums(result: Any) -> list[float]:
     """What a call returned, each array as the sum of its absolute values."""
     import numpy as np
@@ -51,6 +61,7 @@ def timed(run: Callable[[], Any], times: int) -> tuple[float, float]:
 
 def main(library: str, name: str) -> None:
     """Prepare, say so, and answer."""
+    stay(int(os.environ.get("DAGRAD_BENCH_THREADS", "1")))
     # Some libraries print; what they print must not stand between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
