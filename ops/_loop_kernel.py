@@ -55,7 +55,8 @@ def kernel(
         done += 1
     if reverse:
         stacks = [stack[::-1] for stack in stacks]
-    results = [xp.asarray(done, np.int32), *state]
+    # What goes through is memory of its own, as what a body makes is.
+    results = [xp.asarray(done, np.int32), *(state if done else map(xp.array, state))]
     if marks is not None:
         kept = [at_marks(past, marks) for past in kept]
     results += [stack_made(past, i not in loose) for past, i in zip(kept, history)]

@@ -396,7 +396,7 @@ def _add_rows_kernel(
 ) -> Any:
     check_range(indices, len(total), "scatter")
     if out is None:
-        out = xp.array(total)
+        out = xp.array(total, order="C")  # it is written to in another shape
     elif out is not total:
         xp.copyto(out, total)
     if values.size:

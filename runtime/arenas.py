@@ -57,22 +57,33 @@ class ArenaPool:
         """
         with self._lock:
             for arena in self._arenas:
-                if arena.memory.nbytes >= nbytes and arena.lock.acquire(False):
+                # A user before it has the lock: an interrupt may come between.
+                if arena.memory.nbytes >= nbytes:
                     arena.users.add(user)
-                    return arena
+                    if arena.lock.acquire(False):
+                        return arena
             for arena in list(self._arenas):
                 if arena.memory.nbytes < nbytes and arena.lock.acquire(False):
-                    self._arenas.remove(arena)
-                    arena.retired = True
-                    for other in list(arena.users):
-                        other.drop(arena)
+                    self._retire(arena)
                     arena.lock.release()
             arena = Arena(nbytes)
-            arena.lock.acquire()
             arena.users.add(user)
+            arena.lock.acquire()
             self._arenas.append(arena)
             self._arenas.sort(key=lambda a: a.memory.nbytes)
             return arena
+
+    def forget(self) -> None:
+        """Retire all arenas; memory in which somebody runs stays until the end."""
+        with self._lock:
+            for arena in list(self._arenas):
+                self._retire(arena)
+
+    def _retire(self, arena: Arena) -> None:
+        self._arenas.remove(arena)
+        arena.retired = True
+        for user in list(arena.users):
+            user.drop(arena)
 
     @property
     def nbytes(self) -> int:

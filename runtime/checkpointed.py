@@ -182,7 +182,10 @@ class _Run:
             if i in self.owner.spendable:
                 self.finals[i], self.spares[i] = now, self.finals[i]
                 continue
-            spare = self.scratch.popleft() if self.scratch else np.empty_like(now)
+            if self.scratch:
+                spare = self.scratch.popleft()
+            else:
+                spare = np.empty(now.shape, now.dtype)  # contiguous, if now is not
             self.spares[i] = spare
             if self.n % 2:
                 self.finals[i], self.spares[i] = spare, self.finals[i]

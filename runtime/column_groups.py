@@ -7,14 +7,13 @@ pass over all rows, in which everything else is computed again, tile by tile.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .fused import TILE_BYTES, member_call, member_error
-from .row_groups import UFUNCS, RowGroup, RowMember, RowMemory
+from .fused import TILE_BYTES
+from .row_groups import UFUNCS, Members, RowGroup, RowMember, RowMemory
 
 __all__ = ["ColumnMemory", "ColumnTiles"]
 
@@ -64,7 +63,7 @@ class ColumnTiles:
         self.group = group
         self.memory = ColumnMemory(group)
         self.work = work
-        self._calls: dict[tuple[int, int], Any] = {}
+        self._members = Members(self.memory, work)
         n = len(group.inputs)
         levels = [0] * n
         for m in group.members:
@@ -113,11 +112,13 @@ class ColumnTiles:
         for k, m in enumerate(group.members):
             if not m.wide:
                 found = outputs.get(n + k)
-                registers[n + k] = self._scratch(k, 1) if found is None else found
+                registers[n + k] = (
+                    self._members.scratch(k, 1) if found is None else found
+                )
         step = self.memory.tile()
         for p, members in enumerate(self._passes):
             for k in self._numbers[p]:
-                self._run(k, registers, registers[n + k], 1)
+                self._members.run(k, registers, registers[n + k], 1)
             if not members:
                 continue
             for start in range(0, group.length, step):
@@ -132,11 +133,11 @@ class ColumnTiles:
                         continue
                     out = outputs.get(n + k)
                     tile[n + k] = (
-                        self._scratch(k, stop - start)
+                        self._members.scratch(k, stop - start)
                         if out is None
                         else out[start:stop]
                     )
-                    self._run(k, tile, tile[n + k], stop - start)
+                    self._members.run(k, tile, tile[n + k], stop - start)
             for k in self._reduced[p]:
                 if group.members[k].reduce == "mean":
                     total = registers[n + k]
@@ -159,25 +160,3 @@ class ColumnTiles:
             return a[(0,) * a.ndim + (...,)]  # it may be one number, repeated
         rows = group.length if move in "1c" else 1
         return a.reshape(rows, 1 if move == "c" else group.rows)
-
-    def _scratch(self, k: int, step: int) -> Any:
-        shape = self.memory.shape(self.group.members[k].wide, step)
-        return self.work[self.memory.place[k]][: math.prod(shape)].reshape(shape)
-
-    def _run(self, k: int, registers: Any, target: Any, step: int) -> None:
-        m = self.group.members[k]
-        call = self._calls.get((k, step))
-        if call is None:
-            asked = self.memory.scratch(m, step)
-            own = tuple(
-                w[: math.prod(s)].reshape(s)
-                for w, (_, s) in zip(self.work[self.memory.own[k] :], asked)
-            )
-            call = self._calls[k, step] = member_call(m, own)  # type: ignore[arg-type]
-        given = [registers[r] for r in m.reads]
-        for i in m.spread:
-            given[i] = np.broadcast_to(given[i], target.shape)
-        try:
-            call(*given, target)
-        except Exception as error:
-            raise member_error(m, given, error) from error  # type: ignore[arg-type]

@@ -250,8 +250,8 @@ class Loop:
                 still.append(i)
             elif places.in_place[i]:
                 now[i] = given
-                if given is None:
-                    now[i] = np.array(carries[i])
+                if given is None:  # in the order that kernels' outputs have
+                    now[i] = np.array(carries[i], order="C")
                 elif given is not carries[i]:
                     np.copyto(given, carries[i])
                 frame.put(places.carries[i], now[i])

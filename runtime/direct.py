@@ -98,7 +98,9 @@ def direct_run(
     body = _locked(_run(text, values))
     if executable.lock is not None:  # the session's variables
         text.names["begin"], text.names["end"] = executable.lock
-        body = ["begin()", "try:", *indented(body), "finally:", "    end()"]
+        body = ["held = begin()", "try:", *indented(body), "finally:", "    try:"]
+        body += ["        end(held)", "    except BaseException:"]  # an interrupt
+        body += ["        end(held)", "        raise"]
     # The structure may be the caller's code: it is no part of the run.
     end = "return rebuild(results)"
     lines = ["def run(values):", *indented([*head, *body, end])]

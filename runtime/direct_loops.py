@@ -19,6 +19,7 @@ Stacks whose length is not known beforehand grow between two calls.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,11 @@ def _written(
     ]
     if len(body) > _MOST_LINES:
         return None
-    text.names["failed"] = _Failed(frame, text.inlined)
+    # The frame keeps the function, which must not keep the frame.
+    whole = weakref.ref(frame)
+    if "execute" in text.names:
+        text.names["execute"] = lambda: whole().execute()  # type: ignore[union-attr]
+    text.names["failed"] = _Failed(whole, text.inlined)
     return text.function([f"def run({arguments}):", *indented(body)])
 
 
@@ -274,7 +279,9 @@ def _value(text: Text, k: int) -> str:
 class _Failed:
     """Says what went wrong in an iteration."""
 
-    def __init__(self, frame: Frame, inlined: Sequence[tuple[list[Any], int, str]]):
+    def __init__(
+        self, frame: Callable[[], Any], inlined: Sequence[tuple[list[Any], int, str]]
+    ) -> None:
         self.frame = frame
         self.inlined = inlined
 
@@ -284,4 +291,4 @@ class _Failed:
             return
         for target, k, name in self.inlined:
             target[k] = found.get(name)
-        self.frame.explain(at, error)
+        self.frame().explain(at, error)

@@ -60,7 +60,7 @@ class Executable:
         self._hot_frame: Frame | None
         self._patience: int  # runs until there is one
         self._forget_hot()
-        self.lock: tuple[Callable[[], None], Callable[[], None]] | None = None
+        self.lock: tuple[Callable[[], int], Callable[[int], None]] | None = None
         if plan.writes:
             self.lock = state.lock.acquire_write, state.lock.release_write
         elif plan.variables:
@@ -71,11 +71,15 @@ class Executable:
         if self.lock is None:
             return self._run(feeds)
         acquire, release = self.lock
-        acquire()
+        held = acquire()
         try:
             return self._run(feeds)
         finally:
-            release()
+            try:
+                release(held)
+            except BaseException:  # an interrupt, perhaps before it was given back
+                release(held)
+                raise
 
     def check_variables(self) -> None:
         """Raise FailedPreconditionError for a variable that has no value yet."""
@@ -163,8 +167,12 @@ class Executable:
         elif frame.arena.retired:
             frame.arena.lock.release()
             frame = self._take(None)
-        if frame.waiting:
-            warm(frame)
+        try:
+            if frame.waiting:
+                warm(frame)
+        except BaseException:  # an interrupt: the frame is not used again
+            frame.arena.lock.release()
+            raise
         return frame
 
     def _take(self, passed: Frame | None) -> Frame:

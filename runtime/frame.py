@@ -50,6 +50,7 @@ class Frame:
     """One binding of a plan to an arena and to a session's state."""
 
     __slots__ = (
+        "__weakref__",
         "_arrays",
         "_memory",
         "_sites",

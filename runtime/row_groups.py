@@ -30,6 +30,7 @@ from .rewrites.common import attrs_key
 __all__ = [
     "ROWS",
     "UFUNCS",
+    "Members",
     "RowGroup",
     "RowMember",
     "RowMemory",
@@ -373,6 +374,51 @@ def _tiles_of(group: RowGroup) -> tuple[Any, Any]:
     return ColumnMemory, ColumnTiles
 
 
+class Members:
+    """The members of a group, ready to run on tiles: each with its scratch memory."""
+
+    def __init__(self, memory: RowMemory, work: Sequence[Any]) -> None:
+        self._members = memory.group.members
+        self._memory = memory
+        self._work = work
+        self._calls: dict[tuple[int, int], Any] = {}
+        self._scratch: dict[tuple[int, int], Any] = {}
+
+    def scratch(self, k: int, step: int) -> Any:
+        """Where the result of member ``k`` is, for tiles of a size; None: an output."""
+        found = self._scratch.get((k, step))
+        if found is None and k in self._memory.place:
+            shape = self._memory.shape(self._members[k].wide, step)
+            whole = self._work[self._memory.place[k]]
+            found = whole[: math.prod(shape)].reshape(shape)
+            self._scratch[k, step] = found
+        return found
+
+    def run(self, k: int, registers: Any, target: Any, step: int) -> None:
+        """Run member ``k`` on a tile's registers."""
+        m = self._members[k]
+        call = self._calls.get((k, step))
+        if call is None:
+            call = self._calls[k, step] = self._bound(k, step)
+        given = [registers[r] for r in m.reads]
+        for i in m.spread:
+            given[i] = np.broadcast_to(given[i], target.shape)
+        try:
+            call(*given, target)
+        except Exception as error:
+            raise member_error(m, given, error) from error  # type: ignore[arg-type]
+
+    def _bound(self, k: int, step: int) -> Any:
+        memory, m = self._memory, self._members[k]
+        if m.reduce:
+            return _reduction(m.reduce, memory.group)
+        own = tuple(
+            w[: math.prod(s)].reshape(s)
+            for w, (_, s) in zip(self._work[memory.own[k] :], memory.scratch(m, step))
+        )
+        return member_call(m, own)  # type: ignore[arg-type]
+
+
 class RowTiles:
     """A group bound to scratch memory: a call runs it by NumPy, tile by tile."""
 
@@ -382,7 +428,7 @@ class RowTiles:
         self.work = work
         self._axis = 1 if group.flat else 0
         self._total = group.length if group.flat else group.rows
-        self._calls: dict[int, list[tuple[Any, Any]]] = {}
+        self._members = Members(self.memory, work)
 
     def parts(self, output: int) -> Any:
         """The results of an output's parts."""
@@ -428,45 +474,15 @@ class RowTiles:
         return v[:, start:stop] if self._axis else v[start:stop]
 
     def _tile(self, pieces: Sequence[Any], step: int) -> None:
-        group = self.group
+        group, members = self.group, self._members
         n = len(group.inputs)
         registers = list(pieces[:n])
-        for k, (m, (call, target)) in enumerate(zip(group.members, self._bound(step))):
+        for k in range(len(group.members)):
+            target = members.scratch(k, step)
             if target is None:
                 target = pieces[n + group.results.index(n + k)]
-            given = [registers[r] for r in m.reads]
-            for i in m.spread:
-                given[i] = np.broadcast_to(given[i], target.shape)
-            try:
-                call(*given, target)
-            except Exception as error:
-                raise member_error(m, given, error) from error  # type: ignore[arg-type]
+            members.run(k, registers, target, step)
             registers.append(target)
-
-    def _bound(self, step: int) -> list[tuple[Any, Any]]:
-        """Per member its kernel and where its result is, for tiles of a size."""
-        found = self._calls.get(step)
-        if found is None:
-            memory = self.memory
-            found = []
-            for k, m in enumerate(self.group.members):
-                target = None
-                if k in memory.place:
-                    shape = memory.shape(m.wide, step)
-                    target = self.work[memory.place[k]][: math.prod(shape)]
-                    target = target.reshape(shape)
-                if m.reduce:
-                    call = _reduction(m.reduce, self.group)
-                else:
-                    asked = memory.scratch(m, step)
-                    own = tuple(
-                        w[: math.prod(s)].reshape(s)
-                        for w, (_, s) in zip(self.work[memory.own[k] :], asked)
-                    )
-                    call = member_call(m, own)  # type: ignore[arg-type]
-                found.append((call, target))
-            self._calls[step] = found
-        return found
 
 
 def _reduction(how: str, group: RowGroup) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -60,16 +61,24 @@ class _Runner:
         "dtypes",
         "feeds",
         "fetches",
+        "lock",
         "nested",
         "operations",
         "recent",
-        "session",
+        "state",
     )
 
     def __init__(
-        self, session: Session, fetches: Fetches, feeds: list[Tensor], nested: bool
+        self,
+        state: State,
+        lock: threading.RLock,
+        fetches: Fetches,
+        feeds: list[Tensor],
+        nested: bool,
     ) -> None:
-        self.session = session
+        # Not the session: its memory goes when nobody refers to it, at once.
+        self.state = state
+        self.lock = lock
         self.fetches = fetches
         self.feeds = feeds
         # Arrays of these dtypes pass as they are; strings are looked at.
@@ -107,12 +116,12 @@ class _Runner:
         if found is None:
             for t, a in zip(self.feeds, arrays):
                 check_shape(t, a)
-            with self.session._compile_lock:
+            with self.lock:
                 found = self._plans.get(key)
                 if found is None:
                     # Feeds that come in parts have to be taken apart by run().
                     rebuild = None if self.nested else self.fetches.rebuild
-                    found = Executable(self.plan(key), self.session._state, rebuild)
+                    found = Executable(self.plan(key), self.state, rebuild)
                     if len(self._plans) >= _MAX_SHAPES:
                         del self._plans[next(iter(self._plans))]
                     self._plans[key] = found
@@ -126,7 +135,7 @@ class _Runner:
             self.fetches.targets,
             self.feeds,
             shapes,
-            settings=self.session._state.settings,
+            settings=self.state.settings,
         )
 
 
@@ -171,6 +180,9 @@ class Session:
         self._config = config
         settings = Settings.of(config, rewrites)
         self._state = State(settings)
+        #: Frees the variables and what plans are bound to.
+        self._forget = weakref.finalize(self, self._state.forget)
+        self._forget.atexit = False
         #: Ends what the session asks of BLAS; None where it asks for nothing.
         self._free_blas = hold(self) if settings.intra else None
         self._runners: dict[Any, _Runner] = {}
@@ -253,7 +265,8 @@ class Session:
         nested = len(pairs) != len(feed_dict) or any(
             isinstance(k, tuple) for k in feed_dict
         )
-        runner = _Runner(self, Fetches(self._graph, fetches), feeds, nested)
+        taken = Fetches(self._graph, fetches)
+        runner = _Runner(self._state, self._compile_lock, taken, feeds, nested)
         with self._compile_lock:
             if len(self._runners) >= _MAX_RUNNERS:
                 del self._runners[next(iter(self._runners))]
@@ -274,14 +287,18 @@ class Session:
         executable.check_variables()
         acquire = state.lock.acquire_write if plan.writes else state.lock.acquire_read
         release = state.lock.release_write if plan.writes else state.lock.release_read
-        acquire()
+        held = acquire()
         try:
             if options.trace_level == RunOptions.HARDWARE_TRACE:
                 results = run_traced(executable, arrays, report)
             else:
                 results = interpret(plan, state, arrays, report)
         finally:
-            release()
+            try:
+                release(held)
+            except BaseException:  # an interrupt, perhaps before it was given back
+                release(held)
+                raise
         if run_metadata is not None:
             run_metadata.report = report
         limit = options.timeout_in_ms
@@ -366,6 +383,7 @@ class Session:
         self._state.pool.close()
         if self._free_blas is not None:
             self._free_blas()
+        self._forget()
         self._state = State(self._state.settings)
 
     def reset_random(self) -> None:
@@ -450,6 +468,7 @@ class InteractiveSession(Session):
             self._default.__exit__()
             if self._graph_context is not None:
                 self._graph_context.__exit__(None, None, None)
+            del self._default  # it refers to the session
         super().close()
 
 

@@ -115,6 +115,17 @@ class State:
         key = np.frombuffer(digest, dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key))
 
+    def forget(self) -> None:
+        """Let go of all memory: what refers to it refers to each other as well, and
+        would wait for the collector.
+
+        Of runs that are under way it stays until they end.
+        """
+        self.arenas.forget()
+        self.bodies = None
+        if self.lock.idle:
+            self.cells.clear()
+
     def reset_random(self) -> None:
         """Start every random stream anew."""
         with self._streams_lock:
@@ -127,6 +138,20 @@ class ReadWriteLock:
 
     Runs that change variables exclude all other runs that touch variables, so
     every run is atomic; runs that only read go side by side.
+
+    An interrupt may come at any place. So what takes the lock gives it back itself
+    where it does not get to its end, and says otherwise how often its thread has the
+    lock now; to give it back twice to that number is to give it back once::
+
+        held = lock.acquire_read()
+        try:
+            ...
+        finally:
+            try:
+                lock.release_read(held)
+            except BaseException:
+                lock.release_read(held)
+                raise
     """
 
     __slots__ = ("_depth", "_mutex", "_readers", "_turn", "_waiting", "_writer")
@@ -140,6 +165,12 @@ class ReadWriteLock:
         self._writer: int | None = None
         self._depth = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has it."""
+        with self._mutex:
+            return self._writer is None and not self._readers
+
     def _wait(self) -> None:
         self._waiting += 1
         try:
@@ -147,34 +178,40 @@ class ReadWriteLock:
         finally:
             self._waiting -= 1
 
-    def acquire_read(self) -> None:
+    def acquire_read(self) -> int:
         """Wait until nobody writes."""
         me = get_ident()
-        with self._mutex:
-            if self._writer == me:
-                self._depth += 1
-                return
-            while self._writer is not None:
-                self._wait()
-            readers = self._readers
-            readers[me] = readers[me] + 1 if me in readers else 1
+        held = 0
+        try:
+            with self._mutex:
+                if self._writer == me:
+                    self._depth = held = self._depth + 1
+                else:
+                    while self._writer is not None:
+                        self._wait()
+                    self._readers[me] = held = self._readers.get(me, 0) + 1
+        except BaseException:
+            if held:
+                self.release_read(held)
+            raise
+        return held
 
-    def release_read(self) -> None:
-        """Undo :meth:`acquire_read`."""
+    def release_read(self, held: int) -> None:
+        """Undo the :meth:`acquire_read` that gave ``held``."""
         me = get_ident()
         with self._mutex:
             if self._writer == me:
-                self._depth -= 1
+                self._depth = held - 1
                 return
             readers = self._readers
-            if readers[me] > 1:
-                readers[me] -= 1
+            if held > 1:
+                readers[me] = held - 1
                 return
-            del readers[me]
+            readers.pop(me, None)
             if self._waiting and not readers:
                 self._turn.notify_all()
 
-    def acquire_write(self) -> None:
+    def acquire_write(self) -> int:
         """Wait until nobody reads or writes.
 
         Raises:
@@ -182,24 +219,32 @@ class ReadWriteLock:
                 itself.
         """
         me = get_ident()
-        with self._mutex:
-            if self._writer == me:
-                self._depth += 1
-                return
-            if me in self._readers:
-                raise FailedPreconditionError(
-                    "a run that changes variables was started inside a run of the "
-                    "same session that reads them: fetch the change in the outer run"
-                )
-            while self._writer is not None or self._readers:
-                self._wait()
-            self._writer = me
-            self._depth = 1
+        held = 0
+        try:
+            with self._mutex:
+                if me in self._readers:
+                    raise FailedPreconditionError(
+                        "a run that changes variables was started inside a run of the "
+                        "same session that reads them: fetch the change in the outer "
+                        "run"
+                    )
+                if self._writer != me:
+                    while self._writer is not None or self._readers:
+                        self._wait()
+                    self._writer = me
+                self._depth = held = self._depth + 1
+        except BaseException:
+            if held:
+                self.release_write(held)
+            raise
+        return held
 
-    def release_write(self) -> None:
-        """Undo :meth:`acquire_write`."""
+    def release_write(self, held: int) -> None:
+        """Undo the :meth:`acquire_write` that gave ``held``."""
         with self._mutex:
-            self._depth -= 1
+            if self._writer != get_ident():
+                return  # it was given back before
+            self._depth = held - 1
             if not self._depth:
                 self._writer = None
                 if self._waiting:

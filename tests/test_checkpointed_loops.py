@@ -461,3 +461,19 @@ def test_a_short_last_block_makes_no_room_for_the_others_to_outgrow():
         peak = tracemalloc.get_traced_memory()[1] / state
         tracemalloc.stop()
     assert peak < 51  # 57 where the block of 10 leaves rows that are too few
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_cotangents_may_come_in_any_layout(n):
+    """A kernel looks at what it writes into in another shape."""
+    x = tf.placeholder(tf.float64, [2, 2, 3])
+    g = tf.placeholder(tf.float64, [2, 2, 3])
+    count = tf.placeholder(tf.int32, [])
+    swapped = lambda i, h: (i + 1, tf.gather(h, [1, 0], axis=0))  # noqa: E731
+    _, y = tf.while_loop(lambda i, h: i < count, swapped, [0, x], checkpoint_every=2)
+    fetches = tf.gradients(y, x, [g])
+    given = np.arange(12.0).reshape(2, 2, 3)
+    for turned in (np.ascontiguousarray, np.asfortranarray):
+        feeds = {x: np.ones((2, 2, 3)), g: turned(given), count: n}
+        (got,) = tf.Session().run(fetches, feeds)
+        np.testing.assert_array_equal(got, given[::-1] if n % 2 else given)

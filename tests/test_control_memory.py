@@ -216,3 +216,23 @@ def test_sessions_and_graphs_go_with_all_that_they_hold():
     left = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert left < 50_000
+
+
+@pytest.mark.parametrize("turned", [np.ascontiguousarray, np.asfortranarray])
+def test_a_carry_that_is_written_in_place_starts_from_any_layout(turned):
+    """A kernel looks at what it writes into in another shape."""
+    x = tf.placeholder(tf.float64, [2, 2, 3])
+    c = tf.placeholder(tf.float64, [])
+
+    def body(i, a, c):
+        row = tf.ones([1, 2, 3], tf.float64) * tf.cast(i + 1, tf.float64)
+        return i + 1, tf.tensor_scatter_update(a, [[i]], row), tf.sin(c)
+
+    # A history whose length only the run tells: no output's memory is planned.
+    going = lambda i, a, c: tf.logical_and(i < 2, c < 1e6)  # noqa: E731
+    _, a, last = tf.while_loop(going, body, [0, x, c])
+    fetches = [a, *tf.gradients(last, c)]
+    given = np.zeros((2, 2, 3))
+    got, _ = tf.Session().run(fetches, {x: turned(given), c: 0.1})
+    np.testing.assert_array_equal(got, np.repeat([1.0, 2.0], 6).reshape(2, 2, 3))
+    np.testing.assert_array_equal(given, 0.0)

@@ -543,3 +543,20 @@ def test_threads_add_to_one_counter():
     for t in threads:
         t.join()
     assert session.run(v) == 500
+
+
+@both
+def test_what_goes_through_a_loop_is_no_variables_memory(run):
+    """Not without iterations either: it stays when the variable is written later."""
+    v = tf.Variable(np.zeros(3))
+    n = tf.placeholder(tf.int32, [])
+    _, kept = tf.while_loop(lambda i, a: i < n, lambda i, a: (i + 1, a + 1.0), [0, v])
+    with tf.control_dependencies([kept]):
+        write = v.assign_add([1.0, 2.0, 3.0])
+    with tf.control_dependencies([write]):
+        after = kept * 1.0
+    session = tf.Session(rewrites=[])
+    for iterations in (0, 1):
+        session.run(v.initializer)
+        got = run(session, [after, write], {n: iterations})
+        np.testing.assert_array_equal(got[0], np.full(3, float(iterations)))

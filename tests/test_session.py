@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 import dagrad as dg
+from dagrad.graphlib.errors import SessionClosedError
 
 pytestmark = pytest.mark.usefixtures("graph")
 
@@ -257,3 +261,45 @@ def test_an_op_with_scratch_memory_of_a_size_that_only_the_run_tells():
     with dg.Session() as s:
         got = s.run(slope, {x: np.ones((3, 4)), pads: [[1, 0], [0, 0]]})
     np.testing.assert_array_equal(got, [[2.0] * 4, [1.0] * 4, [1.0] * 4])
+
+
+@pytest.mark.parametrize("native", ["off", "wait"])
+@pytest.mark.parametrize("runs", [1, 60])
+@pytest.mark.parametrize("end", ["close", "del"])
+def test_memory_goes_at_once(end, runs, native):
+    """Not when the collector comes by: a program may have turned it off."""
+    x = dg.placeholder(dg.float32, [4])
+    v = dg.Variable(np.zeros(1000, np.float32))
+    looped = dg.while_loop(lambda i, a: i < 500, lambda i, a: (i + 1, a + x), [0, x])
+    fetches = [dg.reduce_sum(v) * x, v.assign_add(dg.ones([1000])), looped[1]]
+    gc.collect()
+    gc.disable()
+    try:
+        session = dg.Session(config=dg.ConfigProto(native=native))
+        session.run(v.initializer)
+        for _ in range(runs):
+            session.run(fetches, {x: np.ones(4, np.float32)})
+        state = session._state
+        (cell,) = state.cells.values()
+        (*_, arena) = state.arenas._arenas
+        gone = [weakref.ref(found) for found in (state, cell.array, arena)]
+        del state, cell, arena
+        if end == "close":
+            session.close()
+        else:
+            del session
+        assert [found() for found in gone] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_closing_a_session_inside_of_its_run():
+    v = dg.Variable(np.ones(3))
+    session = dg.Session()
+    session.run(v.initializer)
+    inside = dg.py_func(lambda a: (session.close(), a)[1], [v + 1.0], dg.float64)
+    with dg.control_dependencies([inside]):
+        after = v.read_value() + inside
+    np.testing.assert_array_equal(session.run(after), [3.0, 3.0, 3.0])
+    with pytest.raises(SessionClosedError):
+        session.run(v)

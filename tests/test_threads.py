@@ -215,11 +215,13 @@ def test_a_variable_that_changes_shape_under_readers():
 
 def test_a_write_inside_a_read_of_one_thread_is_refused_not_awaited():
     lock = ReadWriteLock()
-    lock.acquire_read()
+    reading = lock.acquire_read()
     with pytest.raises(FailedPreconditionError, match="inside a run"):
         lock.acquire_write()
-    lock.release_read()
-    lock.acquire_write()
-    lock.acquire_read()  # a writer may read
-    lock.release_read()
-    lock.release_write()
+    lock.release_read(reading)
+    writing = lock.acquire_write()
+    reading = lock.acquire_read()  # a writer may read
+    lock.release_read(reading)
+    assert not lock.idle
+    lock.release_write(writing)
+    assert lock.idle
