@@ -236,7 +236,8 @@ def chunked(f: Callable[..., Any], temporaries: float) -> Any:
 
     Args:
         f: the function.
-        temporaries: how many vectors it has at once, as measured.
+        temporaries: how many vectors it has at once at most, as measured on
+            arguments of all regions.
     """
 
     def kernel(xp: Any, *arrays: Any, out: Any = None, **attrs: Any) -> Any:

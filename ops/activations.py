@@ -502,7 +502,7 @@ def _gelu_partial(op: Operation) -> Tensor:
 
 GELU = elementwise(
     "Gelu",
-    chunked(_gelu, 7.9),
+    chunked(_gelu, 13.9),
     1,
     (_gelu_partial,),
     kinds="f",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,10 +69,37 @@ def _infer_einsum(inputs: Sequence[Any], attrs: Any) -> Any:
     return ((a.dtype, tuple(sizes.get(label) for label in lo)),)
 
 
+class _Lowering(NamedTuple):
+    """How a pair becomes a product of matrices, one for each index of a batch.
+
+    Attributes:
+        swap: the second operand stands on the left, so that the last axis of the result
+            is one of the columns.
+        batch, left, inner: how many labels stand for each of these.
+        perm_a, perm_b: the order of axes of the left and the right operand.
+        perm_o: the order of the result's axes among (batch, left, right).
+        straight: whether these are the result's axes in their order.
+        copies: whether the left operand, the right one and the product need memory,
+            as axes that become one are not beside each other.
+    """
+
+    swap: bool
+    batch: int
+    left: int
+    inner: int
+    perm_a: tuple[int, ...]
+    perm_b: tuple[int, ...]
+    perm_o: tuple[int, ...]
+    straight: bool
+    copies: tuple[bool, bool, bool]
+
+
 @lru_cache(maxsize=512)
-def _lowering(equation: str) -> tuple[Any, ...]:
-    """How a pair becomes a product: permutations, group sizes, the final order."""
+def _lowering(equation: str) -> _Lowering:
     la, lb, lo = _terms(equation)
+    swap = lo[-1:] in la and lo[-1:] not in lb
+    if swap:
+        la, lb = lb, la
     batch = [c for c in lo if c in la and c in lb]
     inner = [c for c in la if c in lb and c not in lo]
     left = [c for c in lo if c in la and c not in lb]
@@ -81,42 +108,109 @@ def _lowering(equation: str) -> tuple[Any, ...]:
     perm_b = tuple(lb.index(c) for c in (*batch, *inner, *right))
     made = [*batch, *left, *right]
     perm_o = tuple(made.index(c) for c in lo)
-    return len(batch), len(left), len(inner), perm_a, perm_b, perm_o
+    groups = [(left, la), (inner, la)], [(inner, lb), (right, lb)]
+    apart = [not all(_beside(*g) for g in pair) for pair in groups]
+    straight = lo == "".join(made)
+    # BLAS writes rows wherever they are, if a row is in one piece.
+    rows = len(left) <= 1 and len(right) == 1 and lo[-1:] == right[-1]
+    copies = (apart[0], apart[1], not straight and not rows)
+    sizes = len(batch), len(left), len(inner)
+    return _Lowering(swap, *sizes, perm_a, perm_b, perm_o, straight, copies)
+
+
+def _beside(group: Sequence[str], labels: str) -> bool:
+    return "".join(group) in labels
 
 
 def _einsum_kernel(
-    xp: Any, a: Any, b: Any, *, equation: str, loose: str, out: Any = None
+    xp: Any,
+    a: Any,
+    b: Any,
+    *,
+    equation: str,
+    loose: str,
+    out: Any = None,
+    work: Any = (),
 ) -> Any:
-    nb, nl, ni, perm_a, perm_b, perm_o = _lowering(equation)
     la, lb, _ = _terms(equation)
     sizes = dict(zip(la, a.shape))
+    form = _lowering(equation)
     if any(sizes.get(c, n) != n for c, n in zip(lb, b.shape)):
-        if ni == 0 or any(c not in loose for c in la if c in lb):
+        if form.inner == 0 or any(c not in loose for c in la if c in lb):
             _check(equation, la, lb, a, b, loose)
         return xp.einsum(equation, a, b, out=out)
-    a, b = a.transpose(perm_a), b.transpose(perm_b)
+    if form.swap:
+        a, b = b, a
+    a, b = a.transpose(form.perm_a), b.transpose(form.perm_b)
+    nb, nl, ni = form.batch, form.left, form.inner
     if ni == 0:
         nr = b.ndim - nb
         a = a.reshape(a.shape + (1,) * nr)
         b = b.reshape(b.shape[:nb] + (1,) * nl + b.shape[nb:])
-        target = None if out is None else out.transpose(_inverse(perm_o))
+        target = None if out is None else out.transpose(_inverse(form.perm_o))
         result = xp.multiply(a, b, target)
-        return xp.asarray(result).transpose(perm_o) if out is None else out
+        return xp.asarray(result).transpose(form.perm_o) if out is None else out
     batch, rows = a.shape[:nb], a.shape[nb : nb + nl]
     columns = b.shape[nb + ni :]
     k = _size(a.shape[nb + nl :])
     m, n = _size(rows), _size(columns)
-    shape = (*batch, *rows, *columns)
-    straight = out is not None and perm_o == tuple(range(len(perm_o)))
-    flat = out.reshape(*batch, m, n) if straight else None
+    if work:
+        scratch = iter(work)
+        a, b = (
+            _copied(xp, x, next(scratch)) if copy else x
+            for x, copy in zip((a, b), form.copies)
+        )
+    placed = out is not None and not form.copies[2]
+    flat = None
+    if placed:
+        # A view: axes are only put in order, and one of size 1 is added.
+        made = out if form.straight else out.transpose(_inverse(form.perm_o))
+        flat = made.reshape(*batch, m, n)
+    elif form.copies[2] and work:
+        flat = next(scratch)
     result = _product(xp, a.reshape(*batch, m, k), b.reshape(*batch, k, n), flat)
-    if straight:
+    if placed:
         return out
-    result = xp.asarray(result).reshape(shape).transpose(perm_o)
+    result = xp.asarray(result).reshape((*batch, *rows, *columns))
+    result = result.transpose(form.perm_o)
     if out is None:
         return result
     xp.copyto(out, result)
     return out
+
+
+def _copied(xp: Any, x: Any, out: Any) -> Any:
+    xp.copyto(out, x)
+    return out
+
+
+def _einsum_workspace(inputs: Any, outputs: Any, attrs: Any) -> Any:
+    """Memory for operands in another order and for a product that is not."""
+    form = _lowering(attrs["equation"])
+    if form.inner == 0 or not all(is_static(x.dims) for x in (*inputs, *outputs)):
+        return []
+    if not _same_sizes(inputs, attrs["equation"]):
+        return []
+    pair = inputs[::-1] if form.swap else inputs
+    orders = form.perm_a, form.perm_b
+    found = [
+        (x.dtype.dtype, tuple(x.dims[i] for i in perm))
+        for x, perm, copy in zip(pair, orders, form.copies)
+        if copy
+    ]
+    if form.copies[2]:
+        made = [outputs[0].dims[i] for i in _inverse(form.perm_o)]
+        nb, nl = form.batch, form.left
+        m, n = _size(made[nb : nb + nl]), _size(made[nb + nl :])
+        found.append((outputs[0].dtype.dtype, (*made[:nb], m, n)))
+    return found
+
+
+def _same_sizes(inputs: Any, equation: str) -> bool:
+    """Whether no axis of size 1 meets a larger one."""
+    la, lb, _ = _terms(equation)
+    sizes = dict(zip(la, inputs[0].dims))
+    return all(sizes.get(c, n) == n for c, n in zip(lb, inputs[1].dims))
 
 
 def _check(equation: str, la: str, lb: str, a: Any, b: Any, loose: str) -> None:
@@ -189,6 +283,7 @@ EINSUM = OpDef(
     jvp=_einsum_jvp,
     jet=bilinear(0, 1),
     writes_out=True,
+    workspace=_einsum_workspace,
     flops=_einsum_flops,
     batch=_batch_product.einsum,
     doc="products of a and b, summed over the labels that the result lacks",

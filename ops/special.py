@@ -31,7 +31,7 @@ def _bell(op: Operation, value: Tensor, factor: float) -> Tensor:
 
 ERF = elementwise(
     "Erf",
-    chunked(_special.erf, 6.9),
+    chunked(_special.erf, 12.2),
     1,
     (lambda op: _bell(op, op.inputs[0], 2.0 / math.sqrt(math.pi)),),
     kinds="f",
@@ -40,7 +40,7 @@ ERF = elementwise(
 )
 ERFC = elementwise(
     "Erfc",
-    chunked(_special.erfc, 6.9),
+    chunked(_special.erfc, 12.2),
     1,
     (lambda op: _bell(op, op.inputs[0], -2.0 / math.sqrt(math.pi)),),
     kinds="f",
@@ -136,7 +136,7 @@ def ndtri(x: Any, name: str | None = None) -> Tensor:
 
 LGAMMA = elementwise(
     "Lgamma",
-    chunked(_special.lgamma, 5.7),
+    chunked(_special.lgamma, 7.2),
     1,
     (lambda op: digamma(op.inputs[0]),),
     kinds="f",
@@ -174,7 +174,7 @@ def digamma(x: Any, name: str | None = None) -> Tensor:
 
 POLYGAMMA = elementwise(
     "Polygamma",
-    chunked(_special.polygamma, 13.2),
+    chunked(_special.polygamma, 21.7),
     2,
     (None, lambda op: polygamma(TABLE["add"](op.inputs[0], 1.0), op.inputs[1])),
     kinds="f",

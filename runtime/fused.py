@@ -147,11 +147,17 @@ def _workspace(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> Any:
     return Registers(group).memory(group.tile())
 
 
+def _transient(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> int:
+    group = attrs["group"]
+    return Registers(group).transient(group.tile())
+
+
 FUSED = OpDef(
     "_Fused",
     kernel=_reference,
     inputs=("*inputs",),
     workspace=_workspace,
+    transient=_transient,
     elementwise=True,
     flops=lambda ins, outs, attrs: sum(
         1 if m.opdef.flops is None else m.opdef.flops(ins, outs, m.attrs)
@@ -212,10 +218,19 @@ class Registers:
         """The scratch that a member's kernel asks for, for one tile."""
         if m.opdef.workspace is None:
             return []
-        inputs = [Spec(self._dtype(r), self._piece(r, tile)) for r in m.reads]
-        outputs = [Spec(m.op.outputs[0].dtype, tile)]
-        asked = m.opdef.workspace(inputs, outputs, m.attrs)
+        asked = m.opdef.workspace(*self._specs(m, tile))
         return [(np.dtype(d), tuple(dims)) for d, dims in asked]
+
+    def transient(self, tile: tuple[int, ...]) -> int:
+        """The most that one member's kernel allocates for itself, for one tile."""
+        return max(
+            m.opdef.transient(*self._specs(m, tile)) if m.opdef.transient else 0
+            for m in self.group.members
+        )
+
+    def _specs(self, m: Member, tile: tuple[int, ...]) -> tuple[Any, Any, Any]:
+        inputs = [Spec(self._dtype(r), self._piece(r, tile)) for r in m.reads]
+        return inputs, [Spec(m.op.outputs[0].dtype, tile)], m.attrs
 
     def _dtype(self, r: int) -> Any:
         n = len(self.group.inputs)

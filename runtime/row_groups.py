@@ -347,6 +347,19 @@ class RowMemory:
         """The scratch that a member's kernel asks for, for one tile."""
         if m.opdef.workspace is None or m.reduce:
             return []
+        asked = m.opdef.workspace(*self._specs(m, step))
+        return [(np.dtype(d), tuple(dims)) for d, dims in asked]
+
+    def transient(self) -> int:
+        """The most that one member's kernel allocates for itself, for one tile."""
+        return max(
+            m.opdef.transient(*self._specs(m, self.step))
+            if m.opdef.transient and not m.reduce
+            else 0
+            for m in self.group.members
+        )
+
+    def _specs(self, m: RowMember, step: int) -> tuple[Any, Any, Any]:
         group = self.group
         whole = self.shape(m.wide, step)
         inputs = [
@@ -356,13 +369,15 @@ class RowMemory:
             )
             for k, r in enumerate(m.reads)
         ]
-        outputs = [Spec(m.op.outputs[0].dtype, whole)]
-        asked = m.opdef.workspace(inputs, outputs, m.attrs)
-        return [(np.dtype(d), tuple(dims)) for d, dims in asked]
+        return inputs, [Spec(m.op.outputs[0].dtype, whole)], m.attrs
 
 
 def _workspace(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> Any:
     return _tiles_of(attrs["group"])[0](attrs["group"]).arrays
+
+
+def _transient(inputs: Any, outputs: Any, attrs: Mapping[str, Any]) -> int:
+    return int(_tiles_of(attrs["group"])[0](attrs["group"]).transient())
 
 
 def _tiles_of(group: RowGroup) -> tuple[Any, Any]:
@@ -521,6 +536,7 @@ ROWS = OpDef(
     kernel=_kernel,
     inputs=("*inputs",),
     workspace=_workspace,
+    transient=_transient,
     flops=lambda ins, outs, attrs: (
         attrs["group"].rows * attrs["group"].length * len(attrs["group"].members)
     ),

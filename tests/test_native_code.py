@@ -358,6 +358,48 @@ def test_where_llvm_fails_numpy_goes_on(monkeypatch):
     assert len(seen) == 1
 
 
+UNFIT = """
+import time, warnings
+import numpy as np, dagrad as dg
+import llvmlite.binding as llvm
+{damage}
+x = dg.placeholder(dg.float32, [70000])
+y = dg.tanh(x * 2.0 + 1.0) - dg.square(x)
+small = dg.placeholder(dg.float32, [10])
+z = dg.tanh(small * 2.0) + 1.0
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    with dg.Session(config=dg.ConfigProto(native="{native}")) as session:
+        for _ in range(40):
+            a = session.run(y, {{x: np.ones(70000, np.float32)}})
+            b = session.run(z, {{small: np.ones(10, np.float32)}})
+        deadline = time.monotonic() + 60
+        while not seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)
+print(round(float(a[0]), 4), round(float(b[0]), 4), [str(w.message) for w in seen])
+"""
+DAMAGES = {
+    "no target": "llvm.Target.from_triple = staticmethod(lambda *a: 1 / 0)",
+    "an older version": "del llvm.JITLibraryBuilder",
+    "a newer version": "del llvm.get_host_cpu_features",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("native", ["auto", "wait"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_unfit_llvmlite_is_left_aside_with_one_warning(
+    run_python, tmp_path, damage, native
+):
+    """One for kernels and tables together: both need it."""
+    program = UNFIT.format(damage=DAMAGES[damage], native=native)
+    a, b, told = run_python(program, cwd=tmp_path).split(maxsplit=2)
+    assert (a, b) == ("-0.0049", "1.964")
+    assert told.count("NumPy goes on") == 1
+    assert told.count("', '") == 0
+
+
 def test_a_forked_child_compiles_for_itself():
     worker._after_fork()
     session, y, feeds = arithmetic(70000, dg.ConfigProto(native="auto"))

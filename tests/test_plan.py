@@ -104,16 +104,20 @@ def test_a_steady_run_allocates_no_arrays_but_its_results(program):
     assert peak <= plan.fetch_bytes + 4096 + 8192 * 4
 
 
-@pytest.mark.parametrize("name", ["erf", "erfc", "lgamma", "digamma"])
-def test_what_kernels_allocate_for_themselves_is_predicted(name):
-    x = dg.placeholder(dg.float32, [512, 256])
-    y = getattr(dg, name)(x)
-    feeds = {x: np.random.default_rng(0).random((512, 256), np.float32)}
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # one chunk, and tiles
+@pytest.mark.parametrize("name", ["erf", "erfc", "lgamma", "digamma", "gelu"])
+def test_what_kernels_allocate_for_themselves_is_predicted(name, dtype):
+    x = dg.placeholder(dtype, [512, 256])
+    y = dg.nn.gelu(x) if name == "gelu" else getattr(dg, name)(x)
+    # The formulas are several, and masks choose among them.
+    values = np.random.default_rng(0).standard_normal((512, 256)) * 30
+    feeds = {x: values.astype(dtype)}
     assert dg.Session().plan(y, feeds).transient_bytes > 0
     for fetches in (y, dg.gradients(y, x)):
         plan = dg.Session().plan(fetches, feeds)
         first = traced_first_run(fetches, feeds)
-        assert abs(first - plan.peak_bytes) <= 0.02 * plan.peak_bytes + 64 * 1024
+        assert first <= 1.02 * plan.peak_bytes + 64 * 1024
+        assert first >= 0.98 * plan.peak_bytes - 4 * 64 * 1024
 
 
 def test_rows_that_are_added_up_are_predicted():

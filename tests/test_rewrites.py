@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rewriting import both, same_bits, whats
 
 import dagrad as dg
 from dagrad.runtime.rewrites import PASSES
@@ -68,6 +69,40 @@ def test_explain_tells_about_bodies_too():
     told = dg.Session(graph=graph).plan(y, {x: None}).explain()
     assert "body of " in told
     assert "\n  identity: 1\n    removed, 1: " in told
+
+
+@pytest.mark.parametrize("n", [3, 50_000])
+def test_gradients_of_a_fed_shape_are_planned_as_those_of_a_known_one(n):
+    """What a gradient begins with, ones like y, waits for y only if it must."""
+    plans = []
+    for dim in (n, None):
+        with dg.Graph().as_default() as graph:
+            x = dg.placeholder(dg.float32, [dim])
+            y = dg.tanh(x * 3.0) - dg.exp(-x * x)
+            fetches = [y, *dg.gradients(y, [x])]
+        session = dg.Session(graph=graph, config=dg.ConfigProto(native="off"))
+        plans.append(session.plan(fetches, {x: np.zeros(n, np.float32)}))
+    known, fed = ([step.opdef.type for step in p.steps] for p in plans)
+    assert known == fed
+    assert plans[0].peak_bytes == plans[1].peak_bytes
+    assert "ones or zeros of a known shape, 1: " in plans[1].explain()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (4, 3), (200, 300)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool", "complex64"])
+def test_ones_and_zeros_of_a_fed_shape_stay_to_the_bit(shape, dtype):
+    numbers = np.ones(shape, np.float32)
+    with dg.Graph().as_default():
+        x = dg.placeholder(dg.float32)
+        # Read by others, which may see through them, and fetched.
+        made = [dg.ones_like(x, dtype), dg.zeros_like(x, dtype)]
+        y = [dg.cast(t, dg.float32) * x + x for t in made]
+    got, want, plan = both([*made, *y], {x: numbers}, ["fold", "broadcasts", "dead"])
+    for a, b in zip(got, want):
+        same_bits(a, b)
+        assert a.flags.writeable == b.flags.writeable
+    assert "ones or zeros of a known shape" in whats(plan)
+    assert not {"OnesLike", "ZerosLike"} & {step.opdef.type for step in plan.steps}
 
 
 @pytest.mark.parametrize("name", ["algebra", "stable", "views", "loops", "chains"])

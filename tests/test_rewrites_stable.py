@@ -29,6 +29,10 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def over_one_and(e):
+    return e / (1 + e)
+
+
 # name: what is written; its value and slope (of the sum) by wide numbers; the range of
 # x; what the plan says.
 FORMS = {
@@ -87,6 +91,58 @@ FORMS = {
         lambda x: -sigmoid(x),
         (-1000, 1000),
         {"log(1 - sigmoid(x))", "the gradient of log(1 - sigmoid(x))"},
+    ),
+    "1 / (1 + exp(x))": (
+        lambda x: 1 / (1 + dg.exp(x)),
+        lambda x: sigmoid(-x),
+        lambda x: -sigmoid(x) * sigmoid(-x),
+        (-1000, 1000),
+        {"the gradient of a / (1 + exp(x))"},
+    ),
+    "reciprocal(1 + exp(x))": (
+        lambda x: dg.reciprocal(1 + dg.exp(x)),
+        lambda x: sigmoid(-x),
+        lambda x: -sigmoid(x) * sigmoid(-x),
+        (-1000, 1000),
+        {"the gradient of 1 / (1 + exp(x))"},
+    ),
+    "reciprocal(1 + exp(-x))": (
+        lambda x: dg.reciprocal(1 + dg.exp(-x)),
+        sigmoid,
+        lambda x: sigmoid(x) * sigmoid(-x),
+        (-1000, 1000),
+        {"the gradient of 1 / (1 + exp(x))"},
+    ),
+    "exp(x) / (1 + exp(x))": (
+        lambda x: over_one_and(dg.exp(x)),
+        sigmoid,
+        lambda x: sigmoid(x) * sigmoid(-x),
+        (-1000, 1000),
+        {
+            "exp(x) / (1 + exp(x)) -> sigmoid(x)",
+            "the gradient of exp(x) / (1 + exp(x))",
+        },
+    ),
+    "log(1 / (1 + exp(-x)))": (
+        lambda x: dg.log(1 / (1 + dg.exp(-x))),
+        lambda x: -np.log1p(np.exp(-x)),
+        lambda x: sigmoid(-x),
+        (-1000, 1000),
+        {"log(sigmoid(x))", "the gradient of a / (1 + exp(x))"},
+    ),
+    "log(exp(x) / (1 + exp(x)))": (
+        lambda x: dg.log(over_one_and(dg.exp(x))),
+        lambda x: -np.log1p(np.exp(-x)),
+        lambda x: sigmoid(-x),
+        (-1000, 1000),
+        {"log(sigmoid(x))", "the gradient of exp(x) / (1 + exp(x))"},
+    ),
+    "log(sum(exp(x))), both axes": (
+        lambda x: dg.log(dg.reduce_sum(dg.exp(x))),
+        lambda x: np.logaddexp.reduce(x, axis=None),
+        lambda x: np.exp(x - np.logaddexp.reduce(x, axis=None)),
+        (-1000, 1000),
+        {"log(sum(exp(x))) -> logsumexp(x)", "the gradient of logsumexp(x)"},
     ),
     "log(softmax(x))": (
         lambda x: dg.log(dg.nn.softmax(x)),
@@ -206,6 +262,44 @@ def test_sigmoid_by_hand_is_the_same_to_the_bit():
         same_bits(a, b)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_x_times_sigmoid_written_out(dtype):
+    """Its gradient divides by what overflows, twice, and multiplies by it."""
+    with dg.Graph().as_default():
+        x = dg.placeholder(dtype, [5, 8])
+        y = [x / (1 + dg.exp(-x)), dg.sin(x) / (dg.exp(-x) + 1)]
+        slopes = [dg.gradients(v, x)[0] for v in y]
+    numbers = samples(-1000, 1000, dtype)
+    got, want, plan = both([*y, *slopes], {x: numbers}, PASSES)
+    wide = numbers.astype(WIDE)
+    s, rest = sigmoid(wide), sigmoid(-wide)
+    sin, cos = np.sin(wide), np.cos(wide)
+    swish = s + wide * s * rest
+    true = [wide * s, sin * s, swish, cos * s + sin * s * rest]
+    for a, t in zip(got, true):
+        # The slopes have zeros, where terms of size 1 cancel.
+        assert error(a, t, 1.0).max() <= 2
+    assert np.isnan(want[2]).any()
+    assert np.isnan(want[3]).any()
+    found = [c for c in plan.changes if c.what == "the gradient of a / (1 + exp(x))"]
+    assert [c.count for c in found] == [2]
+
+
+def test_logsumexp_along_axes_that_follow_each_other_and_others():
+    with dg.Graph().as_default():
+        x = dg.placeholder(dg.float32, [2, 3, 4])
+        y = [dg.log(dg.reduce_sum(dg.exp(x), a)) for a in ([1, 2], [-3, 1], [0, 2])]
+        slopes = [dg.gradients(v, x)[0] for v in y]
+    numbers = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 4)
+    got, want, plan = both(slopes, {x: numbers}, PASSES)
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a, b, 1e-6)
+    large, _, _ = both(slopes[:2], {x: numbers * 1000}, PASSES)
+    assert np.isfinite(large).all()
+    found = [c for c in plan.changes if c.what == "the gradient of logsumexp(x)"]
+    assert [c.count for c in found] == [2]
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_infinities_and_nan_are_those_of_the_limit(name):
     build, value, _, (low, high), _ = FORMS[name]
@@ -273,6 +367,10 @@ FUNCTIONS = [
     lambda t: dg.log(1 + dg.exp(t)), lambda t: 1 + t, lambda t: 1 - t,
     lambda t: t - 1, lambda t: dg.log(dg.reduce_sum(dg.exp(t), 1, keepdims=True)) + t,
     lambda t: dg.log(dg.sigmoid(t)), lambda t: dg.log(dg.nn.softmax(t)),
+    lambda t: 1 / (1 + dg.exp(t)), lambda t: t / (1 + dg.exp(-t)),
+    lambda t: dg.reciprocal(1 + dg.exp(t)), lambda t: over_one_and(dg.exp(t)),
+    lambda t: dg.exp(t) / (1 + dg.exp(t)), lambda t: dg.log(t),
+    lambda t: t + dg.log(dg.reduce_sum(dg.exp(t))),
 ]  # fmt: skip
 
 

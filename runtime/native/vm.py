@@ -37,11 +37,12 @@ import ctypes
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from .worker import warn
 
 __all__ = ["DATA", "DIRECT", "FLAGS", "HEAD", "Machine", "compiled", "machine"]
 
@@ -343,7 +344,7 @@ def compiled(source: str, name: str) -> int:
 def machine() -> Machine | None:
     """The machine; None where there can be none, for lack of llvmlite or else.
 
-    An llvmlite that does not work is told once, by a warning.
+    An llvmlite that does not work is told by a warning, one for all that needs it.
     """
     global _compiler, _machine, _tried
     if _tried:
@@ -357,11 +358,7 @@ def machine() -> Machine | None:
             except ImportError:
                 pass  # without the extra, NumPy's calls do
             except Exception as error:
-                warnings.warn(
-                    f"llvmlite does not work ({error}): plans run in Python",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                warn(error)
             _tried = True
     return _machine
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from . import cache
 from .engine import SYMBOL, Code, engine
 
-__all__ = ["Native", "native"]
+__all__ = ["Native", "native", "warn"]
 
 # Kernels that nobody uses but that may be asked for again.
 _KEPT = 256
@@ -84,7 +84,7 @@ class Native:
                     self.code = _build(self.kernel)
                 except Exception as error:
                     self.failed = True
-                    _warn(error)
+                    warn(error)
 
 
 def _build(kernel: Compilable) -> Code:
@@ -101,12 +101,13 @@ def _build(kernel: Compilable) -> Code:
 _warned = False
 
 
-def _warn(error: Exception) -> None:
+def warn(error: Exception) -> None:
+    """Say that there is no native code, once in a process, whoever finds out first."""
     global _warned
     if not _warned:
         _warned = True
         warnings.warn(
-            f"native kernels cannot be compiled here, NumPy goes on: {error}",
+            f"native code cannot be compiled here, NumPy goes on: {error}",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -15,8 +15,13 @@ what underflows by itself, or multiply infinity by 0.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
 from ..program import Node, Program, Value
-from ._walk import Walk, rewrite_with
+from ._walk import Walk, constant, rewrite_with
 from .algebra import positive
 
 __all__ = ["stabilize"]
@@ -149,10 +154,18 @@ def _reciprocal_of(w: Walk, node: Node, below: Value) -> str | None:
 
 
 def _div(w: Walk, node: Node) -> str | None:
-    one, below = node.inputs
+    above, below = node.inputs
     if below.node is None or below.node.opdef.type != "Add":
         return None
-    return _reciprocal_of(w, node, below) if w.number(one, below) == 1 else None
+    if w.number(above, below) == 1:
+        return _reciprocal_of(w, node, below)
+    x = _of(w, above, "Exp")
+    if x is None or not x.dtype.is_floating:
+        return None
+    if _of(w, _one_and(w, below, "Add"), "Exp") is not x:
+        return None
+    turned = w.turn(node, "Sigmoid", [x])
+    return "exp(x) / (1 + exp(x)) -> sigmoid(x)" if turned else None
 
 
 def _reciprocal(w: Walk, node: Node) -> str | None:
@@ -223,11 +236,8 @@ def _mul(w: Walk, node: Node) -> str | None:
         x = _of(w, e, "Exp")
         if x is None or not x.dtype.is_floating:
             continue
-        kind = v.node.opdef.type
-        if kind == "Spread":
-            what = _of_logsumexp(w, node, x, v)
-        else:
-            what = _of_softplus(w, node, x, v)
+        rule = _BESIDE_EXP.get(v.node.opdef.type)
+        what = None if rule is None else rule(w, node, x, v)
         if what is not None:
             return what
     return None
@@ -248,8 +258,80 @@ def _of_softplus(w: Walk, node: Node, x: Value, v: Value) -> str | None:
         return None
     if _of(w, _one_and(w, below, "Add"), "Exp") is not x:
         return None
+    quotient = w.made_by(g, "RealDiv")
+    divided = quotient is not None and _of(w, quotient.inputs[1], "Sigmoid") is x
+    if quotient is not None and divided and w.bypass(node, quotient.inputs[0]):
+        return "g / sigmoid(x) sigmoid(x) -> g"
     turned = w.turn(node, "SoftplusGrad", [x, g])
     return "the gradient of softplus(x)" if turned else None
+
+
+def _of_quotient(w: Walk, node: Node, x: Value, v: Value) -> str | None:
+    """-(g y / (1 + e^x)) e^x, for a y that was divided by 1 + e^x, is
+    -g y / (1 + e^-x): x sigmoid(x) and gates, written out."""
+    g = _less(w, x, v)
+    if g is None:
+        return None
+    w.turn(node, "Neg", [_times_sigmoid(w, node, x, *g)])
+    return "the gradient of a / (1 + exp(x))"
+
+
+def _less(w: Walk, x: Value, v: Value) -> tuple[Value, Value] | None:
+    """g and y of -(g (y / (1 + e^x))), all of the shape of x."""
+    minus = _of(w, v, "Neg")
+    product = None if minus is None else w.made_by(minus, "Mul")
+    if product is None:
+        return None
+    for g, q in (product.inputs, product.inputs[::-1]):
+        quotient = w.made_by(q, "RealDiv")
+        if quotient is None or not _alike(g, x):
+            continue
+        y, below = quotient.inputs
+        if _of(w, _one_and(w, below, "Add"), "Exp") is x and _alike(y, x):
+            return g, y
+    return None
+
+
+def _times_sigmoid(w: Walk, at: Node, x: Value, g: Value, y: Value) -> Value:
+    """g y sigmoid(x); of a logarithm g is g' / y, and y goes."""
+    quotient = w.made_by(g, "RealDiv")
+    if quotient is not None and quotient.inputs[1] is y and _alike(*quotient.inputs):
+        return w.add(at, "SoftplusGrad", [x, quotient.inputs[0]])
+    return w.add(at, "SoftplusGrad", [x, w.add(at, "Mul", [g, y])])
+
+
+def _of_reciprocal(w: Walk, node: Node, x: Value, v: Value) -> str | None:
+    """-g y² e^x, y = 1 / (1 + e^x), is -g y sigmoid(x)."""
+    inner = w.made_by(v, "ReciprocalGrad")
+    if inner is None:
+        return None
+    y, g = inner.inputs
+    minus, below = _of(w, y, "Sigmoid"), _of(w, y, "Reciprocal")
+    known = minus is not None and minus is _of(w, x, "Neg")
+    if not known and _of(w, below and _one_and(w, below, "Add"), "Exp") is not x:
+        return None
+    if not _alike(g, x):
+        return None
+    w.turn(node, "Neg", [_times_sigmoid(w, node, x, g, y)])
+    return "the gradient of 1 / (1 + exp(x))"
+
+
+def _of_sigmoid(w: Walk, node: Node, x: Value, v: Value) -> str | None:
+    """(g / (1 + e^x) - g y / (1 + e^x)) e^x, y = sigmoid(x), is g y sigmoid(-x)."""
+    total = w.made_by(v, "AddN")
+    if total is None or len(total.inputs) != 2:
+        return None
+    for first, second in (total.inputs, total.inputs[::-1]):
+        quotient, g = w.made_by(first, "RealDiv"), _less(w, x, second)
+        if quotient is None or g is None or quotient.inputs[0] is not g[0]:
+            continue
+        below = _one_and(w, quotient.inputs[1], "Add")
+        if _of(w, below, "Exp") is not x or _of(w, g[1], "Sigmoid") is not x:
+            continue
+        made = _times_sigmoid(w, node, w.add(node, "Neg", [x]), *g)
+        if w.bypass(node, made):
+            return "the gradient of exp(x) / (1 + exp(x))"
+    return None
 
 
 def _of_logsumexp(w: Walk, node: Node, x: Value, v: Value) -> str | None:
@@ -265,14 +347,43 @@ def _of_logsumexp(w: Walk, node: Node, x: Value, v: Value) -> str | None:
         return None
     if not (x.dims and x.dims == node.outputs[0].dims == spread.outputs[0].dims):
         return None
-    axes = total.attrs["axis"]
-    if len(x.dims if axes is None else axes) != 1:
+    soft = _softmax(w, node, x, total.attrs["axis"])
+    if soft is None:
         return None
-    axis = {"axis": 0 if axes is None else axes[0]}
     wide = w.add(node, "Spread", [g, spread.inputs[1]], spread.attrs)
-    w.turn(node, "Mul", [wide, w.add(node, "Softmax", [x], axis)])
+    w.turn(node, "Mul", [wide, soft])
     return "the gradient of logsumexp(x)"
 
+
+def _softmax(w: Walk, at: Node, x: Value, axes: Any) -> Value | None:
+    """The softmax along axes that follow each other, which become one for it."""
+    dims: Any = x.dims
+    rank = len(dims)
+    found = list(range(rank)) if axes is None else sorted(i % rank for i in axes)
+    first, n = found[0], len(found)
+    if found != list(range(first, first + n)) or not x.static:
+        return None
+    if n == 1:
+        return w.add(at, "Softmax", [x], {"axis": first})
+    one = (*dims[:first], math.prod(dims[first : first + n]), *dims[first + n :])
+    flat = w.add(at, "Reshape", [x, _sizes(one, x)])
+    soft = w.add(at, "Softmax", [flat], {"axis": first})
+    return w.add(at, "Reshape", [soft, _sizes(dims, x)])
+
+
+def _sizes(dims: Any, like: Value) -> Value:
+    return constant(np.array(dims, np.int32), like)
+
+
+# By what makes the other factor of a product with e^x.
+_BESIDE_EXP = {
+    "AddN": _of_sigmoid,
+    "Mul": _of_softplus,
+    "Neg": _of_quotient,
+    "RealDiv": _of_softplus,
+    "ReciprocalGrad": _of_reciprocal,
+    "Spread": _of_logsumexp,
+}
 
 _RULES = {
     "Add": _add,
