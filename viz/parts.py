@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation
 from ..graphlib.subgraph import Subgraph
 
 __all__ = ["classify", "dependents_of", "gradient_scopes", "home_scope", "scope_in"]
-__all__ += ["top_of"]
+__all__ += ["top_of", "unread_constants"]
 
 
 def dependents_of(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
@@ -74,6 +74,23 @@ def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
         ):
             part[op] = "update"
     return part
+
+
+def unread_constants(
+    ops: Sequence[Operation], part: Mapping[Operation, str]
+) -> set[Operation]:
+    """Constants that nothing reads or waits for, beside operations that do something.
+
+    Graphs of TensorFlow hold axes and depths as such, which dagrad has as attributes.
+    """
+    idle = {op for op in ops if part[op] == "constant"}
+    if len(idle) == len(ops):
+        return set()
+    for op in ops:
+        idle.difference_update(op.control_inputs)
+        for t in op.inputs:
+            idle.discard(t.op)
+    return idle
 
 
 def gradient_scopes(ops: Sequence[Operation]) -> set[str]:

@@ -17,6 +17,7 @@ from ...graphlib.operation import Operation, input_names
 from ...graphlib.subgraph import Body, Subgraph, bodies_of
 from ...graphlib.tensor import Tensor
 from ..model import classify, constant_text
+from ..parts import unread_constants
 from ..theme import short
 
 __all__ = ["BODY", "CONTROL", "DATA", "KEPT", "OP", "RUN", "SCOPE", "STATE"]
@@ -180,9 +181,10 @@ class _Maker:
         level = _Level(ops, part)
         self.levels.append(level)
         self.level_of[root] = level
+        unread = unread_constants(ops, part) - self.asked if around is None else ()
         for op in ops:
             self.part.setdefault(op, part[op])
-            if self._inside_readers(level, op):
+            if op in unread or self._inside_readers(level, op):
                 continue
             scope = self._scope(level, op)
             if prefix and f"{scope}/".startswith(prefix):
