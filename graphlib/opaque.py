@@ -46,6 +46,7 @@ def opaque(type: str, outputs: Sequence[tuple[DType, Dims]]) -> OpDef:
     """
     changed: dict[str, Any] = {
         "type": type,
+        "inputs": ("*input",),
         "infer": lambda inputs, attrs: tuple(outputs),
     }
     # Not by the constructor: that would declare the type.

@@ -342,13 +342,22 @@ def rename(node: int, name: str) -> Callable[[Any], None]:
     return build
 
 
+def retype(node: int, type: str) -> Callable[[Any], None]:
+    def build(graph_def: Any) -> None:
+        graph_def.node[node].op = type
+
+    return build
+
+
 @pytest.mark.parametrize(
     ("build", "said"),
     [
         (rename(1, "sum"), "two nodes are called 'sum'"),
         (rename(1, "a b"), "'a b' is not a valid name"),
         (rename(1, ""), "'' is not a valid name"),
-        (rename(1, "w/"), "node 'w/'"),
+        (rename(1, "w/"), "'w/' is the name of a scope"),
+        (retype(1, "No\x01Op"), "is no op type"),
+        (retype(1, ""), "'' is no op type"),
         (rename(1, "_w"), "'_w' is not a valid name"),
         (inputs(2, "s/x", "^gone"), "node 's/y' reads 'gone'"),
         (inputs(2, "gone:3"), "reads 'gone'"),

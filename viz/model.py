@@ -389,8 +389,8 @@ class _Maker:
         return False
 
     def _stored(self, op: Operation) -> Operation | None:
-        """What is drawn for ``op``: the variable of which it is the plain read, or the
-        same loop without what it keeps; else None."""
+        """What is drawn for ``op``: the variable (or what it was frozen to) of which it
+        is the plain read, or the same loop without what it keeps; else None."""
         if op in self.wanted.asked:
             return None
         if op in self.again:
@@ -398,6 +398,8 @@ class _Maker:
         if op.type != "Identity" or op.control_inputs:
             return None
         source = op.inputs[0].op
+        if source.opdef.effect == "constant" and op.name == f"{source.name}/read":
+            return source
         if source.opdef.effect != "variable":
             return None
         if source.opdef is BODY_VARIABLE or op.name.startswith(source.name + "/"):
@@ -549,7 +551,7 @@ class _Maker:
         return any(self.part[r] == "forward" for r in self._readers(variable))
 
     def _inside(self, head: Item, index: int, name: str, t: Tensor) -> str | None:
-        source = t.op
+        source = self._stored(t.op) or t.op
         if self.part[source] == "constant":
             if self.wanted.show_constants:
                 tail = self._item(source, head, index + 1)

@@ -27,10 +27,10 @@ def dependents_of(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
 def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
     """The part of the graph that each operation belongs to.
 
-    ``input``, ``variable`` and ``constant`` follow from the op.  ``backward`` is
-    what ``gradients`` made; ``initializer`` is what only initialisers need, with
-    them; ``update`` changes variables, or lies between the gradients and such
-    changes; the rest is ``forward``.
+    ``input``, ``variable``, ``constant`` and ``opaque`` follow from the op.
+    ``backward`` is what ``gradients`` made; ``initializer`` is what only initialisers
+    need, with them; ``update`` changes variables, or lies between the gradients and
+    such changes; the rest is ``forward``.
     """
     dependents = dependents_of(ops)
     starts = {v.initializer for v in graph._variables.values()}
@@ -40,7 +40,7 @@ def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
     for op in ops:
         effect = op.opdef.effect
         needs = [t.op for t in op.inputs] + list(op.control_inputs)
-        if effect in ("input", "variable", "constant"):
+        if effect in ("input", "variable", "constant", "opaque"):
             part[op] = effect
         elif op in starts or (
             not op.outputs

@@ -282,12 +282,15 @@ def _refuse_opaque(ops: Sequence[Operation]) -> None:
         GraphError: there are some.
     """
     found = [op for op in ops if op.opdef.effect == "opaque"]
-    if found:
-        said = [f"{op.describe()}: {op.get_attr('not built')}" for op in found[:3]]
-        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    # What reads one of them could often be built but for that.
+    among = set(found)
+    first = [op for op in found if not any(t.op in among for t in op.inputs)]
+    if first:
+        said = [f"{op.describe()} ({op.get_attr('not built')})" for op in first[:3]]
+        more = f" and {len(first) - 3} more" if len(first) > 3 else ""
         raise GraphError(
-            f"this cannot be planned, only drawn: {'; '.join(said)}{more}; name "
-            "something to --fetch that needs none of them"
+            f"this can be drawn but not planned: it needs {', '.join(said)}{more}; "
+            "--fetch what needs none of them"
         )
 
 

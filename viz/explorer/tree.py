@@ -133,9 +133,12 @@ class _Level:
             self.waits.update(op.control_inputs)
 
     def stored(self, op: Operation) -> Operation:
-        """The variable of which ``op`` is the plain read, else ``op``."""
+        """The variable (or what it was frozen to) of which ``op`` is the plain read,
+        else ``op``."""
         if op.type == "Identity" and not op.control_inputs:
             source = op.inputs[0].op
+            if source.opdef.effect == "constant" and op.name == f"{source.name}/read":
+                return source
             # Inside a body a variable goes by another name than its reads.
             reads = op.name.rpartition("/")[2].startswith("read")
             if source.opdef.effect == "variable" and (

@@ -7,6 +7,7 @@ Each node becomes the operation of its name, made by the builder of its op type 
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +16,7 @@ from ..graphlib.errors import DagradError, GraphError
 from ..graphlib.graph import Graph
 from ..graphlib.names import check_name
 from ..graphlib.opaque import opaque
+from ..graphlib.opdef import registered
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ..ops.core import identity
@@ -37,6 +39,8 @@ _MALFORMED = (
     ValueError,
 )
 _MOST_NAMED = 8
+#: An op type, or the name of a function that is called.
+_TYPE = re.compile(r"[A-Za-z0-9_.>]+")
 
 
 class Importer:
@@ -196,12 +200,13 @@ class Importer:
         self, node_def: Any, whole: str, inputs: Sequence[Tensor], problem: str
     ) -> Operation:
         """A node to be drawn."""
+        type = node_def.op
+        if type in BUILDERS or type in registered():
+            type += " (not built)"  # what goes by a type of dagrad's is one
         specs = outputs_of(node_def, self.used[node_def.name])
         facts = facts_of(node_def, self.back.get(node_def.name, ()), problem)
         with self.graph._lock:
-            return self.graph.create_op(
-                opaque(node_def.op, specs), inputs, facts, whole
-            )
+            return self.graph.create_op(opaque(type, specs), inputs, facts, whole)
 
     def tensor(self, i: Input) -> Tensor:
         """The tensor that an input names.
@@ -233,8 +238,10 @@ def _by_name(graph_def: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in graph_def.node:
         name = check_name(node.name, "")
-        if name[-1] == "/" or not node.op:
-            raise GraphError(f"node {name!r} of type {node.op!r} is none")
+        if name[-1] == "/":
+            raise GraphError(f"{name!r} is the name of a scope, not of a node")
+        if not _TYPE.fullmatch(node.op):
+            raise GraphError(f"node {name!r}: {node.op!r} is no op type")
         if name in found:
             raise GraphError(f"two nodes are called {name!r}")
         found[name] = node

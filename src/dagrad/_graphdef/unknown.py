@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..graphlib.dtypes import DType
+from ..graphlib.dtypes import DType, bool_, int32
 from ..graphlib.errors import DagradError
 from ..graphlib.opaque import UNKNOWN
 from ..graphlib.shapes import Dims, text
 from .nodes import Input
+from .table import CONTROL_FLOW
 from .values import dims_of, dtype_of, plain
 
 __all__ = ["facts_of", "outputs_of"]
@@ -26,7 +27,7 @@ def outputs_of(node_def: Any, used: set[int]) -> list[tuple[DType, Dims]]:
     There are as many as the node has shapes or dtypes for, or as are read.
     """
     shapes = _shapes(node_def)
-    dtypes = _listed(node_def)
+    dtypes = _flow(node_def) or _listed(node_def)
     count = max(len(shapes), len(dtypes), max(used, default=-1) + 1)
     common = _common(node_def)
     return [
@@ -56,6 +57,18 @@ def _known(number: int) -> DType:
         return dtype_of(number)
     except DagradError:
         return UNKNOWN
+
+
+def _flow(node_def: Any) -> list[DType]:
+    """Of what hands a value on, round by round or to one of two sides."""
+    if node_def.op not in CONTROL_FLOW:
+        return []
+    if node_def.op == "LoopCond":
+        return [bool_]
+    own = _known(node_def.attr["T"].type)
+    return {"Merge": [own, int32], "Switch": [own, own]}.get(
+        node_def.op.removeprefix("Ref"), [own]
+    )
 
 
 def _listed(node_def: Any) -> list[DType]:
