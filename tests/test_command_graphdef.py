@@ -256,3 +256,43 @@ def test_damaged_files_are_read_or_refused(name, tmp_path):
             refused += 1
             assert str(error).startswith(str(path))
     assert 0 < refused < 40
+
+
+# -- what pictures leave out ---------------------------------------------------
+
+
+def titles(graph: tf.Graph, **options: Any) -> list[str]:
+    return [words(g).split(" | ")[0] for g in drawn(viz.to_svg(graph, **options))]
+
+
+def test_constants_that_nothing_reads_are_counted_and_not_drawn():
+    with tf.Graph().as_default() as graph:
+        axis = tf.constant(0, name="axis")
+        late = tf.constant(1, name="late")
+        assert titles(graph) == ["axis", "late"]  # there is nothing else
+        x = tf.placeholder(tf.float32, [3, 2], name="x")
+        with tf.control_dependencies([late]):
+            tf.reduce_sum(x, axis, name="total")
+    assert sorted(titles(graph)) == ["Sum", "x"]
+    svg = viz.to_svg(graph)
+    assert "1 constant that nothing reads not drawn" in words(drawn(svg, "graph")[0])
+    assert {"axis", "late"} <= set(titles(graph, show_constants=True))
+    assert titles(graph, focus=axis, hops=1) == ["axis"]
+
+
+@pytest.mark.parametrize(
+    ("constant", "read"), [("w", "w/read"), ("c/Read/resource", "c/Read")]
+)
+def test_reads_of_frozen_variables_are_said_where_they_are_read(constant, read):
+    with tf.Graph().as_default() as graph:
+        w = tf.constant([[1.0, 2.0]] * 3, name=f"{constant}")
+        # A name with a slash at its end is taken whole.
+        value = tf.identity(w, name=f"{read}/")
+        assert titles(graph) == ["Identity"]  # nothing reads it
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        tf.matmul(x, value)
+    assert value.op.name == read
+    svg = viz.to_svg(graph)
+    assert sorted(titles(graph)) == ["MatMul", "x"]
+    assert "b = float32[3,2]" in words(by_title(svg, "MatMul"))
+    assert sorted(titles(graph, focus=value, hops=0)) == ["Identity"]

@@ -39,6 +39,7 @@ from .parts import (
     dependents_of,
     gradient_scopes,
     home_scope,
+    is_frozen_read,
     top_of,
     unread_constants,
 )
@@ -398,7 +399,7 @@ class _Maker:
         if op.type != "Identity" or op.control_inputs:
             return None
         source = op.inputs[0].op
-        if source.opdef.effect == "constant" and op.name == f"{source.name}/read":
+        if is_frozen_read(op) and self.dependents[op]:
             return source
         if source.opdef.effect != "variable":
             return None

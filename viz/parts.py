@@ -9,7 +9,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.subgraph import Subgraph
 
 __all__ = ["classify", "dependents_of", "gradient_scopes", "home_scope", "scope_in"]
-__all__ += ["top_of", "unread_constants"]
+__all__ += ["is_frozen_read", "top_of", "unread_constants"]
 
 
 def dependents_of(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
@@ -91,6 +91,19 @@ def unread_constants(
         for t in op.inputs:
             idle.discard(t.op)
     return idle
+
+
+def is_frozen_read(op: Operation) -> bool:
+    """Whether ``op`` is the plain read of what was a variable and is frozen now.
+
+    By the names that TensorFlow gives them: the variable's and ``/read``, or, of a
+    resource variable, the read's and ``/resource``.
+    """
+    if op.type != "Identity" or op.control_inputs:
+        return False
+    source = op.inputs[0].op
+    names = (f"{source.name}/read" == op.name, f"{op.name}/resource" == source.name)
+    return source.opdef.effect == "constant" and any(names)
 
 
 def gradient_scopes(ops: Sequence[Operation]) -> set[str]:

@@ -17,7 +17,7 @@ from ...graphlib.operation import Operation, input_names
 from ...graphlib.subgraph import Body, Subgraph, bodies_of
 from ...graphlib.tensor import Tensor
 from ..model import classify, constant_text
-from ..parts import unread_constants
+from ..parts import is_frozen_read, unread_constants
 from ..theme import short
 
 __all__ = ["BODY", "CONTROL", "DATA", "KEPT", "OP", "RUN", "SCOPE", "STATE"]
@@ -137,7 +137,7 @@ class _Level:
         else ``op``."""
         if op.type == "Identity" and not op.control_inputs:
             source = op.inputs[0].op
-            if source.opdef.effect == "constant" and op.name == f"{source.name}/read":
+            if is_frozen_read(op) and self.readers.get(op):
                 return source
             # Inside a body a variable goes by another name than its reads.
             reads = op.name.rpartition("/")[2].startswith("read")
