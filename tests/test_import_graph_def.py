@@ -160,13 +160,18 @@ def test_names_stand_under_import() -> None:
     tf.import_graph_def(small())
     with tf.name_scope("outer"), tf.control_dependencies([y]), tf.device("/gpu:0"):
         tf.import_graph_def(small(), name="net")
-    for prefix in ("import_1", "outer/net"):
-        again = graph.get_operation_by_name(f"{prefix}/s/y")
-        assert [c.name for c in again.control_inputs] == [f"{prefix}/w"]
+    again = graph.get_operation_by_name("import_1/s/y")
+    assert [c.name for c in again.control_inputs] == ["import_1/w"]
+    again = graph.get_operation_by_name("outer/net/s/y")
+    assert [c.name for c in again.control_inputs] == ["import/s/y", "outer/net/w"]
+    assert again.device == "/gpu:0"
+    assert graph.get_operation_by_name("outer/net/w").device == "/cpu:0"
     tf.import_graph_def(small(), name="")
     assert graph.get_tensor_by_name("sum:0").op.type == "Add"
-    with pytest.raises(GraphError, match="'s/x' already"):
-        tf.import_graph_def(small(), name="")
+    # Twice at the top: names that are taken get a number.
+    (total,) = tf.import_graph_def(small(), return_elements=["sum"], name="")
+    assert total.name == "sum_1"
+    assert [t.name for t in total.inputs] == ["parts_1:1", "parts_1:0"]
 
 
 def test_elements_come_back_in_the_order_of_their_names() -> None:
@@ -198,6 +203,10 @@ def test_inputs_are_mapped() -> None:
     # What is mapped is there all the same.
     assert tf.get_default_graph().get_operation_by_name("m/s/x").type == "Placeholder"
     assert run([total], {}) == [5.0]  # parts:1 is -5, parts:0 is mapped to 10
+    # As an element, too, what is mapped is what it is mapped to.
+    assert tf.import_graph_def(small(), {"sum": two}, return_elements=["sum:0"]) == [
+        two
+    ]
     total = tf.import_graph_def(small(), {"s/x": [1.0, 2.0]}, return_elements=["sum:0"])
     assert run(total, {}) == [-3.0]
     with pytest.raises(ValueError, match="no 'nothing:0'"):
@@ -312,6 +321,7 @@ def test_what_reads_a_constant_that_waits_waits_too() -> None:
     op = tf.get_default_graph().get_operation_by_name("ones")
     assert [c.name for c in op.control_inputs] == ["AssignAdd"]
     assert op.inputs[0].op.type == "Const"
+    assert op.inputs[0].name == "ones/value:0"
 
 
 def change(build: Callable[[Any], None]) -> Any:

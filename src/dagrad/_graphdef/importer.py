@@ -21,6 +21,7 @@ from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ..ops.core import identity
 from ..ops.custom import identity_n
+from ..scopes import name_scope
 from .nodes import Build, Input, Node, input_of
 from .table import BUILDERS, CONTROL_FLOW
 from .unknown import facts_of, outputs_of
@@ -83,6 +84,8 @@ class Importer:
             for i in reads:
                 if i.node in self.used and i.output >= 0:
                     self.used[i.node].add(i.output)
+        #: The names of the operations, by those of the nodes.
+        self.names: dict[str, str] = {}
         self.made: dict[str, Operation] = {}
         self.budget = Budget()
 
@@ -156,21 +159,23 @@ class Importer:
                 self.made[name] = self._make(name)
 
     def _reserve_names(self) -> None:
-        """Keep the nodes' names from the operations that builders add beside theirs."""
+        """Keep the nodes' names from the operations that builders add beside theirs.
+
+        Where the graph has an operation of that name already, the node gets a number.
+        """
         graph = self.graph
         with graph._lock:
             for name in self.nodes:
                 full = self.prefix + name
                 if full in graph._by_name:
-                    raise GraphError(
-                        f"the graph has an operation {full!r} already: import under "
-                        "another name"
-                    )
-                graph._names.setdefault(full.lower(), 1)
+                    full = graph._unique(full)
+                else:
+                    graph._names.setdefault(full.lower(), 1)
+                self.names[name] = full
 
     def _make(self, name: str) -> Operation:
         node_def = self.nodes[name]
-        whole = f"{self.prefix}{name}/"
+        whole = f"{self.names[name]}/"
         reads = self.inputs[name]
         inputs = [self.tensor(i) for i in reads if i.output >= 0]
         controls = [self._operation(i) for i in reads if i.output < 0]
@@ -178,7 +183,6 @@ class Importer:
         node = Node(node_def, whole, inputs, used, self.producer, self.budget)
         problem = "dagrad does not have it"
         with ExitStack() as stack:
-            stack.enter_context(self.graph.control_dependencies(None))
             stack.enter_context(self.graph.control_dependencies(controls))
             if node_def.device:
                 stack.enter_context(self.graph.device(node_def.device))
@@ -262,8 +266,10 @@ def _waiting(build: Build) -> Build:
     """
 
     def handed_on(node: Node) -> Tensor:
-        whole, node.name = node.name, node.name + "value/"
-        return identity(build(node), whole)
+        whole, node.name = node.name, "value"
+        with name_scope(whole):
+            value = build(node)
+        return identity(value, whole)
 
     return handed_on
 
