@@ -20,7 +20,7 @@ from dagrad._graphdef.table import _FAMILIES, BUILDERS
 from dagrad._graphdef.values import Budget, array_of, dtype_of
 from dagrad.graphlib.errors import DTypeError, GraphError, MissingNameError, ShapeError
 
-COMPUTED = ("arithmetic", "arrays", "constants", "layers", "lenet", "old")
+COMPUTED = ("arithmetic", "arrays", "constants", "images", "layers", "lenet", "old")
 COMPUTED += ("recurrent", "separable")
 DRAWN = ("boxes", "loop")
 
@@ -436,6 +436,17 @@ def test_an_axis_that_only_a_run_knows_names_the_node() -> None:
     axis.op = "Placeholder"
     del axis.attr["value"]
     with pytest.raises(GraphError, match=r"node 'Mean' .*before the run"):
+        tf.import_graph_def(graph_def)
+
+
+@pytest.mark.parametrize("pixels", [0, -3, 2**31 - 1])
+def test_images_of_no_or_too_many_pixels_are_refused(pixels: int) -> None:
+    graph_def = frozen.load("images")
+    node = next(n for n in graph_def.node if n.op == "ResizeBilinear")
+    size = next(n for n in graph_def.node if n.name == node.input[1])
+    content = np.array([pixels, 4], np.int32).tobytes()
+    size.attr["value"].tensor.tensor_content = content
+    with pytest.raises(GraphError, match=f"makes {pixels} pixels of 3"):
         tf.import_graph_def(graph_def)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import arithmetic, arrays, layers, state
+from . import arithmetic, arrays, images, layers, state
 from .nodes import Build
 
 __all__ = ["BUILDERS", "CONTROL_FLOW"]
 
-_FAMILIES = (arithmetic, arrays, layers, state)
+_FAMILIES = (arithmetic, arrays, images, layers, state)
 
 #: TensorFlow's op type -> what makes dagrad's operation from a node of it.
 BUILDERS: Mapping[str, Build] = {
