@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .opdef import OpDef
+from .shapes import size
 
 __all__ = ["MAX_KNOWN", "known_value"]
 
@@ -25,6 +26,9 @@ def known_value(
             return value
     if not opdef.shape_math or specs[0][0].kind > 1:
         return None
+    count = size(specs[0][1])
+    if count is not None and count > MAX_KNOWN:
+        return None  # before anything as large is made
     arrays = []
     for t in inputs:
         value = t.value

@@ -128,7 +128,8 @@ class OpDef:
             (kernel changes the arrays of ``updates`` in place), "probe" (kernel
             gets the cell of input 0: whether it has a value), "random"
             (kernel takes a Generator after ``xp``), or "io" (runs once per
-            run that needs it, never folded, merged or reordered with other io).
+            run that needs it, never folded, merged or reordered with other io), or
+            "opaque" (an operation of another program, to be drawn only).
             A control operation with an effect in one of its bodies has "body".
         updates: inputs (variables) that the kernel changes (a control operation
             has them as an attribute: they depend on its bodies).

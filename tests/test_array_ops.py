@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from allocated import traced_peak
 from evaluate import evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -521,3 +522,10 @@ def test_numpy_functions_build_nodes(f: Any) -> None:
     got, want = evaluate(f(x), {x: v}), f(v)
     assert got.shape == want.shape
     np.testing.assert_array_equal(got, want)
+
+
+def test_what_is_known_of_a_large_result_is_not_worked_out() -> None:
+    """Sizes are known values of a few elements: a long tile is no such."""
+    with Graph().as_default():
+        peak = traced_peak(lambda: a.tile([1, 2], [2**22]))
+    assert peak < 2**20

@@ -43,7 +43,7 @@ MAY_SEE = {
 # Packages that one room alone may use, and those that a program may lack: all
 # inside functions, so that importing dagrad costs little more than NumPy.
 OPTIONAL = {"IPython", "llvmlite", "matplotlib", "scipy", "sklearn", "tqdm"}
-OPTIONAL |= {"PIL", "tensorboard"}
+OPTIONAL |= {"PIL", "google", "tensorboard"}
 MAY_USE = {
     "graphlib": {"networkx"},
     "ops": OPTIONAL,

@@ -32,7 +32,8 @@ def flops_of(
     inputs: Sequence[Any] | None = None,
     outputs: Sequence[Any] | None = None,
 ) -> int | None:
-    """Floating-point operations of ``op``; None where they depend on unknown sizes.
+    """Floating-point operations of ``op``; None where they depend on unknown sizes,
+    or nobody knows what ``op`` does.
 
     ``inputs`` and ``outputs`` are what is known of the tensors, if that is more than
     the graph knows.
@@ -41,6 +42,8 @@ def flops_of(
     outs = op.outputs if outputs is None else outputs
     if op.opdef.effect in ("input", "constant", "variable", "default"):
         return 0
+    if op.opdef.effect == "opaque":
+        return None
     if any(t.dims is None or None in t.dims for t in (*ins, *outs)):
         return None
     if op.opdef.flops is None:

@@ -492,6 +492,9 @@ class _Fold:
             facts.append(f"{said} drawn as {self.repeats.scopes:,}")
         if found.constants:
             facts.append(_plural(found.constants, "constant") + " inside their readers")
+        if found.unread:
+            said = _plural(found.unread, "constant")
+            facts.append(f"{said} that nothing reads not drawn")
         if found.slots:
             facts.append(_plural(found.slots, "slot") + " named in updates")
         if found.initializers:

@@ -34,7 +34,15 @@ from ..graphlib.subgraph import BODY_INPUT, BODY_VARIABLE, Body, bodies_of
 from ..graphlib.tensor import Tensor
 from .bodies import body_note, entries, exits, rounds
 from .facts import constant_text
-from .parts import classify, dependents_of, gradient_scopes, home_scope, top_of
+from .parts import (
+    classify,
+    dependents_of,
+    gradient_scopes,
+    home_scope,
+    is_frozen_read,
+    top_of,
+    unread_constants,
+)
 from .targets import elements, select
 from .theme import short
 from .views import narrow, two_sides
@@ -147,6 +155,7 @@ class Items:
     links: list[Link]
     operations: int
     constants: int = 0
+    unread: int = 0
     slots: int = 0
     initializers: int = 0
     beyond_focus: int = 0
@@ -196,10 +205,12 @@ def collect(
     if show_initializers is None:
         show_initializers = any(part.get(op) == "initializer" for op in asked)
     wanted = _Wanted(asked, show_constants, show_initializers, set(expand), inside)
+    if not show_constants:
+        wanted.unread = unread_constants(ops, part) - asked
     made = Items(graph, [], [], operations=len(ops), targets=asked)
     maker = _Maker(made, wanted, graph, ops, part)
     maker.make()
-    made.constants = len(wanted.constants)
+    made.constants, made.unread = len(wanted.constants), len(wanted.unread)
     _drop_named(made, wanted)
     narrow(made, wanted.home, chosen, hops, ends)
     made.items.sort(key=lambda item: item.order)
@@ -237,6 +248,7 @@ class _Wanted:
         #: How many more operations of bodies may be shown.
         self.room = inside
         self.constants: set[Operation] = set()
+        self.unread: set[Operation] = set()
         #: Variables that an update names in a note, by their keys, in order.
         self.named: dict[str, Operation] = {}
         self.makers: list[_Maker] = []
@@ -311,7 +323,7 @@ class _Maker:
             initial = self.part[op] == "initializer"
             if initial and not self.wanted.show_initializers:
                 self.made.initializers += 1
-            elif op.outputs and op.outputs[0] in self.given:
+            elif op in self.wanted.unread or any(t in self.given for t in op.outputs):
                 continue
             elif not self._inside_readers(op) and self._stored(op) is None:
                 self.own[op] = self._item(op)
@@ -378,8 +390,8 @@ class _Maker:
         return False
 
     def _stored(self, op: Operation) -> Operation | None:
-        """What is drawn for ``op``: the variable of which it is the plain read, or the
-        same loop without what it keeps; else None."""
+        """What is drawn for ``op``: the variable (or what it was frozen to) of which it
+        is the plain read, or the same loop without what it keeps; else None."""
         if op in self.wanted.asked:
             return None
         if op in self.again:
@@ -387,6 +399,8 @@ class _Maker:
         if op.type != "Identity" or op.control_inputs:
             return None
         source = op.inputs[0].op
+        if is_frozen_read(op) and self.dependents[op]:
+            return source
         if source.opdef.effect != "variable":
             return None
         if source.opdef is BODY_VARIABLE or op.name.startswith(source.name + "/"):
@@ -538,7 +552,7 @@ class _Maker:
         return any(self.part[r] == "forward" for r in self._readers(variable))
 
     def _inside(self, head: Item, index: int, name: str, t: Tensor) -> str | None:
-        source = t.op
+        source = self._stored(t.op) or t.op
         if self.part[source] == "constant":
             if self.wanted.show_constants:
                 tail = self._item(source, head, index + 1)

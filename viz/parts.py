@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..graphlib.graph import Graph
 from ..graphlib.operation import Operation
 from ..graphlib.subgraph import Subgraph
 
 __all__ = ["classify", "dependents_of", "gradient_scopes", "home_scope", "scope_in"]
-__all__ += ["top_of"]
+__all__ += ["is_frozen_read", "top_of", "unread_constants"]
 
 
 def dependents_of(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
@@ -27,10 +27,10 @@ def dependents_of(ops: Sequence[Operation]) -> dict[Operation, list[Operation]]:
 def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
     """The part of the graph that each operation belongs to.
 
-    ``input``, ``variable`` and ``constant`` follow from the op.  ``backward`` is
-    what ``gradients`` made; ``initializer`` is what only initialisers need, with
-    them; ``update`` changes variables, or lies between the gradients and such
-    changes; the rest is ``forward``.
+    ``input``, ``variable``, ``constant`` and ``opaque`` follow from the op.
+    ``backward`` is what ``gradients`` made; ``initializer`` is what only initialisers
+    need, with them; ``update`` changes variables, or lies between the gradients and
+    such changes; the rest is ``forward``.
     """
     dependents = dependents_of(ops)
     starts = {v.initializer for v in graph._variables.values()}
@@ -40,7 +40,7 @@ def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
     for op in ops:
         effect = op.opdef.effect
         needs = [t.op for t in op.inputs] + list(op.control_inputs)
-        if effect in ("input", "variable", "constant"):
+        if effect in ("input", "variable", "constant", "opaque"):
             part[op] = effect
         elif op in starts or (
             not op.outputs
@@ -74,6 +74,36 @@ def classify(graph: Graph, ops: Sequence[Operation]) -> dict[Operation, str]:
         ):
             part[op] = "update"
     return part
+
+
+def unread_constants(
+    ops: Sequence[Operation], part: Mapping[Operation, str]
+) -> set[Operation]:
+    """Constants that nothing reads or waits for, beside operations that do something.
+
+    Graphs of TensorFlow hold axes and depths as such, which dagrad has as attributes.
+    """
+    idle = {op for op in ops if part[op] == "constant"}
+    if len(idle) == len(ops):
+        return set()
+    for op in ops:
+        idle.difference_update(op.control_inputs)
+        for t in op.inputs:
+            idle.discard(t.op)
+    return idle
+
+
+def is_frozen_read(op: Operation) -> bool:
+    """Whether ``op`` is the plain read of what was a variable and is frozen now.
+
+    By the names that TensorFlow gives them: the variable's and ``/read``, or, of a
+    resource variable, the read's and ``/resource``.
+    """
+    if op.type != "Identity" or op.control_inputs:
+        return False
+    source = op.inputs[0].op
+    names = (f"{source.name}/read" == op.name, f"{op.name}/resource" == source.name)
+    return source.opdef.effect == "constant" and any(names)
 
 
 def gradient_scopes(ops: Sequence[Operation]) -> set[str]:

@@ -76,7 +76,7 @@ def summary(
             noted.setdefault(home, []).append(op)
     sums: dict[Box, _Row] = {}
     for box in reversed(tree.boxes):
-        row = _own(noted.get(box, ()), costs)
+        row = _own(noted.get(box, ()), costs, box.op)
         if box.op is None or box.op.opdef.control is None:
             for child in box.children:
                 row.add(sums[child])
@@ -96,8 +96,8 @@ def _part(part: str) -> str:
     return "forward" if part in ("input", "variable", "constant") else part
 
 
-def _own(ops: Sequence[Operation], costs: Costs) -> _Row:
-    """What operations shown by one box come to: itself and what it notes."""
+def _own(ops: Sequence[Operation], costs: Costs, main: Operation | None = None) -> _Row:
+    """What operations shown by one box come to: itself (``main``) and what it notes."""
     row = _Row()
     for op in ops:
         row.operations += 1
@@ -108,10 +108,7 @@ def _own(ops: Sequence[Operation], costs: Costs) -> _Row:
         if op.opdef.effect not in ("variable", "assign", "update"):
             row.nbytes += max(0, made)
         row.unknown |= flops < 0 or made < 0
-    main = next(
-        (op for op in ops if op.outputs and op.opdef.effect != "constant"), None
-    )
-    if main is not None:
+    if main is not None and main.outputs and main.opdef.effect != "constant":
         row.output = costs.text(main.outputs[0])
     return row
 
@@ -192,6 +189,12 @@ def _totals(
         f"{len(ops):,} operations, {len(variables):,} variables",
         f"parameters: {held:,} ({learned:,} trainable), {nbytes}",
     ]
+    if not variables:
+        # A frozen graph has its weights in constants.
+        numbers = [op for op in ops if op.opdef.effect == "constant"]
+        count = sum(_size(op, costs) for op in numbers)
+        nbytes = bytes_text(sum(max(0, costs.made(op)) for op in numbers))
+        lines[1] = f"no parameters; constants of {count:,} elements, {nbytes}"
     for part, look in PARTS.items():
         row = parts.get(part)
         if row is None or not (row.flops or row.nbytes or row.unknown):

@@ -72,6 +72,9 @@ class Part(NamedTuple):
     style: str
 
 
+#: Operations of other programs that dagrad does not have.
+_OPAQUE = "cannot be planned"
+
 #: Kinds of nodes by key, in the order of the legend.
 PARTS: dict[str, Part] = {
     "input": Part("placeholder", "#FFF1CC", "#B37700", "box", "filled,bold"),
@@ -81,6 +84,7 @@ PARTS: dict[str, Part] = {
     "backward": Part("backward", "#FCE3D4", "#B84A00", "box", "filled,rounded,dashed"),
     "update": Part("update", "#D3EFE4", "#00775A", "box", "filled"),
     "initializer": Part("initialiser", "#F6E3EE", "#A8507F", "box", "filled,dotted"),
+    "opaque": Part(_OPAQUE, "#FFFFFF", "#59636E", "box", "filled,rounded,dashed"),
 }
 
 _DARK_PARTS: dict[str, Part] = {
@@ -91,6 +95,7 @@ _DARK_PARTS: dict[str, Part] = {
     "backward": Part("backward", "#4F2A14", "#F08A4B", "box", "filled,rounded,dashed"),
     "update": Part("update", "#0F3D33", "#35C29D", "box", "filled"),
     "initializer": Part("initialiser", "#45263A", "#DB8DB9", "box", "filled,dotted"),
+    "opaque": Part(_OPAQUE, "#14171B", "#98A4B0", "box", "filled,rounded,dashed"),
 }
 
 

@@ -21,6 +21,7 @@ from . import (
     errors,
     flags,
     gfile,
+    graph_util,
     initializers,
     layers,
     linalg,
@@ -50,6 +51,7 @@ from .composites import (
     scalar_mul,
     tables_initializer,
 )
+from .graph_util import import_graph_def
 from .graphlib.dtypes import (
     DType,
     as_dtype,
@@ -432,6 +434,10 @@ viz.install(Session)
 def __getattr__(name: str) -> object:
     if name == "Summary":  # the class of an extra
         return summary.Summary
+    if name in ("AttrValue", "GraphDef", "NodeDef"):  # these too
+        from ._graphdef.messages import message
+
+        return message(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -473,10 +479,11 @@ __all__ = [
     "get_default_graph", "get_default_session", "get_local_variable", "get_seed",
     "get_static_value", "get_variable", "get_variable_scope", "gfile", "global_norm",
     "global_variables", "global_variables_initializer", "glorot_normal_initializer",
-    "glorot_uniform_initializer", "grad_pass_through", "gradients", "greater",
-    "greater_equal", "group", "half", "hessian", "hessian_sparsity",
+    "glorot_uniform_initializer", "grad_pass_through", "gradients", "graph_util",
+    "greater", "greater_equal", "group", "half", "hessian", "hessian_sparsity",
     "hessian_vector_product", "hessians", "histogram_fixed_width", "identity",
-    "identity_n", "imag", "initialize_all_tables", "initialize_all_variables",
+    "identity_n", "imag", "import_graph_def", "initialize_all_tables",
+    "initialize_all_variables",
     "initialize_local_variables", "initialize_variables", "initializers", "int8",
     "int16", "int32", "int64", "invert_permutation", "is_finite", "is_inf", "is_nan",
     "is_tensor", "is_variable_initialized", "jacobian", "jacobian_sparsity", "jet",

@@ -1,4 +1,4 @@
-"""The command line: pictures, plans and tables of saved graphs.
+"""The command line: pictures, plans and tables of saved graphs and TensorFlow's.
 
 ::
 
@@ -6,6 +6,9 @@
     dagrad explore model.json -o graph.html --feed images=64,28,28,1 --fetch train
     dagrad plan model.json --fetch loss --feed images=64,28,28,1
     dagrad summary model.json --depth 2
+
+A model is what ``graph.save`` wrote, or a TensorFlow graph in a ``.pb``, ``.pbtxt`` or
+``.meta`` file.
 
 Exit codes: 0, done; 1, it could not be done, with the reason on standard error;
 2, the command was not understood.
@@ -33,12 +36,7 @@ from .graphlib.traversal import ancestors
 
 __all__ = ["main"]
 
-_FORMATS = {
-    ".pb": "a TensorFlow graph (GraphDef)",
-    ".pbtxt": "a TensorFlow graph (GraphDef as text)",
-    ".onnx": "an ONNX model",
-    ".meta": "a TensorFlow MetaGraph",
-}
+_TENSORFLOW = (".pb", ".pbtxt", ".meta")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dagrad",
         description="Pictures, plans and tables of saved graphs.",
-        epilog="A graph is saved with graph.save('model.json').",
+        epilog="A graph is saved with graph.save('model.json'); a frozen graph of "
+        "TensorFlow is a .pb file.",
     )
     parser.add_argument("--version", action="version", version=f"dagrad {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -175,11 +174,15 @@ def _load(path: Path) -> Graph:
         GraphError: the file holds something else, or a graph that cannot be read.
         OSError: it cannot be opened.
     """
-    found = _FORMATS.get(path.suffix.lower())
-    if found is not None and path.exists():
+    suffix = path.suffix.lower()
+    if suffix in _TENSORFLOW:
+        from ._graphdef import read_graph
+
+        return read_graph(path)
+    if suffix == ".onnx" and path.exists():
         raise GraphError(
-            f"{path} is {found}, and this version of dagrad has no importer for it: "
-            "build the graph in Python and save it with graph.save('model.json')"
+            f"{path} is an ONNX model, and this version of dagrad has no importer for "
+            "it: build the graph in Python and save it with graph.save('model.json')"
         )
     return Graph.load(path)
 
@@ -252,7 +255,9 @@ def _plan_of(options: argparse.Namespace, graph: Graph) -> Any:
     fetches = [_element(graph, name) for name in options.fetch]
     shapes = _shapes(graph, options.feed)
     missing = []
-    for op in ancestors(f.op if isinstance(f, Tensor) else f for f in fetches):
+    needed = ancestors(f.op if isinstance(f, Tensor) else f for f in fetches)
+    _refuse_opaque(needed)
+    for op in needed:
         if op.opdef.effect == "input" and op.outputs[0] not in shapes:
             dims = op.outputs[0].dims
             if is_static(dims):
@@ -268,6 +273,25 @@ def _plan_of(options: argparse.Namespace, graph: Graph) -> Any:
     feeds = {t: np.empty(dims, t.dtype.dtype) for t, dims in shapes.items()}
     with Session(graph=graph, config=config) as session:
         return session.plan(fetches, feeds)
+
+
+def _refuse_opaque(ops: Sequence[Operation]) -> None:
+    """Raise where operations are needed that can only be drawn.
+
+    Raises:
+        GraphError: there are some.
+    """
+    found = [op for op in ops if op.opdef.effect == "opaque"]
+    # What reads one of them could often be built but for that.
+    among = set(found)
+    first = [op for op in found if not any(t.op in among for t in op.inputs)]
+    if first:
+        said = [f"{op.describe()} ({op.get_attr('not built')})" for op in first[:3]]
+        more = f" and {len(first) - 3} more" if len(first) > 3 else ""
+        raise GraphError(
+            f"this can be drawn but not planned: it needs {', '.join(said)}{more}; "
+            "--fetch what needs none of them"
+        )
 
 
 def _ask(dims: Dims) -> str:

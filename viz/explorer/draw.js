@@ -192,7 +192,7 @@ class Scene {
       const lit = !dim || this.lit.has(b);
       const folded = model.opens(b);
       const part = overlays.parts[b];
-      const dash = part === "backward" ? 1 : part === "initializer" ? 2 : 0;
+      const dash = ["backward", "opaque"].includes(part) ? 1 : part === "initializer" ? 2 : 0;
       const key = `${look.fill}|${look.line}|${lit}|${folded}|${dash}`;
       if (!styles.has(key)) styles.set(key, { look, lit, folded, dash, rects: [] });
       styles.get(key).rects.push(r);

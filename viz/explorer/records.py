@@ -119,9 +119,11 @@ class Costs:
         return -1 if -1 in sizes else sum(sizes)
 
     def flops(self, op: Operation) -> int:
-        """The arithmetic of ``op``, -1 where a shape is not known."""
+        """The arithmetic of ``op``, -1 where a shape or what it does is not known."""
         if op.opdef.effect in ("input", "variable", "constant"):
             return 0
+        if op.opdef.effect == "opaque":
+            return -1
         specs = [self.spec(t) for t in (*op.inputs, *op.outputs)]
         if not all(is_static(s.dims) for s in specs):
             return -1

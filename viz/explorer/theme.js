@@ -9,6 +9,7 @@ const DARK_PARTS = {
   backward: ["#4d2b14", "#f0935a"],
   update: ["#123f33", "#3fbf98"],
   initializer: ["#45233a", "#d288b0"],
+  opaque: ["#14171b", "#98a4b0"],
 };
 
 // Cividis: even in lightness, and read alike with and without colour blindness.

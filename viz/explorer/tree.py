@@ -17,6 +17,7 @@ from ...graphlib.operation import Operation, input_names
 from ...graphlib.subgraph import Body, Subgraph, bodies_of
 from ...graphlib.tensor import Tensor
 from ..model import classify, constant_text
+from ..parts import is_frozen_read, unread_constants
 from ..theme import short
 
 __all__ = ["BODY", "CONTROL", "DATA", "KEPT", "OP", "RUN", "SCOPE", "STATE"]
@@ -132,9 +133,12 @@ class _Level:
             self.waits.update(op.control_inputs)
 
     def stored(self, op: Operation) -> Operation:
-        """The variable of which ``op`` is the plain read, else ``op``."""
+        """The variable (or what it was frozen to) of which ``op`` is the plain read,
+        else ``op``."""
         if op.type == "Identity" and not op.control_inputs:
             source = op.inputs[0].op
+            if is_frozen_read(op) and self.readers.get(op):
+                return source
             # Inside a body a variable goes by another name than its reads.
             reads = op.name.rpartition("/")[2].startswith("read")
             if source.opdef.effect == "variable" and (
@@ -180,9 +184,10 @@ class _Maker:
         level = _Level(ops, part)
         self.levels.append(level)
         self.level_of[root] = level
+        unread = unread_constants(ops, part) - self.asked if around is None else ()
         for op in ops:
             self.part.setdefault(op, part[op])
-            if self._inside_readers(level, op):
+            if op in unread or self._inside_readers(level, op):
                 continue
             scope = self._scope(level, op)
             if prefix and f"{scope}/".startswith(prefix):
