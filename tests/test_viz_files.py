@@ -101,7 +101,7 @@ def test_a_real_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dot_on_the_path_serves_where_nothing_else_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dagrad.viz import svg as module
+    from dagrad.viz import layout as module
 
     real = module._program("pure")
     monkeypatch.setattr(module, "_pure_program", lambda: None)
@@ -322,7 +322,7 @@ def test_dot_source_is_no_html() -> None:
 def test_the_layout_program_complains_of_nothing(options: dict[str, Any]) -> None:
     import subprocess
 
-    from dagrad.viz.svg import _program
+    from dagrad.viz.layout import _program
 
     done = subprocess.run(
         [_program("pure"), "-Tsvg"],

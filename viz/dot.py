@@ -60,13 +60,14 @@ def source(
         nodesep="0.22",
         ranksep="0.34",
         pad="0.2",
-        newrank="true" if picture.pairs else "false",
         # Bounds on the network simplex, so that no drawing takes minutes.
         nslimit="3",
         nslimit1="3",
         mclimit="0.5",
         tooltip=" ",
     )
+    if picture.pairs:
+        dot.attr("graph", newrank="true")
     if len(picture.edges) > _CURVED:
         dot.attr("graph", splines="line")
     head = heading(picture, theme, title, legend, scale)
