@@ -480,6 +480,10 @@ def test_a_fused_step_opens_to_what_it_is_made_of() -> None:
     }
     closed = picture_of(plan, depth=0)
     assert [n.title for n in closed.nodes] == ["x", "Fused", "Sum"]
+    assert closed.nodes[1].notes[:2] == [
+        "7 operations in one step",
+        "Mul, Tanh, Exp, Mul, Sin, Log1p, Add",
+    ]
     assert "done in one step" in words(parse(viz.render(plan, view="graph")))
 
 

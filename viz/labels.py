@@ -73,16 +73,16 @@ def place_labels(root: ElementTree.Element) -> None:
     if group is None:
         return
     sheet, labels = _read(root, group)
-    around = _Around(sheet)
+    around = _Around(sheet, len(labels))
     crossed = []
     for label in labels:
         if around.cost(np.array([label.box]))[0]:
             crossed.append(label)
         else:
-            around.taken.append(label.box)
+            around.take(label.box)
     for label in crossed:
         _move(label, _best(label, around))
-        around.taken.append(label.box)
+        around.take(label.box)
     for label in labels:
         fill = _fill_below(label, sheet.scopes)
         if fill is not None:
@@ -209,18 +209,26 @@ def _union(boxes: list[Box]) -> Box:
 class _Around:
     """What a label may meet, and what each meeting costs."""
 
-    def __init__(self, sheet: _Sheet) -> None:
+    def __init__(self, sheet: _Sheet, count: int) -> None:
         self.bounds = sheet.bounds
-        self.taken = sheet.taken
-        self.outlines = sheet.outlines
+        self.outlines = np.array(sheet.outlines).reshape(-1, 4)
         self.lines = np.concatenate([*sheet.lines, np.zeros((0, 2))])
+        fixed = np.array(sheet.taken).reshape(-1, 4)
+        #: Labels that have their places come after what cannot move.
+        self._taken = np.concatenate([fixed, np.zeros((count, 4))])
+        self._count = len(fixed)
+
+    def take(self, box: Box) -> None:
+        """A label stays here."""
+        self._taken[self._count] = box
+        self._count += 1
 
     def cost(self, boxes: Any) -> Any:
         """What crosses each of the boxes: nothing costs 0."""
         left, top, right, bottom = (boxes[:, k, None] for k in range(4))
         out = (left < self.bounds[0]) | (top < self.bounds[1])
         out |= (right > self.bounds[2]) | (bottom > self.bounds[3])
-        cost = _TEXT * (_hits(boxes, self.taken) + out.sum(axis=1))
+        cost = _TEXT * (_hits(boxes, self._taken[: self._count]) + out.sum(axis=1))
         cost += _OUTLINE * _hits(boxes, self.outlines)
         x, y = self.lines.T
         near = (x > left.min()) & (x < right.max())
@@ -234,10 +242,10 @@ class _Around:
         return bool(_hits(np.array([box]), self.outlines)[0])
 
 
-def _hits(boxes: Any, taken: list[Box]) -> Any:
+def _hits(boxes: Any, taken: Any) -> Any:
     """How many of ``taken`` each box comes too near to."""
     left, top, right, bottom = (boxes[:, k, None] for k in range(4))
-    x, y, end, floor = np.array(taken).reshape(-1, 4).T
+    x, y, end, floor = taken.T
     hit = (left - _ROOM < end) & (right + _ROOM > x)
     hit &= (top - _ROOM < floor) & (bottom + _ROOM > y)
     return hit.sum(axis=1)

@@ -90,17 +90,14 @@ class _Steps:
                 self.source[step.outputs[0]] = stored
                 continue
             item = self._item(f"step{number}", step.op, (number, 0))
-            item.type = step.opdef.type
+            item.type = step.what
             for slot in step.outputs:
                 self.source[slot] = item
             heads.append(item)
             drawn.append(step)
         for step, item in zip(drawn, heads):
-            group = (
-                step.attrs.get("group") if item.type in ("_Fused", "_Rows") else None
-            )
-            if group is not None:
-                self._fused(item, step, group)
+            if step.group is not None:
+                self._fused(item, step, step.group)
                 continue
             note = body_note(step.op)
             if note is not None:
@@ -140,16 +137,18 @@ class _Steps:
 
     def _fused(self, owner: Item, step: Any, group: Any) -> None:
         """The operations of a fused step, in a scope of their own."""
-        owner.type = "Fused" if owner.type == "_Fused" else "Fused rows"
+        kind, _, types = step.what.partition(": ")
+        owner.type = kind.capitalize()
         owner.opens = f"{owner.scope}/{owner.op.name.rpartition('/')[2]}()".lstrip("/")
         owner.notes.append(f"{len(group.members)} operations in one step")
+        owner.notes.append(short(types, 48))
         inner: list[Item] = []
         given = len(step.inputs)
         for number, member in enumerate(group.members):
             key, order = f"{owner.key}m{number}", (*owner.order, number, 0)
             item = self._item(key, member.op, order)
             item.scope = owner.opens
-            item.type = member.opdef.type
+            item.type = member.opdef.type.lstrip("_")
             item.name = f"{owner.opens}/{member.op.name.rpartition('/')[2]}"
             names = input_names(member.opdef, len(member.reads))
             for index, register in enumerate(member.reads):
