@@ -132,8 +132,10 @@ class Step(NamedTuple):
         group = self.group
         if group is None:
             return self.opdef.type.lstrip("_")
-        types = ", ".join(m.opdef.type.lstrip("_") for m in group.members)
-        return f"{_GROUPS[self.opdef.type]}: {types}"
+        types = [m.opdef.type.lstrip("_") for m in group.members]
+        if len(types) == 1:
+            return types[0]
+        return f"{_GROUPS[self.opdef.type]}: {', '.join(types)}"
 
     @property
     def source(self) -> Source | None:
@@ -264,7 +266,7 @@ class Plan:
             ins = ", ".join(f"%{s}" for s in step.inputs)
             outs = ", ".join(f"%{s}:{self.slots[s].spec}" for s in step.outputs)
             frees = " ".join(f"%{s}" for s in step.frees)
-            what = step.what if step.group is None else f"[{step.what}]"
+            what = f"[{step.what}]" if ": " in step.what else step.what
             lines.append(
                 f"{i:5} {outs or '-'} = {what}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")

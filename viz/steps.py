@@ -96,7 +96,7 @@ class _Steps:
             heads.append(item)
             drawn.append(step)
         for step, item in zip(drawn, heads):
-            if step.group is not None:
+            if step.group is not None and len(step.group.members) > 1:
                 self._fused(item, step, step.group)
                 continue
             note = body_note(step.op)
