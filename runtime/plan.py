@@ -132,7 +132,7 @@ class Step(NamedTuple):
         group = self.group
         if group is None:
             return self.opdef.type.lstrip("_")
-        types = [m.opdef.type.lstrip("_") for m in group.members]
+        types: list[str] = [m.opdef.type.lstrip("_") for m in group.members]
         if len(types) == 1:
             return types[0]
         return f"{_GROUPS[self.opdef.type]}: {', '.join(types)}"
