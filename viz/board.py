@@ -12,10 +12,11 @@ import numpy as np
 
 from ..graphlib.errors import GraphError
 from ..graphlib.tensor import Tensor
+from .dot import page, plain
 from .facts import constant_text
 from .sheet import stack
 from .svg import draw
-from .theme import FONT, Theme, short, theme_of
+from .theme import Theme, short, theme_of
 from .whiteboard import Line, Term, Trace
 
 __all__ = ["board_svg", "constant", "number_text", "told"]
@@ -230,32 +231,18 @@ def _lines(trace: Trace) -> list[str]:
 
 def _source(trace: Trace, mode: str, theme: Theme, direction: str) -> str:
     """One mode as Graphviz source."""
-    import graphviz
-
     forward = mode == "forward"
     colour = theme.parts["backward" if forward else "update"].line
-    dot = graphviz.Digraph("trace")
-    dot.attr(
-        "graph",
-        rankdir=direction,
-        bgcolor=theme.background,
-        fontname=FONT,
-        fontcolor=theme.text,
-        nodesep="0.3",
-        ranksep="0.55",
-        pad="0.1",
-        tooltip=" ",
-        labelloc="t",
-        labeljust="l",
-        label=_head(trace, mode, colour, theme),
-    )
-    dot.attr("node", shape="plain", fontname=FONT, fontcolor=theme.text)
-    dot.attr("edge", fontname=FONT, fontsize="10", arrowsize="0.7")
+    dot = page("trace", theme, direction)
+    dot.attr("graph", nodesep="0.3", ranksep="0.55", pad="0.1")
+    dot.attr("graph", label=_head(trace, mode, colour, theme))
+    dot.attr("node", shape="plain")
+    dot.attr("edge", fontsize="10", arrowsize="0.7")
     for n, line in enumerate(trace.lines):
         dot.node(
             f"v{n}",
             label=_card(trace, n, line, forward, colour, theme),
-            tooltip=_plain(f"{line.tensor.op.type} {short(line.tensor.name, 200)}"),
+            tooltip=plain(f"{line.tensor.op.type} {short(line.tensor.name, 200)}"),
         )
     for n, line in enumerate(trace.lines):
         flowing = {term.input: term for term in line.terms}
@@ -270,10 +257,10 @@ def _source(trace: Trace, mode: str, theme: Theme, direction: str) -> str:
             dot.edge(
                 f"v{parent}",
                 f"v{n}",
-                label=_plain(f" {words} " if words else ""),
+                label=plain(f" {words} " if words else ""),
                 fontcolor=colour,
-                tooltip=_plain(words or "no derivative passes"),
-                labeltooltip=_plain(words or " "),
+                tooltip=plain(words or "no derivative passes"),
+                labeltooltip=plain(words or " "),
                 dir="forward" if forward or not words else "back",
                 **attributes,
                 **{"class": "flow" if words else "data"},
@@ -296,10 +283,6 @@ def _flow(trace: Trace, child: int, term: Term, forward: bool) -> str:
     return number_text(term.adjoint, 3)
 
 
-# Renderers drop plain spaces at the start of a text.
-_GAP = "&#160;" * 4
-
-
 def _head(trace: Trace, mode: str, colour: str, theme: Theme) -> str:
     """What the mode does, and which colour is what."""
     if mode == "forward":
@@ -313,12 +296,14 @@ def _head(trace: Trace, mode: str, colour: str, theme: Theme) -> str:
         said = "Reverse: the adjoints, children before parents; what meets is added up"
         kind = "adjoint, and what flows: adjoint of the child · partial"
     value = theme.parts["forward"].line
+    keys = '<BR ALIGN="LEFT"/>'.join(
+        f'<FONT POINT-SIZE="10" COLOR="{ink}">{_text(what, 200)}</FONT>'
+        for what, ink in (("value", value), (kind, colour))
+    )
     return (
-        '<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2"><TR><TD ALIGN="LEFT" '
-        f'COLSPAN="2"><FONT POINT-SIZE="13"><B>{_text(said, 200)}</B></FONT></TD></TR>'
-        f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="10" COLOR="{value}">value</FONT>'
-        f'<FONT POINT-SIZE="10" COLOR="{colour}">{_GAP}{_text(kind, 200)}</FONT></TD>'
-        "</TR></TABLE>>"
+        '<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2"><TR><TD ALIGN="LEFT">'
+        f'<FONT POINT-SIZE="13"><B>{_text(said, 200)}</B></FONT></TD></TR>'
+        f'<TR><TD ALIGN="LEFT" BALIGN="LEFT">{keys}</TD></TR></TABLE>>'
     )
 
 
@@ -354,9 +339,3 @@ def _card(
 
 def _text(text: str, limit: int = 60) -> str:
     return html.escape(short(text, limit)) or " "
-
-
-def _plain(text: str) -> str:
-    import graphviz
-
-    return graphviz.nohtml(str(graphviz.escape(text)) or " ")  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ _PAIR = re.compile(r"(-?[\d.]+(?:e-?\d+)?)[ ,]+(-?[\d.]+(?:e-?\d+)?)")
 Box = tuple[float, float, float, float]
 
 #: Room around a label, and half of what an outline takes.
-_ROOM = 1.0
+_ROOM = 1.2
 _LINE = 1.0
 #: What a crossing costs, in units of way from where a label was: of a text, a node or
 #: the end of the sheet; of an outline; of a line.
@@ -232,10 +232,10 @@ class _Around:
         cost += _OUTLINE * _hits(boxes, self.outlines)
         x, y = self.lines.T
         near = (x > left.min()) & (x < right.max())
-        near &= (y > top.min()) & (y < bottom.max())
+        near &= (y > top.min() - _ROOM) & (y < bottom.max() + _ROOM)
         x, y = self.lines[near].T
-        below = ((x > left) & (x < right) & (y > top) & (y < bottom)).sum(axis=1)
-        return cost + _CROSSED * np.minimum(below / 4, 4)
+        below = (x > left) & (x < right) & (y > top - _ROOM) & (y < bottom + _ROOM)
+        return cost + _CROSSED * np.minimum(below.sum(axis=1) / 4, 4)
 
     def on_outline(self, box: Box) -> bool:
         """Whether the side of a scope crosses a box."""
