@@ -325,6 +325,19 @@ def derivatives(out: Path) -> None:
         )
 
 
+def whiteboard(out: Path) -> None:
+    """A loop, round by round."""
+    with tf.Graph().as_default():
+        a = tf.placeholder(tf.float64, [], name="a")
+        x = tf.placeholder(tf.float64, [], name="x")
+        _, y = tf.while_loop(
+            lambda i, v: i < 2, lambda i, v: (i + 1, (v + a / v) / 2.0), [0, x]
+        )
+        trace = tf.viz.trace(y, {a: 2.0, x: 1.0})
+        title = "Newton's method for the root of a, and its derivative"
+        tf.viz.render(trace, out / "loop.svg", title=title)
+
+
 def main() -> int:
     """Draw everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -336,6 +349,7 @@ def main() -> int:
     runs(options.out)
     plans(options.out, 100 if options.quick else 1000)
     derivatives(options.out)
+    whiteboard(options.out)
     names = sorted(path.name for path in options.out.glob("*.svg"))
     print(f"{', '.join(names)} are in {options.out.resolve()}")
     return 0

@@ -32,6 +32,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made["networks"](out, 100)
     made["runs"](out)
     made["derivatives"](out)
+    made["whiteboard"](out)
     return {path.stem: path.read_text() for path in sorted(out.glob("*.svg"))}
 
 

@@ -81,6 +81,10 @@ def formula(number: int, line: Line) -> str:
         said = _PREFIX[kind] + given[0]
     elif kind == "Square":
         said = f"{given[0]}²"
+    elif kind == "Pack":
+        said = f"[{', '.join(given)}]"
+    elif kind == "StridedSlice" and len(given) == 1:
+        said = f"{given[0]}[{', '.join(_place(s) for s in op.attrs['spec'])}]"
     else:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", kind).lower()
         said = (
@@ -89,6 +93,14 @@ def formula(number: int, line: Line) -> str:
     if len(op.outputs) > 1:
         said += f" [{line.tensor.index}]"
     return f"{symbol(number)} = {short(said, 44)}"
+
+
+def _place(spec: Any) -> str:
+    """One place of an index: a number, a range, or what else stands there."""
+    if isinstance(spec, tuple):
+        start, stop, step = ("" if s is None else str(s) for s in spec)
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+    return "…" if spec is ... else str(spec)
 
 
 def _name(line: Line) -> str:
@@ -116,17 +128,22 @@ def told(trace: Trace) -> list[str]:
 
 def rows(trace: Trace) -> list[tuple[str, ...]]:
     """Headings (one cell), forward steps (three cells), and steps back (one cell that
-    is indented)."""
+    is indented).  What a body runs is indented below the name of that."""
     along = ", ".join(number_text(d) for d in trace.direction)
     out: list[tuple[str, ...]] = [(f"forward, along ({along})",)]
+    where: tuple[str, ...] = ()
     for n, line in enumerate(trace.lines):
+        out += _entered(where, line.where)
+        where = line.where
         tangent = ""
         if line.tangent is not None:
             terms = [t for t in line.terms if t.tangent is not None]
             parts = [_product(t.partial, trace.lines[t.parent].tangent) for t in terms]
             tangent = _sum(symbol(n, _DOT), parts, line.tangent)
-        out.append((formula(n, line), f"= {number_text(line.value)}", tangent))
+        said = "  " * len(where) + formula(n, line)
+        out.append((said, f"= {number_text(line.value)}", tangent))
     out.append(("reverse",))
+    where = ()
     for n in trace.backwards():
         line = trace.lines[n]
         if line.adjoint is None:
@@ -138,8 +155,19 @@ def rows(trace: Trace) -> list[tuple[str, ...]]:
         ]
         if n in trace.results and parts:
             parts.insert(0, "1")
-        out.append((f"  {_sum(symbol(n, _BAR), parts, line.adjoint)}",))
+        out += _entered(where, line.where)
+        where = line.where
+        inside = "  " * len(where)
+        out.append((f"  {inside}{_sum(symbol(n, _BAR), parts, line.adjoint)}",))
     return out
+
+
+def _entered(before: tuple[str, ...], now: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The names of what begins between two lines."""
+    same = 0
+    while same < min(len(before), len(now)) and before[same] == now[same]:
+        same += 1
+    return [("  " * (depth + 1) + now[depth],) for depth in range(same, len(now))]
 
 
 def _readers(trace: Trace, number: int) -> list[tuple[int, Term]]:
@@ -238,12 +266,16 @@ def _source(trace: Trace, mode: str, theme: Theme, direction: str) -> str:
     dot.attr("graph", label=_head(trace, mode, colour, theme))
     dot.attr("node", shape="plain")
     dot.attr("edge", fontsize="10", arrowsize="0.7")
+    boxes: dict[tuple[str, ...], Any] = {(): dot}
     for n, line in enumerate(trace.lines):
-        dot.node(
+        _box(boxes, line.where, theme).node(
             f"v{n}",
             label=_card(trace, n, line, forward, colour, theme),
             tooltip=plain(f"{line.tensor.op.type} {short(line.tensor.name, 200)}"),
         )
+    for path in sorted(boxes, key=len, reverse=True):
+        if path:
+            boxes[path[:-1]].subgraph(boxes[path])
     for n, line in enumerate(trace.lines):
         flowing = {term.input: term for term in line.terms}
         for k, parent in enumerate(line.parents):
@@ -266,6 +298,21 @@ def _source(trace: Trace, mode: str, theme: Theme, direction: str) -> str:
                 **{"class": "flow" if words else "data"},
             )
     return str(dot.source)
+
+
+def _box(boxes: dict[tuple[str, ...], Any], path: tuple[str, ...], theme: Theme) -> Any:
+    """The graph for what is in a body, in that of the body around it."""
+    import graphviz
+
+    for depth in range(1, len(path) + 1):
+        if path[:depth] in boxes:
+            continue
+        box = graphviz.Digraph(f"cluster_{len(boxes)}")
+        box.attr(style="rounded,dashed", color=theme.again, penwidth="1.2", margin="9")
+        box.attr(label=plain(short(path[depth - 1], 60)), tooltip=" ", fontsize="10")
+        box.attr(**{"class": "scope body"}, fontcolor=theme.muted)
+        boxes[path[:depth]] = box
+    return boxes[path]
 
 
 def _flow(trace: Trace, child: int, term: Term, forward: bool) -> str:
