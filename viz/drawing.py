@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..graphlib.collector import collector_paused
 from ..graphlib.errors import GraphError
 from ..graphlib.explain import GradientExplanation, explain_gradient
 from .dot import source
@@ -54,6 +55,7 @@ class Drawing:
         )
 
 
+@collector_paused()
 def picture_of(
     target: Any,
     *,
