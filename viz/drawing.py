@@ -81,7 +81,14 @@ def picture_of(
         raise GraphError(f"layout {layout!r} is not one of {_LAYOUTS}")
     opened = [expand] if isinstance(expand, str) else [_name(e) for e in expand]
     if isinstance(target, Plan):
-        found = collect_plan(target, focus=focus, hops=hops, between=between)
+        found = collect_plan(
+            target,
+            focus=focus,
+            hops=hops,
+            between=between,
+            expand=opened,
+            inside=max_nodes,
+        )
     else:
         found = collect(
             target,
