@@ -140,6 +140,17 @@ def perceptron() -> tuple[tf.Graph, Any, dict[Any, Any]]:
     return graph, step, {x: np.ones((1024, 512))}
 
 
+def normalised() -> tuple[tf.Graph, Any]:
+    """A dense layer that is normalised, and a step of Adam."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [1024, 512], name="x")
+        h = norm(dense(x, 512, "dense"), "norm")
+        with tf.name_scope("loss"):
+            loss = tf.reduce_mean(tf.square(tf.tanh(h)))
+        step = tf.train.AdamOptimizer().minimize(loss)
+    return graph, step
+
+
 def deep(layers: int) -> tf.Graph:
     """Many equal layers, and a training step."""
     with tf.Graph().as_default() as graph:
@@ -207,16 +218,13 @@ def runs(out: Path) -> None:
         title="What a session makes of a graph",
         color="rewrites",
     )
-    with tf.Graph().as_default() as graph:
-        x = tf.placeholder(tf.float32, [1000, 400], name="x")
-        y = tf.tanh(x * 3.0) * tf.exp(x) + tf.log1p(tf.sin(x))
-        y = tf.reduce_sum(y, name="y")
-        slopes = tf.gradients(y, [x])
-    with tf.Session(graph=graph) as session:
-        plan = session.plan([y, slopes], {x: np.zeros((1000, 400))})
-    tf.viz.render(
-        plan, out / "fused.svg", title="A plan with fused steps", view="graph"
-    )
+    graph, step = normalised()
+    # As NumPy runs it: where the extra for native code is installed, more is fused.
+    config = tf.ConfigProto(native="off")
+    with tf.Session(graph=graph, config=config) as session:
+        plan = session.plan(step, {"x:0": None})
+    title = "A layer that is normalised, and a step of Adam: fused steps"
+    tf.viz.render(plan, out / "fused.svg", title=title, view="graph")
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [4], name="x")
         y = tf.reduce_sum(tf.log(x) * tf.sqrt(x) + tf.exp(x), name="y")
@@ -317,6 +325,19 @@ def derivatives(out: Path) -> None:
         )
 
 
+def whiteboard(out: Path) -> None:
+    """A loop, round by round."""
+    with tf.Graph().as_default():
+        a = tf.placeholder(tf.float64, [], name="a")
+        x = tf.placeholder(tf.float64, [], name="x")
+        _, y = tf.while_loop(
+            lambda i, v: i < 2, lambda i, v: (i + 1, (v + a / v) / 2.0), [0, x]
+        )
+        trace = tf.viz.trace(y, {a: 2.0, x: 1.0})
+        title = "Newton's method for the root of a, and its derivative"
+        tf.viz.render(trace, out / "loop.svg", title=title)
+
+
 def main() -> int:
     """Draw everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -328,6 +349,7 @@ def main() -> int:
     runs(options.out)
     plans(options.out, 100 if options.quick else 1000)
     derivatives(options.out)
+    whiteboard(options.out)
     names = sorted(path.name for path in options.out.glob("*.svg"))
     print(f"{', '.join(names)} are in {options.out.resolve()}")
     return 0

@@ -108,6 +108,36 @@ class IndexedSlices:
         return self._as_tensor()
 
 
+class Gradients(list["Tensor | None"]):
+    """What :func:`gradients` gives: a list, which a notebook draws.
+
+    Attributes:
+        ys, xs: what was differentiated, and with respect to what.
+    """
+
+    __slots__ = ("xs", "ys")
+
+    def __init__(
+        self, found: Sequence[Any], ys: Sequence[Tensor], xs: Sequence[Tensor]
+    ) -> None:
+        super().__init__(found)
+        self.ys = ys
+        self.xs = xs
+
+    def _repr_svg_(self) -> str | None:
+        """Each gradient beside what it is one of; where all are None, why."""
+        found = [t for t in self if t is not None]
+        if found:
+            return TABLE["draw"](  # type: ignore[no-any-return]
+                [*self.ys, *found], layout="mirror"
+            )
+        if not self.xs or not self.ys:
+            return None
+        from .explain import explained
+
+        return explained(self.ys, self.xs[0])._repr_svg_()
+
+
 def gradients(
     ys: Any,
     xs: Any,
@@ -119,7 +149,7 @@ def gradients(
     stop_gradients: Any = None,
     unconnected_gradients: Any = UnconnectedGradients.NONE,
     checkpoints: Any = None,
-) -> list[Tensor | None]:
+) -> Gradients:
     """d(sum of ys)/dx for each x in ``xs``: sum_i <grad_ys_i, dy_i/dx>.
 
     Args:
@@ -143,9 +173,9 @@ def gradients(
             None: all is kept, unless ``ConfigProto(memory_limit=)`` is exceeded.
 
     Returns:
-        One tensor per x, of its shape and dtype; None (or zeros) where no y
-        depends on x.  Complex cotangents follow TF1: conj(df/dz) times the
-        incoming one.
+        A list with one tensor per x, of its shape and dtype; None (or zeros) where no
+        y depends on x.  A notebook shows it as a graph.  Complex cotangents follow
+        TF1: conj(df/dz) times the incoming one.
 
     Raises:
         GradientError: an op on the path has no rule, or (with ``"raise"``) an
@@ -162,9 +192,10 @@ def gradients(
     """
     policy = UnconnectedGradients(unconnected_gradients)
     keep = None if checkpoints is None else check_checkpoints(checkpoints)
-    return _gradients(
-        ys, xs, grad_ys, name, stop_gradients, policy, rows=False, keep=keep
-    )
+    y_list, x_list = _tensors(ys), _tensors(xs)
+    stops = None if stop_gradients is None else _tensors(stop_gradients)
+    found = _gradients(y_list, x_list, grad_ys, name, stops, policy, False, keep)
+    return Gradients(found, y_list, x_list)
 
 
 def gradients_or_rows(
@@ -172,22 +203,21 @@ def gradients_or_rows(
 ) -> list[Tensor | IndexedSlices | None]:
     """:func:`gradients`, with the rows of an x that is read by gathers only."""
     none = UnconnectedGradients.NONE
-    return _gradients(ys, xs, grad_ys, "gradients", None, none, rows=True)
+    y_list, x_list = _tensors(ys), _tensors(xs)
+    return _gradients(y_list, x_list, grad_ys, "gradients", None, none, rows=True)
 
 
 def _gradients(
-    ys: Any,
-    xs: Any,
+    y_list: list[Tensor],
+    x_list: list[Tensor],
     grad_ys: Any,
     name: str | None,
-    stop_gradients: Any,
+    stop_list: list[Tensor] | None,
     policy: UnconnectedGradients,
     rows: bool,
     keep: str | frozenset[Tensor] | None = None,
 ) -> list[Any]:
-    y_list = _tensors(ys)
-    x_list = _tensors(xs)
-    stops = set(_tensors(stop_gradients)) if stop_gradients is not None else set()
+    stops = set(stop_list or ())
     if not y_list or not x_list:
         return [None] * len(x_list)
     graph = y_list[0].graph

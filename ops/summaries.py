@@ -10,22 +10,24 @@ from __future__ import annotations
 import io
 import re
 import warnings
+import wave
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ..graphlib.dtypes import string
+from ..graphlib.dtypes import float32, string
 from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.graph import get_default_graph
 from ..graphlib.keys import GraphKeys
 from ..graphlib.opdef import OpDef
-from ..graphlib.shapes import text
+from ..graphlib.shapes import text as dims_text
 from ..graphlib.tensor import Tensor
 from ._build import as_tensor, create, scope
 
-__all__ = ["histogram", "image", "merge", "merge_all", "messages", "scalar"]
+__all__ = ["audio", "histogram", "image", "merge", "merge_all", "messages", "scalar"]
+__all__ += ["text"]
 
 
 @cache
@@ -69,7 +71,7 @@ def _infer_scalar(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     _check_real("a scalar summary", t)
     if t.dims is not None and t.dims != ():
         raise ShapeError(
-            f"a scalar summary needs a scalar, not {text(t.dims)}: reduce it "
+            f"a scalar summary needs a scalar, not {dims_text(t.dims)}: reduce it "
             "(reduce_mean) or use summary.histogram"
         )
     return [(string, ())]
@@ -159,8 +161,71 @@ def _infer_image(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         raise DTypeError(f"images are uint8 or floating, not {t.dtype.name}")
     if t.dims is not None and (len(t.dims) != 4 or t.dims[3] not in (None, 1, 3, 4)):
         raise ShapeError(
-            f"images are (batch, height, width, 1, 3 or 4), not {text(t.dims)}"
+            f"images are (batch, height, width, 1, 3 or 4), not {dims_text(t.dims)}"
         )
+    return [(string, ())]
+
+
+def _audio_kernel(xp: Any, clips: Any, rate: Any, tag: str, most: int) -> Any:
+    """Clips as WAV files of 16 bits: 1 is 32767, half a step rounds away from 0."""
+    if not float(rate) > 0:
+        raise InvalidArgumentError(f"the sample rate of {tag!r} is {rate}, not above 0")
+    found = messages().Summary()
+    for number, clip in enumerate(clips[:most]):
+        channels = clip[:, None] if clip.ndim == 1 else clip
+        loud = channels.astype(np.float64) * 32768
+        if not np.isfinite(loud).all():
+            raise InvalidArgumentError(f"NaN or infinity in the audio {tag!r}")
+        loud = np.trunc(loud + np.copysign(0.5, loud)).clip(-32768, 32767)
+        file = io.BytesIO()
+        with wave.open(file, "wb") as sound:
+            sound.setnchannels(channels.shape[1])
+            sound.setsampwidth(2)
+            sound.setframerate(round(float(rate)))
+            sound.writeframes(loud.astype("<i2").tobytes())
+        value = found.value.add(tag=f"{tag}/audio" + (f"/{number}" if most > 1 else ""))
+        value.audio.sample_rate = float(rate)
+        value.audio.length_frames, value.audio.num_channels = channels.shape
+        value.audio.content_type = "audio/wav"
+        value.audio.encoded_audio_string = file.getvalue()
+    return _packed(found)
+
+
+def _infer_audio(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    t, rate = inputs
+    if t.dtype.name != "float32":
+        raise DTypeError(f"audio is float32, not {t.dtype.name}")
+    if t.dims is not None and len(t.dims) not in (2, 3):
+        raise ShapeError(
+            "audio is (batch, frames) or (batch, frames, channels), not "
+            + dims_text(t.dims)
+        )
+    if rate.dims is not None and rate.dims != ():
+        raise ShapeError(f"a sample rate is a scalar, not {dims_text(rate.dims)}")
+    return [(string, ())]
+
+
+def _text_kernel(xp: Any, value: Any, tag: str) -> Any:
+    from tensorboard.compat.proto import types_pb2
+
+    found = messages().Summary()
+    record = found.value.add(tag=tag)
+    record.metadata.plugin_data.plugin_name = "text"
+    record.tensor.dtype = types_pb2.DT_STRING
+    words = np.asarray(value, object)
+    for size in words.shape:
+        record.tensor.tensor_shape.dim.add(size=size)
+    for word in words.reshape(-1):
+        record.tensor.string_val.append(
+            word if isinstance(word, bytes) else str(word).encode()
+        )
+    return _packed(found)
+
+
+def _infer_text(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    (t,) = inputs
+    if t.dtype is not string:
+        raise DTypeError(f"a text summary needs strings, not {t.dtype.name}")
     return [(string, ())]
 
 
@@ -205,6 +270,20 @@ IMAGE = OpDef(
     _image_kernel,
     inputs=("batch",),
     doc="The summary of images, as PNG.",
+)
+AUDIO = OpDef(
+    "AudioSummary",
+    _infer_audio,
+    _audio_kernel,
+    inputs=("clips", "rate"),
+    doc="The summary of sounds, as WAV.",
+)
+TEXT = OpDef(
+    "TextSummary",
+    _infer_text,
+    _text_kernel,
+    inputs=("value",),
+    doc="The summary of texts.",
 )
 MERGE = OpDef(
     "MergeSummary",
@@ -282,6 +361,50 @@ def image(
     return _summary(IMAGE, name, tensor, {"most": max_outputs}, collections, family)
 
 
+def audio(
+    name: str,
+    tensor: Any,
+    sample_rate: Any,
+    max_outputs: int = 3,
+    collections: Any = None,
+    family: Any = None,
+) -> Tensor:
+    """The summary of sounds, as WAV files of 16 bits.
+
+    Args:
+        name: as for :func:`scalar`; ``collections`` and ``family`` too.
+        tensor: float32 (batch, frames) or (batch, frames, channels), from -1 to 1; what
+            is louder is cut.
+        sample_rate: frames in a second, a scalar.
+        max_outputs: how many sounds of the batch to keep.
+
+    Raises:
+        ModuleNotFoundError: tensorboard is not installed.
+        ShapeError, DTypeError: these are no sounds.
+        InvalidArgumentError: (in a run) NaN or infinity, or no rate above 0.
+    """
+    if max_outputs < 1:
+        raise InvalidArgumentError(f"max_outputs must be 1 or more, not {max_outputs}")
+    rate = as_tensor(sample_rate, dtype=float32)
+    attrs = {"most": max_outputs}
+    return _summary(AUDIO, name, tensor, attrs, collections, family, rate)
+
+
+def text(name: str, tensor: Any, collections: Any = None) -> Tensor:
+    """The summary of texts, which TensorBoard shows as Markdown; a vector or a matrix
+    of them as a table.
+
+    Args:
+        name: as for :func:`scalar`; ``collections`` too.
+        tensor: strings of any shape.
+
+    Raises:
+        ModuleNotFoundError: tensorboard is not installed.
+        DTypeError: these are no strings.
+    """
+    return _summary(TEXT, name, tensor, {}, collections, None)
+
+
 def _summary(
     opdef: OpDef,
     name: str,
@@ -289,6 +412,7 @@ def _summary(
     attrs: Mapping[str, Any],
     collections: Any,
     family: Any,
+    *more: Tensor,
 ) -> Tensor:
     messages()
     clean = _clean(name)
@@ -297,7 +421,7 @@ def _summary(
         tag = full.rstrip("/")
         if family is not None:
             tag = f"{_clean(family)}/{tag}"
-        made = create(opdef, (as_tensor(value),), {**attrs, "tag": tag}, full)
+        made = create(opdef, (as_tensor(value), *more), {**attrs, "tag": tag}, full)
     graph = made.graph
     for key in [GraphKeys.SUMMARIES] if collections is None else collections:
         graph.add_to_collection(key, made)

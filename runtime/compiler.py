@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..graphlib.collector import collector_paused
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims
 from ..graphlib.tensor import Tensor
@@ -29,22 +28,6 @@ from .within_limit import Segments, within
 __all__ = ["compile_plan"]
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage collection meanwhile.
-
-    Planning makes many objects that live on and no garbage: collecting while
-    they pile up would take most of the time of a large plan.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def _fuses(settings: Settings) -> bool:
     """Whether elementwise operations are fused: threads share tiles of one operation,
     or native code, but not tiles of several."""
@@ -52,7 +35,7 @@ def _fuses(settings: Settings) -> bool:
     return not threads or (settings.native != "off" and available())
 
 
-@_collector_paused()
+@collector_paused()
 def compile_plan(
     operations: Sequence[Operation],
     fetches: Sequence[Tensor],

@@ -68,11 +68,6 @@ class Group:
     calls: int = 0
 
     @property
-    def types(self) -> str:
-        """The types of the operations inside."""
-        return " ".join(m.opdef.type for m in self.members)
-
-    @property
     def flat(self) -> bool:
         """Whether every input is a scalar or as large as the outputs."""
         return all(d == self.dims or math.prod(d) == 1 for _, d in self.inputs)

@@ -32,6 +32,10 @@ VIEW = "view"  #: a view of another slot (``owner``)
 SAME = "same"  #: the memory of a feed (``owner``) that it overwrites
 CALL = "call"  #: whatever the kernel returns; freed at its last use
 
+#: Steps that run several operations as one, by type, and what readers call them:
+#: elementwise ones, or reductions of rows with what is around them.
+_GROUPS = {"_Fused": "fused", "_Rows": "rows"}
+
 
 class Slot(NamedTuple):
     """One value of a plan.
@@ -114,12 +118,24 @@ class Step(NamedTuple):
         return self.op.name
 
     @property
+    def group(self) -> Any:
+        """The operations that the step runs as one, with their wiring, or None."""
+        return self.attrs["group"] if self.opdef.type in _GROUPS else None
+
+    @property
     def what(self) -> str:
-        """The type of the operation; of a fused one, the types of all inside."""
-        kind = self.opdef.type
-        if kind not in ("_Fused", "_Rows"):
-            return kind
-        return f"{kind}[{self.attrs['group'].types}]"
+        """What a reader is told that it runs.
+
+        The type of the operation; of several in one step, what they are and the types
+        of all: ``fused: Mul, Add, Tanh``, ``rows: Square, Sum``.
+        """
+        group = self.group
+        if group is None:
+            return self.opdef.type.lstrip("_")
+        types: list[str] = [m.opdef.type.lstrip("_") for m in group.members]
+        if len(types) == 1:
+            return types[0]
+        return f"{_GROUPS[self.opdef.type]}: {', '.join(types)}"
 
     @property
     def source(self) -> Source | None:
@@ -250,8 +266,9 @@ class Plan:
             ins = ", ".join(f"%{s}" for s in step.inputs)
             outs = ", ".join(f"%{s}:{self.slots[s].spec}" for s in step.outputs)
             frees = " ".join(f"%{s}" for s in step.frees)
+            what = f"[{step.what}]" if ": " in step.what else step.what
             lines.append(
-                f"{i:5} {outs or '-'} = {step.what}({ins})  # {step.name}"
+                f"{i:5} {outs or '-'} = {what}({ins})  # {step.name}"
                 + (f"  frees {frees}" if frees else "")
                 + (f"  {len(step.placed)} in place" if step.placed else "")
             )

@@ -109,11 +109,6 @@ class RowGroup:
     calls: int = 0
 
     @property
-    def types(self) -> str:
-        """The types of the operations inside."""
-        return " ".join(m.opdef.type for m in self.members)
-
-    @property
     def flat(self) -> bool:
         """Whether all elements are one row."""
         return self.rows == 1

@@ -65,6 +65,7 @@ LOOPED_BY_INTEGERS = {
 #: simple evaluator here makes no stacks): there is no batch of them.
 RAGGED = {"ListDiffPositions", "UniquePositions", "Where"}
 RAGGED |= {"HistogramSummary", "ImageSummary", "MergeSummary", "ScalarSummary"}
+RAGGED |= {"AudioSummary", "TextSummary"}
 
 _RECORDS = [
     (path.stem, record, dtype)
@@ -275,6 +276,7 @@ def test_ops_without_a_rule() -> None:
         *("PartitionIndices", "Range", "RepeatIndices", "ReportUninitialized"),
         *("SegmentCounts", "SegmentOrder", "StitchSize", "UniquePositions", "Where"),
         *("HistogramSummary", "ImageSummary", "MergeSummary", "ScalarSummary"),
+        *("AudioSummary", "TextSummary"),
     }
 
 

@@ -20,6 +20,7 @@ import dagrad as tf
 from dagrad.viz import explorer
 from dagrad.viz.explorer import tree as trees
 from dagrad.viz.explorer.page import LAYOUT, VIEW, embed, whole_page
+from dagrad.viz.overlay import steps_of
 
 HERE = Path(explorer.__file__).parent
 SHARED = {"model.js", "layout.js"}
@@ -167,6 +168,32 @@ def test_a_run_gives_shapes_flops_order_times_and_lifetimes(network):
     assert alive == sum(s.nbytes for s in plan.live_at(plan.peak_step))
     assert 0 < alive <= run["live"][run["peak"]]
     assert all(-1 <= t[0] < len(data["boxes"]["op"]) for t in run["tensors"])
+
+
+def test_bodies_have_the_memory_of_a_round(graph):
+    x = tf.placeholder(tf.float32, [8, 8], name="x")
+
+    def inner(j, v):
+        return j + 1, tf.matmul(v, x)
+
+    def outer(i, v):
+        return i + 1, tf.tanh(tf.while_loop(lambda j, v: j < 2, inner, [0, v])[1])
+
+    _, y = tf.while_loop(lambda i, v: i < 3, outer, [0, x])
+    with tf.Session() as session:
+        plan = session.plan(y, {x: np.ones((8, 8), np.float32)})
+    data = explorer.data(graph, plan)
+    first, second = data["run"]["bodies"]
+    assert first["title"] == 'while/Loop: body of while_loop "while"'
+    bodies = [p for _, _, p in steps_of(plan) if p is not plan]
+    assert bodies[0].live_bytes == tuple(first["live"])
+    assert bodies[-1].live_bytes == tuple(second["live"])
+    kinds, ops = data["types"], data["ops"]["type"]
+    inside = [data["boxes"]["op"][b] for b in second["steps"] if b >= 0]
+    assert "MatMul" in {kinds[ops[o]] for o in inside}
+    assert data["boxes"]["op"][first["within"]] >= 0
+    assert second["within"] in first["steps"]
+    assert json.dumps(data)
 
 
 def test_a_plan_alone_gives_everything_but_times(network):

@@ -393,6 +393,53 @@ def test_the_peak_lights_up_what_is_alive(page):
     page.press("Escape")
 
 
+def test_a_box_in_a_body_shows_the_memory_of_a_round(page):
+    assert page.evaluate("document.getElementById('whose').hidden") is False
+    options = page.evaluate(
+        "[...document.getElementById('plan').options].map((o) => o.textContent)"
+    )
+    assert options[0] == "the whole run"
+    assert options[1].startswith("smooth/while/Loop: body of while_loop")
+    page.evaluate(
+        """explorer.goTo(explorer.model.data.run.bodies[0].steps.find((b) => b >= 0))"""
+    )
+    page.wait("explorer.timeline.run === explorer.timeline.runs[1]")
+    assert page.evaluate("document.getElementById('plan').value") == "1"
+    page.evaluate("explorer.timeline.choose(explorer.timeline.run.peak)")
+    assert "the peak" in page.evaluate("explorer.panel.into.textContent")
+    page.evaluate(f"explorer.select({box(page, 'first')})")
+    assert page.evaluate("explorer.timeline.run === explorer.timeline.runs[0]")
+    page.evaluate(
+        """(() => {
+            const plan = document.getElementById("plan");
+            plan.value = "1";
+            plan.dispatchEvent(new Event("change"));
+        })()"""
+    )
+    assert page.evaluate("explorer.timeline.run === explorer.timeline.runs[1]")
+
+
+def test_a_hundred_thousand_operations_open(browser, tmp_path):
+    """Written in a few seconds, and opened, searched and unfolded like a small page."""
+    with tf.Graph().as_default() as graph:
+        h = x = tf.placeholder(tf.float32, [None, 16], name="x")
+        for i in range(10_000):
+            with tf.name_scope(f"layer{i}"):
+                w = tf.Variable(tf.zeros([16, 16]), name="W")
+                h = tf.tanh(tf.matmul(h, w) + 1.0)
+        tf.gradients(tf.reduce_sum(h), [x])
+    assert len(graph.operations) >= 100_000
+    browser.messages.clear()
+    browser.open(explore(graph, path=tmp_path / "large.html"))
+    assert browser.evaluate("explorer.scene.order.length") < 60
+    assert browser.evaluate("explorer.search.matches('layer9876/Tanh').length") >= 1
+    place = "explorer.search.matches('layer9876/Tanh')[0]"
+    assert browser.evaluate(f"{place} !== undefined")
+    browser.evaluate("explorer.more()", timeout=60)
+    assert browser.evaluate(FAULTS) == []
+    assert browser.errors == []
+
+
 def test_a_box_shows_the_life_of_its_tensors(page):
     page.evaluate(f"explorer.goTo({box(page, 'MatMul', within='first')})")
     page.wait("explorer.scene.selected > 0")

@@ -371,7 +371,7 @@ def test_without_fusion_nothing_changes():
     y = dg.reduce_sum(dg.square(x))
     plan = dg.Session(rewrites=("fold",)).plan(y, {x: None})
     assert not row_steps(plan)
-    assert "_Rows[Square Sum]" in str(session("auto").plan(y, {x: None}))
+    assert "rows: Square, Sum" in str(session("auto").plan(y, {x: None}))
 
 
 def test_an_error_inside_names_the_operation():

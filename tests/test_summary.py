@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto import config_pb2, graph_pb2, summary_pb2
+from tensorboard.util.tensor_util import make_ndarray
 
 import dagrad as tf
 
@@ -103,6 +106,86 @@ def test_summaries_are_made_in_rows_and_branches(level) -> None:
     sums = [tf.Summary.FromString(r).value[0].histo.sum for r in made]
     assert sums == [1.0, 5.0, 9.0]
     assert tf.Summary.FromString(one).value[0].tag.endswith("true/zero")
+
+
+# -- sounds and texts ----------------------------------------------------------
+
+
+def test_sounds_are_wav_files_of_sixteen_bits() -> None:
+    """As TF1's EncodeAudioAsS16LEWav: the header, and rounding away from zero."""
+    clip = np.array([0.0, 1.0, -1.0, 0.5, -2.0, 1.5 / 32768, -1.5 / 32768], np.float32)
+    with tf.Graph().as_default(), tf.name_scope("outer"):
+        batch = np.stack([clip, -clip])
+        found = values(tf.summary.audio("s", batch, 8000, max_outputs=5, family="f"))
+        stereo = np.stack([clip, clip / 2], axis=1)[None]
+        (one,) = values(tf.summary.audio("two", stereo, 44100.0, max_outputs=1))
+    assert [v.tag for v in found] == [f"f/outer/f/s/audio/{i}" for i in (0, 1)]
+    first = found[0].audio
+    assert (first.sample_rate, first.num_channels, first.length_frames) == (8000, 1, 7)
+    assert first.content_type == "audio/wav"
+    head, data = first.encoded_audio_string[:44], first.encoded_audio_string[44:]
+    fields = struct.unpack("<4sI4s4sIHHIIHH4sI", head)
+    assert fields == (
+        *(b"RIFF", 36 + 14, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16),
+        *(b"data", 14),
+    )
+    shown = np.frombuffer(data, "<i2").tolist()
+    assert shown == [0, 32767, -32768, 16384, -32768, 2, -2]
+    assert one.tag == "outer/two/audio" and one.audio.num_channels == 2
+    both = np.frombuffer(one.audio.encoded_audio_string[44:], "<i2").reshape(-1, 2)
+    assert both[:, 0].tolist() == shown and both[3, 1] == 8192
+
+
+def test_texts_are_strings_for_the_plugin() -> None:
+    with tf.Graph().as_default(), tf.name_scope("outer"):
+        (one,) = values(tf.summary.text("note", tf.constant("**so** 漢字 \U0001f642")))
+        words = np.array([["a", "b"], ["c", ""]], object)
+        (table,) = values(tf.summary.text("table", tf.constant(words)))
+    assert one.tag == "outer/note" and one.metadata.plugin_data.plugin_name == "text"
+    assert make_ndarray(one.tensor).item().decode() == "**so** 漢字 \U0001f642"
+    shown = make_ndarray(table.tensor)
+    assert shown.shape == (2, 2) and shown.tolist() == [[b"a", b"b"], [b"c", b""]]
+
+
+def test_tensorboard_reads_sounds_and_texts_back(tmp_path: Path) -> None:
+    with tf.Graph().as_default():
+        said = tf.placeholder(tf.string, [None])
+        rate = tf.placeholder(tf.float32, [])
+        tf.summary.text("said", said)
+        tf.summary.audio("tone", tf.sin(tf.range(40.0))[None], rate)
+        merged = tf.summary.merge_all()
+        with tf.Session() as session, tf.summary.FileWriter(tmp_path) as writer:
+            for step in range(2):
+                feeds = {said: ["x", f"step {step}"], rate: 16000.0}
+                writer.add_summary(session.run(merged, feeds), step)
+    found = EventAccumulator(str(tmp_path)).Reload()
+    texts = found.Tensors("said")
+    assert [make_ndarray(e.tensor_proto).tolist() for e in texts] == [
+        [b"x", b"step 0"],
+        [b"x", b"step 1"],
+    ]
+    assert found.SummaryMetadata("said").plugin_data.plugin_name == "text"
+    sound = found.Audio("tone/audio/0")[-1]
+    assert sound.step == 1 and sound.sample_rate == 16000.0
+    assert sound.length_frames == 40 and sound.encoded_audio_string[:4] == b"RIFF"
+
+
+def test_what_is_no_sound_or_text_is_refused() -> None:
+    with pytest.raises(tf.errors.DagradError, match="audio is float32, not float64"):
+        tf.summary.audio("s", tf.zeros([1, 3], tf.float64), 8000)
+    with pytest.raises(tf.errors.DagradError, match=r"\(batch, frames\) or"):
+        tf.summary.audio("s", tf.zeros([3]), 8000)
+    with pytest.raises(tf.errors.DagradError, match="a sample rate is a scalar"):
+        tf.summary.audio("s", tf.zeros([1, 3]), [8000.0])
+    with pytest.raises(tf.errors.DagradError, match="max_outputs"):
+        tf.summary.audio("s", tf.zeros([1, 3]), 8000, max_outputs=0)
+    with pytest.raises(tf.errors.DagradError, match="needs strings, not float32"):
+        tf.summary.text("t", tf.zeros([]))
+    with tf.Session() as session:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="not above 0"):
+            session.run(tf.summary.audio("s", tf.zeros([1, 3]), 0.0))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity"):
+            session.run(tf.summary.audio("s", tf.fill([1, 3], np.nan), 8000.0))
 
 
 def test_what_is_no_summary_is_refused() -> None:

@@ -22,6 +22,7 @@ from dagrad.graphlib.gradients import gradients
 from dagrad.graphlib.graph import Graph
 from dagrad.ops import core, grouping, linalg, reduction, state, training
 from dagrad.runtime.report import RunReport, StepReport
+from dagrad.viz import layout as viz_layout
 from dagrad.viz import svg as viz_svg
 from dagrad.viz.memory import MemoryTrace, memory_svg
 from dagrad.viz.model import classify
@@ -418,7 +419,7 @@ def test_the_layout_program_has_nothing_to_complain_about() -> None:
     import subprocess
 
     dot = viz.to_dot(perceptron()[0], title="plain")
-    program = viz_svg._program("pure")
+    program = viz_layout._program("pure")
     done = subprocess.run(
         [program, "-Tsvg"], input=dot.encode(), capture_output=True, check=True
     )
@@ -428,7 +429,7 @@ def test_the_layout_program_has_nothing_to_complain_about() -> None:
 def test_a_missing_program_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(viz_svg, "_pure_program", lambda: None)
+    monkeypatch.setattr(viz_layout, "_pure_program", lambda: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(viz_svg.DrawingError, match="pip install graphviz-pure"):
         viz.to_svg(chain(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import SVG, drawn, hints, parse
+from pictures import SVG, drawn, hints, parse, words
 
 import dagrad as tf
 from dagrad import viz
@@ -101,7 +102,7 @@ def test_a_real_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dot_on_the_path_serves_where_nothing_else_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dagrad.viz import svg as module
+    from dagrad.viz import layout as module
 
     real = module._program("pure")
     monkeypatch.setattr(module, "_pure_program", lambda: None)
@@ -127,6 +128,27 @@ def test_everything_draws_itself() -> None:
     # A tensor with what it needs, without its gradient.
     parts = {g.get("class", "").split()[1] for g in drawn(tensor._repr_svg_())}
     assert parts == {"input", "variable", "forward"}
+
+
+def test_gradients_draw_themselves() -> None:
+    """Still a list, as TF1's programs expect; beside what they are the gradients of."""
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [3], name="x")
+        z = tf.placeholder(tf.float32, [3], name="z")
+        y = tf.reduce_sum(tf.tanh(x), name="y")
+        found = tf.gradients(y, [x, z])
+        assert isinstance(found, list) and found == [found[0], None]
+        assert type(found[:1]) is list and len(copy.copy(found)) == 2
+        svg = found._repr_svg_()
+        edges = drawn(svg, "edge")
+        assert any("mirror" in g.get("class", "").split() for g in edges)
+        parts = {g.get("class", "").split()[1] for g in drawn(svg)}
+        assert parts == {"input", "forward", "backward"}
+        # Where there is none, the picture says why.
+        none = tf.gradients(tf.stop_gradient(y), [x])
+        assert none == [None]
+        assert "StopGradient" in words(parse(none._repr_svg_()))
+        assert tf.gradients(y, [])._repr_svg_() is None
 
 
 def test_a_list_of_gradients_is_drawn() -> None:
@@ -322,7 +344,7 @@ def test_dot_source_is_no_html() -> None:
 def test_the_layout_program_complains_of_nothing(options: dict[str, Any]) -> None:
     import subprocess
 
-    from dagrad.viz.svg import _program
+    from dagrad.viz.layout import _program
 
     done = subprocess.run(
         [_program("pure"), "-Tsvg"],

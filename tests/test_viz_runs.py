@@ -237,7 +237,7 @@ def test_bars_stand_at_their_times_in_the_lane_of_their_thread() -> None:
     assert second[0] - first[0] == pytest.approx(0.006 * second_of, abs=0.2)
     assert other[1] == pytest.approx(2 * first[1], abs=0.2)
     assert first[2] == second[2] < other[2]
-    assert "step 2: Tanh t\n2 ms from 6 ms" in second[3]
+    assert "step 2: Tanh, t\n2 ms from 6 ms" in second[3]
     shown = words(root)
     assert shown.index("main thread") < shown.index("dagrad-1")
 

@@ -123,13 +123,26 @@ def test_any_tensor_may_be_fed(lecture: Any) -> None:
     assert trace.lines[trace.inputs[0]].value == 0.5
 
 
+def test_one_output_of_several_may_be_fed() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [4], name="x")
+        a, b = tf.split(x, 2)
+        y = tf.reduce_sum(a * b)
+        trace = viz.trace(y, {x: [1.0, 2.0, 3.0, 4.0], b: [5.0, 6.0]}, wrt=[x, b])
+        alone = viz.trace(tf.reduce_sum(b), {b: [1.0, 2.0]})
+    check_sums(trace)
+    np.testing.assert_allclose(trace.lines[trace.inputs[0]].adjoint, [5, 6, 0, 0])
+    np.testing.assert_allclose(trace.lines[trace.inputs[1]].adjoint, [1, 2])
+    assert [line.tensor.op.type for line in alone.lines] == ["Split", "Sum"]
+
+
 def test_the_picture_has_both_modes(lecture: Any) -> None:
     y, feeds = lecture
     trace = viz.trace(y, feeds)
     svg = viz.render(trace, title="On the whiteboard")
     said = words(parse(svg))
-    # A gap that no renderer drops is between the two colours of the legend.
-    assert "\u00a0tangent, and what flows" in said
+    # On a line of its own: renderers drop gaps between two colours.
+    assert " | value | tangent, and what flows" in said
     for text in ("On the whiteboard", "v₆ = v₅ · v₃", "v̇₆ = −0.5258", "∂v₆/∂x2"):
         assert text in said
     assert len(drawn(svg)) == 12
@@ -150,10 +163,144 @@ def test_what_cannot_be_traced_says_so(lecture: Any) -> None:
         z = x
         for _ in range(100):
             z = tf.sin(z)
-        with pytest.raises(GraphError, match="at most 60 operations"):
+        with pytest.raises(GraphError, match="at most 60 steps, and here are 101"):
             viz.trace(z, {x: 1.0})
+        assert len(viz.trace(z, {x: 1.0}, max_steps=101).lines) == 101
         with pytest.raises(GraphError, match="is not part of what is traced"):
             viz.trace(tf.sin(x), {x: 1.0}, wrt=[z])
-        looped = tf.while_loop(lambda v: v < 3.0, lambda v: v * 2.0, [x])
-        with pytest.raises(GraphError, match="runs a body"):
-            viz.trace(looped, {x: 1.0})
+
+
+# -- loops, branches, calls ----------------------------------------------------------
+
+
+def check_slopes(trace: Any, y: Any, feeds: dict[Any, Any]) -> None:
+    """Sums along edges agree, and so does the whole with the engine's gradients."""
+    check_sums(trace)
+    xs = list(feeds)
+    with tf.Session(graph=y.graph) as session:
+        slopes = tf.gradients(y, xs, unconnected_gradients="zero")
+        expected, value = session.run([slopes, y], feeds)
+    last = trace.lines[trace.results[0]]
+    np.testing.assert_allclose(last.value, value, rtol=1e-12)
+    names = {trace.lines[n].tensor.op.name: trace.lines[n] for n in trace.inputs}
+    for x, slope in zip(xs, expected):
+        adjoint = names[x.op.name].adjoint
+        found = np.zeros_like(slope) if adjoint is None else adjoint
+        np.testing.assert_allclose(found, slope, rtol=1e-12, atol=1e-14)
+
+
+def test_a_loop_is_written_round_by_round() -> None:
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float64, [], name="x")
+        a = tf.placeholder(tf.float64, [], name="a")
+        _, y = tf.while_loop(
+            lambda i, v: i < 3, lambda i, v: (i + 1, tf.sin(a * v)), [0, x]
+        )
+    before = len(graph.operations)
+    trace = viz.trace(y, {x: 0.5, a: 2.0})
+    assert len(graph.operations) == before
+    check_slopes(trace, y, {x: 0.5, a: 2.0})
+    # Neither the counter nor the test is part of what the result is made of.
+    assert [line.tensor.op.type for line in trace.lines[2:]] == ["Mul", "Sin"] * 3
+    rounds = [line.where for line in trace.lines]
+    assert rounds == [(), ()] + [(f"while, round {k}",) for k in (1, 1, 2, 2, 3, 3)]
+    text = str(trace).splitlines()
+    assert text[3:5] == [
+        "  while, round 1",
+        "    v₃ = v₂ · v₁ = 1       v̇₃ = 0.5·0 + 2·1 = 2",
+    ]
+    assert text[12:15] == ["reverse", "  while, round 3", "    v̄₈ = 1"]
+    svg = trace.to_svg()
+    boxes = [words(g) for g in drawn(svg, "cluster")]
+    assert len(boxes) == 6
+    said = words(parse(svg))
+    assert said.count("while, round 2") == 4  # in each mode: a box, and its steps
+
+
+@pytest.mark.parametrize("at", [(2.0, 3.0), (-2.0, 3.0)])
+def test_of_a_branch_there_is_what_runs(at: tuple[float, float]) -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [], name="x")
+        z = tf.placeholder(tf.float64, [], name="z")
+        y = tf.cond(x > 0.0, lambda: x * x * z, lambda: tf.exp(x) + z)
+        feeds = {x: at[0], z: at[1]}
+        trace = viz.trace(y, feeds)
+        check_slopes(trace, y, feeds)
+    kinds = {line.tensor.op.type for line in trace.lines}
+    assert kinds == ({"Placeholder", "Mul"} if at[0] > 0 else {*kinds, "Exp"})
+    assert {line.where for line in trace.lines} == {
+        (),
+        ("cond, true" if at[0] > 0 else "cond, false",),
+    }
+
+
+def test_scans_folds_and_calls() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [3], name="x")
+        z = tf.placeholder(tf.float64, [], name="z")
+        scanned = tf.scan(lambda a, r: tf.sin(a) * r, x, z, reverse=True)
+        mapped = tf.map_fn(lambda r: r * r + z, x)
+        folded = tf.foldl(lambda a, r: a * r, x, z)
+        called = tf.function(lambda v: v * tf.exp(v))(z)
+        y = tf.reduce_sum(scanned * mapped) + folded * called
+        feeds = {x: [0.5, 2.0, -1.0], z: 0.7}
+        trace = viz.trace(y, feeds, max_steps=80)
+        check_slopes(trace, y, feeds)
+    texts = str(trace)
+    assert "v₁[2]" in texts and "v₁[0]" in texts
+
+
+def test_loops_in_loops_and_their_gradients() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [], name="x")
+
+        def outer(i: Any, v: Any) -> Any:
+            _, w = tf.while_loop(
+                lambda j, w: j < 2, lambda j, w: (j + 1, tf.sin(w) * x), [0, v]
+            )
+            return i + 1, w + v
+
+        _, y = tf.while_loop(lambda i, v: i < 2, outer, [0, x])
+        trace = viz.trace(y, {x: 0.8})
+        check_slopes(trace, y, {x: 0.8})
+        paths = {line.where for line in trace.lines}
+        assert ("while, round 2", "while, round 1") in paths
+        (slope,) = tf.gradients(y, x)
+        again = viz.trace(slope, {x: 0.8}, max_steps=200)
+        check_slopes(again, slope, {x: 0.8})
+
+
+def test_what_is_fed_or_stored_is_not_run() -> None:
+    with tf.Graph().as_default():
+        w = tf.Variable(np.float64(1.5), name="w")
+        x = tf.placeholder(tf.float64, [], name="x")
+        _, y = tf.while_loop(lambda i, v: i < 2, lambda i, v: (i + 1, v * w), [0, x])
+        z = tf.square(y)
+        with tf.Session() as session:
+            session.run(w.initializer)
+            trace = viz.trace(z, {x: 3.0}, wrt=[w])
+            (slope,) = session.run(tf.gradients(z, [w]), {x: 3.0})
+        check_sums(trace)
+        np.testing.assert_allclose(trace.lines[trace.inputs[0]].adjoint, slope)
+        fed = viz.trace(z, {y: 2.0})
+    assert [line.where for line in fed.lines] == [(), ()]
+    assert float(fed.lines[0].adjoint) == 4.0
+
+
+def test_what_is_too_long_or_random_says_so() -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [], name="x")
+        n = tf.placeholder(tf.int32, [], name="n")
+        _, y = tf.while_loop(lambda i, v: i < n, lambda i, v: (i + 1, v * x), [0, x])
+        assert len(viz.trace(y, {x: 1.5, n: 20}).lines) == 21
+        with pytest.raises(GraphError, match=r"at most 60 steps.*while, round"):
+            viz.trace(y, {x: 1.5, n: 10**9})
+        _, noisy = tf.while_loop(
+            lambda i, v: i < 2,
+            lambda i, v: (i + 1, v * tf.random_uniform([], dtype=tf.float64)),
+            [0, x],
+        )
+        with pytest.raises(GraphError, match="draws random numbers or writes"):
+            viz.trace(noisy, {x: 1.0})
+        with pytest.raises(GraphError, match="is not part of what is traced"):
+            viz.trace(y, {x: 1.0, n: 2}, wrt=[noisy])

@@ -14,6 +14,7 @@ import dagrad as tf
 from dagrad import viz
 from dagrad.graphlib.errors import GraphError
 from dagrad.viz.drawing import drawing_of, picture_of
+from dagrad.viz.steps import collect_plan
 from dagrad.viz.theme import CATEGORIES, DARK, LIGHT, ink_on, ramp
 
 
@@ -480,6 +481,10 @@ def test_a_fused_step_opens_to_what_it_is_made_of() -> None:
     }
     closed = picture_of(plan, depth=0)
     assert [n.title for n in closed.nodes] == ["x", "Fused", "Sum"]
+    assert closed.nodes[1].notes[:2] == [
+        "7 operations in one step",
+        "Mul, Tanh, Exp, Mul, Sin, Log1p, Add",
+    ]
     assert "done in one step" in words(parse(viz.render(plan, view="graph")))
 
 
@@ -493,6 +498,64 @@ def test_a_plan_has_the_sizes_of_the_run() -> None:
     assert [n.title for n in names] == ["Tanh"]
     with pytest.raises(GraphError, match="no step of the plan computes"):
         picture_of(plan, focus="layer0/W/Assign")
+
+
+def test_bodies_open_in_plans() -> None:
+    """With the sizes of the run; links go through to what reads and makes a value."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 4], name="x")
+        w = tf.Variable(np.eye(4, dtype=np.float32), name="w")
+
+        def turn(i: Any, h: Any) -> Any:
+            side = tf.cond(h[0, 0] > 0.0, lambda: tf.tanh(h), lambda: tf.sin(h) * 2.0)
+            return i + 1, tf.matmul(side, w)
+
+        with tf.name_scope("part"):
+            _, h = tf.while_loop(lambda i, h: i < 3, turn, [0, x])
+        y = tf.reduce_sum(tf.exp(h), name="y")
+    with tf.Session(graph=graph) as session:
+        plan = session.plan(y, {x: np.zeros((7, 4), np.float32)})
+    picture = picture_of(plan)
+    bodies = [c.path for c in picture.clusters if c.body]
+    assert bodies[0] == "part/while/Loop()"
+    inner = "part/while/Loop()/cond/Case()"
+    scopes = [c.path for c in picture.clusters]
+    assert {f"{inner}/true", f"{inner}/false"} <= set(scopes)
+    title = {n.key: n.title for n in picture.nodes}
+    edges = {(title[e.tail], title[e.head]): e for e in picture.edges}
+    assert edges["x", "carry_1"].label == "float32[7,4]"
+    assert edges["w", "MatMul"].label == "float32[4,4]"
+    for branch in ("Tanh", "Mul"):
+        assert edges[branch, "MatMul"].label == "float32[7,4]"
+    assert edges["MatMul", "Exp"].label == "float32[7,4]"
+    assert edges["MatMul", "carry_1"].again == "to the next round"
+    # Closed where there is no room, and opened when asked for.
+    closed = picture_of(plan, max_nodes=4)
+    assert not any(c.body for c in closed.clusters)
+    assert "Loop" in {n.title for n in closed.nodes}
+    forced = collect_plan(plan, inside=0, expand=["part/while/Loop"])
+    assert "MatMul" in {i.type for i in forced.items}
+    assert "MatMul" not in {i.type for i in collect_plan(plan, inside=0).items}
+    near = picture_of(plan, focus="y", hops=2)
+    assert "MatMul" in {n.title for n in near.nodes}
+    parse(viz.render(plan, view="graph", color="order"))
+
+
+def test_scans_and_fused_steps_in_bodies_open_in_plans() -> None:
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [5, 1000, 400], name="x")
+        y = tf.map_fn(lambda r: tf.tanh(r * 3.0) * tf.exp(r) + tf.sin(r), x)
+        y = tf.reduce_sum(y, name="y")
+    with tf.Session(graph=graph) as session:
+        plan = session.plan(y, {x: None})
+    picture = picture_of(plan)
+    kinds = [c.body for c in picture.clusters if c.body]
+    title = {n.key: n.title for n in picture.nodes}
+    edges = [(title[e.tail], title[e.head]) for e in picture.edges]
+    assert "Loop" in kinds
+    (sums,) = [tail for tail, head in edges if head == "Sum"]
+    assert sums == "Add"
+    parse(viz.render(plan, view="graph"))
 
 
 def test_rewrites_show_before_and_after() -> None:

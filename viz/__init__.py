@@ -171,12 +171,20 @@ def trace(
     wrt: Any = None,
     direction: Any = None,
     session: Any = None,
+    max_steps: int = 60,
 ) -> Any:
     """A small graph with its numbers, step by step in both modes; see
     :func:`dagrad.viz.whiteboard.trace`.  Print the result, or :func:`render` it."""
     from .whiteboard import trace as work
 
-    return work(fetches, feeds, wrt=wrt, direction=direction, session=session)
+    return work(
+        fetches,
+        feeds,
+        wrt=wrt,
+        direction=direction,
+        session=session,
+        max_steps=max_steps,
+    )
 
 
 def explore(

@@ -12,10 +12,11 @@ import numpy as np
 
 from ..graphlib.errors import GraphError
 from ..graphlib.tensor import Tensor
+from .dot import page, plain
 from .facts import constant_text
 from .sheet import stack
 from .svg import draw
-from .theme import FONT, Theme, short, theme_of
+from .theme import Theme, short, theme_of
 from .whiteboard import Line, Term, Trace
 
 __all__ = ["board_svg", "constant", "number_text", "told"]
@@ -80,6 +81,10 @@ def formula(number: int, line: Line) -> str:
         said = _PREFIX[kind] + given[0]
     elif kind == "Square":
         said = f"{given[0]}²"
+    elif kind == "Pack":
+        said = f"[{', '.join(given)}]"
+    elif kind == "StridedSlice" and len(given) == 1:
+        said = f"{given[0]}[{', '.join(_place(s) for s in op.attrs['spec'])}]"
     else:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", kind).lower()
         said = (
@@ -88,6 +93,14 @@ def formula(number: int, line: Line) -> str:
     if len(op.outputs) > 1:
         said += f" [{line.tensor.index}]"
     return f"{symbol(number)} = {short(said, 44)}"
+
+
+def _place(spec: Any) -> str:
+    """One place of an index: a number, a range, or what else stands there."""
+    if isinstance(spec, tuple):
+        start, stop, step = ("" if s is None else str(s) for s in spec)
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+    return "…" if spec is ... else str(spec)
 
 
 def _name(line: Line) -> str:
@@ -115,17 +128,22 @@ def told(trace: Trace) -> list[str]:
 
 def rows(trace: Trace) -> list[tuple[str, ...]]:
     """Headings (one cell), forward steps (three cells), and steps back (one cell that
-    is indented)."""
+    is indented).  What a body runs is indented below the name of that."""
     along = ", ".join(number_text(d) for d in trace.direction)
     out: list[tuple[str, ...]] = [(f"forward, along ({along})",)]
+    where: tuple[str, ...] = ()
     for n, line in enumerate(trace.lines):
+        out += _entered(where, line.where)
+        where = line.where
         tangent = ""
         if line.tangent is not None:
             terms = [t for t in line.terms if t.tangent is not None]
             parts = [_product(t.partial, trace.lines[t.parent].tangent) for t in terms]
             tangent = _sum(symbol(n, _DOT), parts, line.tangent)
-        out.append((formula(n, line), f"= {number_text(line.value)}", tangent))
+        said = "  " * len(where) + formula(n, line)
+        out.append((said, f"= {number_text(line.value)}", tangent))
     out.append(("reverse",))
+    where = ()
     for n in trace.backwards():
         line = trace.lines[n]
         if line.adjoint is None:
@@ -137,8 +155,19 @@ def rows(trace: Trace) -> list[tuple[str, ...]]:
         ]
         if n in trace.results and parts:
             parts.insert(0, "1")
-        out.append((f"  {_sum(symbol(n, _BAR), parts, line.adjoint)}",))
+        out += _entered(where, line.where)
+        where = line.where
+        inside = "  " * len(where)
+        out.append((f"  {inside}{_sum(symbol(n, _BAR), parts, line.adjoint)}",))
     return out
+
+
+def _entered(before: tuple[str, ...], now: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The names of what begins between two lines."""
+    same = 0
+    while same < min(len(before), len(now)) and before[same] == now[same]:
+        same += 1
+    return [("  " * (depth + 1) + now[depth],) for depth in range(same, len(now))]
 
 
 def _readers(trace: Trace, number: int) -> list[tuple[int, Term]]:
@@ -230,33 +259,23 @@ def _lines(trace: Trace) -> list[str]:
 
 def _source(trace: Trace, mode: str, theme: Theme, direction: str) -> str:
     """One mode as Graphviz source."""
-    import graphviz
-
     forward = mode == "forward"
     colour = theme.parts["backward" if forward else "update"].line
-    dot = graphviz.Digraph("trace")
-    dot.attr(
-        "graph",
-        rankdir=direction,
-        bgcolor=theme.background,
-        fontname=FONT,
-        fontcolor=theme.text,
-        nodesep="0.3",
-        ranksep="0.55",
-        pad="0.1",
-        tooltip=" ",
-        labelloc="t",
-        labeljust="l",
-        label=_head(trace, mode, colour, theme),
-    )
-    dot.attr("node", shape="plain", fontname=FONT, fontcolor=theme.text)
-    dot.attr("edge", fontname=FONT, fontsize="10", arrowsize="0.7")
+    dot = page("trace", theme, direction)
+    dot.attr("graph", nodesep="0.3", ranksep="0.55", pad="0.1")
+    dot.attr("graph", label=_head(trace, mode, colour, theme))
+    dot.attr("node", shape="plain")
+    dot.attr("edge", fontsize="10", arrowsize="0.7")
+    boxes: dict[tuple[str, ...], Any] = {(): dot}
     for n, line in enumerate(trace.lines):
-        dot.node(
+        _box(boxes, line.where, theme).node(
             f"v{n}",
             label=_card(trace, n, line, forward, colour, theme),
-            tooltip=_plain(f"{line.tensor.op.type} {short(line.tensor.name, 200)}"),
+            tooltip=plain(f"{line.tensor.op.type} {short(line.tensor.name, 200)}"),
         )
+    for path in sorted(boxes, key=len, reverse=True):
+        if path:
+            boxes[path[:-1]].subgraph(boxes[path])
     for n, line in enumerate(trace.lines):
         flowing = {term.input: term for term in line.terms}
         for k, parent in enumerate(line.parents):
@@ -270,15 +289,30 @@ def _source(trace: Trace, mode: str, theme: Theme, direction: str) -> str:
             dot.edge(
                 f"v{parent}",
                 f"v{n}",
-                label=_plain(f" {words} " if words else ""),
+                label=plain(f" {words} " if words else ""),
                 fontcolor=colour,
-                tooltip=_plain(words or "no derivative passes"),
-                labeltooltip=_plain(words or " "),
+                tooltip=plain(words or "no derivative passes"),
+                labeltooltip=plain(words or " "),
                 dir="forward" if forward or not words else "back",
                 **attributes,
                 **{"class": "flow" if words else "data"},
             )
     return str(dot.source)
+
+
+def _box(boxes: dict[tuple[str, ...], Any], path: tuple[str, ...], theme: Theme) -> Any:
+    """The graph for what is in a body, in that of the body around it."""
+    import graphviz
+
+    for depth in range(1, len(path) + 1):
+        if path[:depth] in boxes:
+            continue
+        box = graphviz.Digraph(f"cluster_{len(boxes)}")
+        box.attr(style="rounded,dashed", color=theme.again, penwidth="1.2", margin="9")
+        box.attr(label=plain(short(path[depth - 1], 60)), tooltip=" ", fontsize="10")
+        box.attr(**{"class": "scope body"}, fontcolor=theme.muted)
+        boxes[path[:depth]] = box
+    return boxes[path]
 
 
 def _flow(trace: Trace, child: int, term: Term, forward: bool) -> str:
@@ -296,10 +330,6 @@ def _flow(trace: Trace, child: int, term: Term, forward: bool) -> str:
     return number_text(term.adjoint, 3)
 
 
-# Renderers drop plain spaces at the start of a text.
-_GAP = "&#160;" * 4
-
-
 def _head(trace: Trace, mode: str, colour: str, theme: Theme) -> str:
     """What the mode does, and which colour is what."""
     if mode == "forward":
@@ -313,12 +343,14 @@ def _head(trace: Trace, mode: str, colour: str, theme: Theme) -> str:
         said = "Reverse: the adjoints, children before parents; what meets is added up"
         kind = "adjoint, and what flows: adjoint of the child · partial"
     value = theme.parts["forward"].line
+    keys = '<BR ALIGN="LEFT"/>'.join(
+        f'<FONT POINT-SIZE="10" COLOR="{ink}">{_text(what, 200)}</FONT>'
+        for what, ink in (("value", value), (kind, colour))
+    )
     return (
-        '<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2"><TR><TD ALIGN="LEFT" '
-        f'COLSPAN="2"><FONT POINT-SIZE="13"><B>{_text(said, 200)}</B></FONT></TD></TR>'
-        f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="10" COLOR="{value}">value</FONT>'
-        f'<FONT POINT-SIZE="10" COLOR="{colour}">{_GAP}{_text(kind, 200)}</FONT></TD>'
-        "</TR></TABLE>>"
+        '<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="2"><TR><TD ALIGN="LEFT">'
+        f'<FONT POINT-SIZE="13"><B>{_text(said, 200)}</B></FONT></TD></TR>'
+        f'<TR><TD ALIGN="LEFT" BALIGN="LEFT">{keys}</TD></TR></TABLE>>'
     )
 
 
@@ -354,9 +386,3 @@ def _card(
 
 def _text(text: str, limit: int = 60) -> str:
     return html.escape(short(text, limit)) or " "
-
-
-def _plain(text: str) -> str:
-    import graphviz
-
-    return graphviz.nohtml(str(graphviz.escape(text)) or " ")  # type: ignore[no-any-return]

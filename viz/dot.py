@@ -12,7 +12,7 @@ from .fold import Cluster, Node, Picture
 from .legend import Scale, heading
 from .theme import FONT, LIGHT, Theme, ink_on, short
 
-__all__ = ["source"]
+__all__ = ["page", "plain", "source"]
 
 #: Above this, straight lines: curves around everything take most of the time.
 _CURVED = 320
@@ -46,35 +46,19 @@ def source(
     Raises:
         GraphError: ``direction`` is not TB, LR, BT or RL.
     """
-    import graphviz
-
-    if direction not in _DIRECTIONS:
-        raise GraphError(f"direction {direction!r} is not one of {_DIRECTIONS}")
-    dot = graphviz.Digraph("dagrad")
-    dot.attr(
-        "graph",
-        rankdir=direction,
-        bgcolor=theme.background,
-        fontname=FONT,
-        fontcolor=theme.text,
-        nodesep="0.22",
-        ranksep="0.34",
-        pad="0.2",
-        newrank="true" if picture.pairs else "false",
-        # Bounds on the network simplex, so that no drawing takes minutes.
-        nslimit="3",
-        nslimit1="3",
-        mclimit="0.5",
-        tooltip=" ",
-    )
+    dot = page("dagrad", theme, direction)
+    dot.attr("graph", nodesep="0.22", ranksep="0.34", pad="0.2")
+    # Bounds on the network simplex, so that no drawing takes minutes.
+    dot.attr("graph", nslimit="3", nslimit1="3", mclimit="0.5")
+    if picture.pairs:
+        dot.attr("graph", newrank="true")
     if len(picture.edges) > _CURVED:
         dot.attr("graph", splines="line")
     head = heading(picture, theme, title, legend, scale)
     if head:
-        dot.attr("graph", label=head, labelloc="t", labeljust="l")
-    dot.attr("node", fontname=FONT, fontsize="11", fontcolor=theme.text)
-    dot.attr("node", height="0.3", penwidth="1.2", margin="0.11,0.055")
-    dot.attr("edge", fontname=FONT, fontsize="8.5", fontcolor=theme.muted)
+        dot.attr("graph", label=head)
+    dot.attr("node", fontsize="11", height="0.3", penwidth="1.2", margin="0.11,0.055")
+    dot.attr("edge", fontsize="8.5", fontcolor=theme.muted)
     dot.attr("edge", arrowsize="0.6", color=theme.line)
     write = _Writer(dot, theme, scale is not None, url)
     write.clusters(picture.clusters)
@@ -85,7 +69,26 @@ def source(
     return str(dot.source)
 
 
-def _plain(text: str) -> str:
+def page(name: str, theme: Theme, direction: str) -> Any:
+    """An empty graph in the colours and the font of a theme, its label on the left.
+
+    Raises:
+        GraphError: ``direction`` is not TB, LR, BT or RL.
+    """
+    import graphviz
+
+    if direction not in _DIRECTIONS:
+        raise GraphError(f"direction {direction!r} is not one of {_DIRECTIONS}")
+    dot = graphviz.Digraph(name)
+    dot.attr("graph", rankdir=direction, bgcolor=theme.background, tooltip=" ")
+    dot.attr("graph", fontname=FONT, fontcolor=theme.text)
+    dot.attr("graph", labelloc="t", labeljust="l")
+    dot.attr("node", fontname=FONT, fontcolor=theme.text)
+    dot.attr("edge", fontname=FONT)
+    return dot
+
+
+def plain(text: str) -> str:
     """User text as a quoted DOT string: no HTML, no escapes; lines kept."""
     import graphviz
 
@@ -140,8 +143,8 @@ class _Writer:
             line, width = theme.text, "2"
         kind = "scope" + (" body" if cluster.body else "")
         return [
-            ("label", quote(_plain(cluster.label))),
-            ("tooltip", quote(_plain(cluster.tooltip))),
+            ("label", quote(plain(cluster.label))),
+            ("tooltip", quote(plain(cluster.tooltip))),
             ("class", f'"{kind}{" several" if cluster.count > 1 else ""}"'),
             ("style", f'"{style}"'),
             ("fillcolor", f'"{fill}"'),
@@ -164,7 +167,7 @@ class _Writer:
         more = {"peripheries": "2"} if node.folded else {}
         address = self.url(node.ops[0]) if self.url is not None and node.ops else ""
         if address:
-            more |= {"URL": _plain(address), "target": "_blank"}
+            more |= {"URL": plain(address), "target": "_blank"}
         self.dot.node(
             node.key,
             label=_label(node, ink, self.theme),
@@ -173,7 +176,7 @@ class _Writer:
             fillcolor=fill,
             color=line,
             fontcolor=ink or self.theme.text,
-            tooltip=_plain(node.tooltip),
+            tooltip=plain(node.tooltip),
             **{"class": f"{node.part}{' folded' if node.folded else ''}", **more},
         )
 
@@ -206,9 +209,9 @@ class _Writer:
             head,
             # Room on both sides, more on the right: a label stays clear of its edge and
             # of the outline of the scope in which it is the rightmost thing.
-            label=_plain(f" {edge.label}   " if edge.label else ""),
-            tooltip=_plain(edge.tooltip) or " ",
-            labeltooltip=_plain(edge.tooltip) or " ",
+            label=plain(f" {edge.label}   " if edge.label else ""),
+            tooltip=plain(edge.tooltip) or " ",
+            labeltooltip=plain(edge.tooltip) or " ",
             **more,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..graphlib.collector import collector_paused
 from ..graphlib.errors import GraphError
 from ..graphlib.explain import GradientExplanation, explain_gradient
 from .dot import source
@@ -54,6 +55,7 @@ class Drawing:
         )
 
 
+@collector_paused()
 def picture_of(
     target: Any,
     *,
@@ -79,7 +81,14 @@ def picture_of(
         raise GraphError(f"layout {layout!r} is not one of {_LAYOUTS}")
     opened = [expand] if isinstance(expand, str) else [_name(e) for e in expand]
     if isinstance(target, Plan):
-        found = collect_plan(target, focus=focus, hops=hops, between=between)
+        found = collect_plan(
+            target,
+            focus=focus,
+            hops=hops,
+            between=between,
+            expand=opened,
+            inside=max_nodes,
+        )
     else:
         found = collect(
             target,

@@ -128,6 +128,9 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
         lines.append(f"and {len(tensors) - 8:,} more")
     if size:
         lines.append(bytes_text(size) + ("" if exact else " for each unit of '?'"))
+    first = next(iter(bundle.tensors.values()))
+    # In a plan, the step that runs it is no part of its name.
+    origin = first.tail.op.name if isinstance(first.tensor, Value) else first.tail.name
     return Edge(
         tail,
         head,
@@ -136,7 +139,7 @@ def _edge(tail: str, head: str, bundle: _Bundle) -> Edge:
         False,
         bundle.weak and not bundle.again,
         round(width, 2),
-        next(iter(bundle.tensors.values())).tail.name,
+        origin,
         bundle.again,
         size,
     )

@@ -27,7 +27,7 @@ __all__ = ["Cluster", "Edge", "Node", "Picture", "fold"]
 _EDGES_PER_NODE = 3
 #: Above this, values that the backward part keeps are named in their readers:
 #: each would be a curve across the whole picture.
-_KEPT_EDGES = 8
+_KEPT_EDGES = 6
 #: How many nodes a run of loose operations is cut into.
 _RUNS = 24
 _COMPUTED = ("forward", "backward", "update", "initializer")

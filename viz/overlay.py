@@ -210,7 +210,7 @@ def steps_of(plan: Plan) -> list[tuple[int, Any, Plan]]:
 
 def members_of(step: Any) -> list[Operation]:
     """The operations that a step computes: several where it is fused."""
-    group = step.attrs.get("group") if step.opdef.type in ("_Fused", "_Rows") else None
+    group = step.group
     if group is None:
         return [step.op]
     inside = [m.op for m in group.members]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections import Counter
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from ..graphlib.errors import DagradError
+from .labels import box_of, place_labels
+from .layout import DrawingError, laid_out
 from .theme import FONT_STACK, PARTS, clean, short, text_width
 
 if TYPE_CHECKING:
@@ -23,14 +20,6 @@ __all__ = ["DrawingError", "draw", "to_svg"]
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _SPACE = "{http://www.w3.org/XML/1998/namespace}space"
-_MISSING = (
-    "drawing needs the layout program of Graphviz: pip install graphviz-pure "
-    "(or install Graphviz, so that `dot` is on the path)"
-)
-
-
-class DrawingError(DagradError, RuntimeError):
-    """The layout program is missing or failed."""
 
 
 def to_svg(
@@ -104,62 +93,16 @@ def draw(
     Raises:
         DrawingError: there is no program, or it failed or took too long.
     """
-    command = [_program(engine), "-q", "-Tsvg"]
-    try:
-        done = subprocess.run(
-            command,
-            input=dot.encode("utf-8"),
-            capture_output=True,
-            check=False,
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired:
-        raise DrawingError(
-            f"the layout took more than {timeout:g} s: give a smaller max_nodes"
-        ) from None
-    except OSError as error:
-        raise DrawingError(f"{command[0]} cannot be run: {error}") from None
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode("utf-8", "replace").strip()[:500]
-        raise DrawingError(f"{command[0]} failed ({done.returncode}): {said}")
-    return _tidy(done.stdout.decode("utf-8"), title, desc)
-
-
-def _program(engine: str | None) -> str:
-    """The layout program: what pip installs, unless only a ``dot`` is there."""
-    if engine not in (None, "pure", "system"):
-        raise DrawingError(f'engine {engine!r} is neither "pure" nor "system"')
-    found = None
-    if engine != "system":
-        found = _pure_program() or shutil.which("graphviz-pure")
-    if engine != "pure" and found is None:
-        found = shutil.which("dot")
-    if found is None:
-        if engine == "system":
-            raise DrawingError('engine="system" needs a program `dot` on the path')
-        raise DrawingError(_MISSING)
-    return found
-
-
-@cache
-def _pure_program() -> str | None:
-    """The program in the installed wheel: its folder need not be on the path."""
-    from importlib.metadata import PackageNotFoundError, files
-
-    try:
-        listed = files("graphviz-pure") or []
-    except PackageNotFoundError:
-        return None
-    for file in listed:
-        if file.name in ("graphviz-pure", "graphviz-pure.exe"):
-            return os.path.realpath(str(file.locate()))
-    return None
+    text, left_out = laid_out(dot, engine, timeout)
+    return _tidy(text, title, desc, left_out)
 
 
 # -- what the program wrote, made fit to use -----------------------------------
 
 
-def _tidy(text: str, title: str, desc: str = "") -> str:
+def _tidy(
+    text: str, title: str, desc: str, left_out: list[tuple[str, str, str]]
+) -> str:
     """One ``<svg>`` element: sized, titled, with roles, tooltips as titles."""
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(text[text.index("<svg") :])
@@ -175,6 +118,7 @@ def _tidy(text: str, title: str, desc: str = "") -> str:
     paper = next(
         (p.get("fill", "none") for p in root.iter(f"{{{_SVG}}}polygon")), "none"
     )
+    middles = _middles(root)
     for group in root.iter(f"{{{_SVG}}}g"):
         _unwrap(group)
         kind = (group.get("class") or "").partition(" ")[0]
@@ -184,7 +128,9 @@ def _tidy(text: str, title: str, desc: str = "") -> str:
             _centre(group)
         elif kind == "edge":
             _set_labels(group, paper)
+    _draw_straight(root, middles, left_out)
     _raise_scope_labels(root)
+    place_labels(root)
     # Fonts of the layout's widths, said once.
     root.set("font-family", FONT_STACK)
     for text_element in root.iter(f"{{{_SVG}}}text"):
@@ -197,6 +143,39 @@ def _tidy(text: str, title: str, desc: str = "") -> str:
             root.insert(0, own)
     out: str = ElementTree.tostring(root, encoding="unicode")
     return re.sub(r">\s*\n\s*<", ">\n<", out).strip() + "\n"
+
+
+def _middles(root: ElementTree.Element) -> dict[str, str]:
+    """The middles of boxes by their keys, before tooltips take the place of those."""
+    found = {}
+    for node in root.iter(f"{{{_SVG}}}g"):
+        box = box_of(node) if node.get("class", "").startswith("node") else None
+        if box is not None:
+            middle = f"{(box[0] + box[2]) / 2:.2f},{(box[1] + box[3]) / 2:.2f}"
+            found[node.findtext(f"{{{_SVG}}}title", "")] = middle
+    return found
+
+
+def _draw_straight(
+    root: ElementTree.Element,
+    middles: dict[str, str],
+    lines: list[tuple[str, str, str]],
+) -> None:
+    """Dotted lines below the boxes, middle to middle (see :func:`.layout.laid_out`)."""
+    sheet = root.find(f"{{{_SVG}}}g")
+    if sheet is None or not lines:
+        return
+    kinds = [child.get("class", "").partition(" ")[0] for child in sheet]
+    first = kinds.index("node")
+    for number, (tail, head, colour) in enumerate(lines):
+        about = {"class": "edge mirror", "role": _ROLES["edge"]}
+        group = ElementTree.Element(f"{{{_SVG}}}g", about)
+        title = ElementTree.SubElement(group, f"{{{_SVG}}}title")
+        title.text = "and its gradient"
+        look = {"fill": "none", "stroke": colour, "stroke-dasharray": "1,5"}
+        way = {"d": f"M{middles[tail]} L{middles[head]}"}
+        ElementTree.SubElement(group, f"{{{_SVG}}}path", look | way)
+        sheet.insert(first + number, group)
 
 
 #: What screen readers are told of the groups of a drawing.
@@ -241,15 +220,10 @@ def _unwrap(group: ElementTree.Element) -> None:
 
 def _centre(node: ElementTree.Element) -> None:
     """Hang labels from their middle: they stay in place with any other font."""
-    xs: list[float] = []
-    for shape in node.iter():
-        if shape.tag == f"{{{_SVG}}}ellipse":
-            xs.append(float(shape.get("cx", "0")))
-        points = shape.get("points") or shape.get("d") or ""
-        xs += [float(x) for x in re.findall(r"(-?[\d.]+),", points)]
-    if not xs:
+    box = box_of(node)
+    if box is None:
         return
-    middle = f"{(min(xs) + max(xs)) / 2:g}"
+    middle = f"{(box[0] + box[2]) / 2:g}"
     for text in node.iter(f"{{{_SVG}}}text"):
         text.set("x", middle)
         text.set("text-anchor", "middle")

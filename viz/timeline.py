@@ -190,7 +190,7 @@ def _lane(
             stroke=canvas.ink.page if width > 2.5 else "",
         )
         letters = int((width - 8) / 6.2)
-        name = longest.type.replace("_Fused", "").replace("_Rows", "").strip("[]")
+        name = longest.type.rpartition(": ")[2]
         if len(bar.events) == 1 and letters >= min(len(name), 6):
             canvas.text(
                 bar.x + 5,
@@ -204,7 +204,7 @@ def _lane(
 def _told(events: Sequence[Event]) -> str:
     e = max(events, key=lambda e: e.seconds)
     said = (
-        f"step {e.step:,}: {short(e.type, 60)} {short(e.name, 100)}\n"
+        f"step {e.step:,}: {short(e.type, 90)}, {short(e.name, 100)}\n"
         f"{_seconds(e.seconds)} from {_seconds(e.start)}"
     )
     if len(events) > 1:

@@ -26,6 +26,7 @@ from ..graphlib.stacks import session_stack
 from ..graphlib.subgraph import bodies_of
 from ..graphlib.tensor import Tensor
 from .targets import flatten
+from .unroll import Unrolled
 
 __all__ = ["Line", "Term", "Trace", "trace"]
 
@@ -62,6 +63,7 @@ class Line:
             constant.
         terms: one for each input through which a derivative may flow.
         value, tangent, adjoint: None for a tangent or adjoint that is none.
+        where: what runs it, such as ``("while, round 2",)``, outer ones first.
     """
 
     tensor: Tensor
@@ -70,6 +72,7 @@ class Line:
     value: Any = None
     tangent: Any = None
     adjoint: Any = None
+    where: tuple[str, ...] = ()
 
 
 @dataclass
@@ -114,6 +117,7 @@ def trace(
     wrt: Any = None,
     direction: Any = None,
     session: Any = None,
+    max_steps: int = _MOST,
 ) -> Trace:
     """Values, tangents and adjoints of a small graph, step by step.
 
@@ -125,11 +129,14 @@ def trace(
         direction: a tangent for each of ``wrt`` (default: ones for the first, zeros
             for the others: the derivative with respect to the first).
         session: where variables have their values (default: the default session).
+        max_steps: the most lines that are written.
 
     Raises:
-        GraphError: nothing or too much to trace, or an operation with a body.
+        GraphError: nothing or too much to trace, or a body that draws random numbers
+            or writes variables.
 
-    The graph is not changed: derivatives are built in a copy.
+    Loops are written round by round, of a branch what runs, and of a call what it
+    calls.  The graph is not changed: derivatives are built in a copy.
 
     >>> import dagrad as tf
     >>> x = tf.placeholder(tf.float64, [], name="x")
@@ -151,9 +158,27 @@ def trace(
     given = {
         graph.as_graph_element(t, True, False): v for t, v in (feeds or {}).items()
     }
-    ops = _needed(ys, set(given))
-    tracer = _Tracer(graph, ops, ys, given, session)
-    return tracer.run(wrt, direction)
+    if session is None:
+        stack = session_stack()
+        open_one = stack[-1] if stack and stack[-1].graph is graph else None
+        session = open_one or TABLE["session"](graph=graph)
+    needed = _needed(ys, given)
+    chosen = None if wrt is None else [_tensor(graph, t) for t in flatten(wrt)]
+    where: Mapping[Operation, tuple[str, ...]] = {}
+    if any(bodies_of(t.op) and t not in given for t in needed):
+        flat = Unrolled(
+            needed,
+            lambda leaves: session.run(leaves, given),
+            lambda t: _is_leaf(t, given),
+            max_steps,
+        )
+        ys = [flat.made[y] for y in ys]
+        chosen = chosen and [_kept(t, flat.made) for t in chosen]
+        graph, given, where = flat.graph, flat.feeds, flat.where
+        session = TABLE["session"](graph=graph)
+        needed = _needed(ys, given)
+    _check_size(needed, max_steps)
+    return _Tracer(needed, ys, given, session, where).run(chosen, direction)
 
 
 def _tensor(graph: Graph, element: Any) -> Tensor:
@@ -162,42 +187,49 @@ def _tensor(graph: Graph, element: Any) -> Tensor:
     return found
 
 
-def _needed(ys: Sequence[Tensor], fed: set[Tensor]) -> list[Operation]:
+def _needed(ys: Sequence[Tensor], fed: Mapping[Tensor, Any]) -> list[Tensor]:
     """What is computed, oldest first; what is fed ends the way."""
-    found: set[Operation] = set()
-    stack = [y.op for y in ys]
+    found: set[Tensor] = set()
+    stack = list(ys)
     while stack:
-        op = stack.pop()
-        if op in found:
-            continue
-        found.add(op)
-        if any(t in fed for t in op.outputs):
-            continue
-        stack += [t.op for t in op.inputs]
-        if len(found) > 4 * _MOST:
-            break
-    shown = [op for op in found if op.opdef.effect != "constant"]
-    if len(shown) > _MOST:
+        t = stack.pop()
+        if t not in found:
+            found.add(t)
+            if t not in fed:
+                stack += t.op.inputs
+    return sorted(found, key=lambda t: (t.op.id, t.index))
+
+
+def _check_size(needed: Sequence[Tensor], most: int) -> None:
+    steps = len({t.op for t in needed if t.op.opdef.effect != "constant"})
+    if steps > most:
         raise GraphError(
-            f"viz.trace writes every step of at most {_MOST} operations: give a tensor "
-            "nearer to what is fed, or draw the graph by viz.render"
+            f"viz.trace writes at most {most} steps, and here are {steps:,}: give a "
+            "tensor nearer to what is fed, feed one on the way, run fewer rounds of a "
+            "loop, or give max_steps; viz.render draws graphs of any size"
         )
-    for op in found:
-        if bodies_of(op):
-            raise GraphError(
-                f"viz.trace: {op.describe()} runs a body: trace what is in it "
-                "by itself",
-                op,
-            )
-    return sorted(found, key=lambda op: op.id)
 
 
-def _plain_read(op: Operation, fed: set[Tensor]) -> bool:
-    """Whether ``op`` hands on a variable as it is."""
+def _is_leaf(t: Tensor, fed: Mapping[Tensor, Any]) -> bool:
+    """Whether its value is taken as it is: fed, stored, drawn at random."""
+    effect = t.op.opdef.effect
+    if t in fed or effect == "constant":
+        return t in fed
+    return not t.op.inputs or effect not in (None, "body")
+
+
+def _kept(t: Tensor, made: Mapping[Tensor, Tensor]) -> Tensor:
+    if t not in made:
+        raise GraphError(f"viz.trace: {t.op.describe()} is not part of what is traced")
+    return made[t]
+
+
+def _plain_read(t: Tensor, fed: Mapping[Tensor, Any]) -> bool:
+    """Whether it is a variable, handed on as it is."""
     return (
-        op.type == "Identity"
-        and op.inputs[0].op.opdef.effect == "variable"
-        and op.outputs[0] not in fed
+        t not in fed
+        and t.op.type == "Identity"
+        and t.op.inputs[0].op.opdef.effect == "variable"
     )
 
 
@@ -206,30 +238,25 @@ class _Tracer:
 
     def __init__(
         self,
-        graph: Graph,
-        ops: Sequence[Operation],
+        needed: Sequence[Tensor],
         ys: Sequence[Tensor],
         fed: Mapping[Tensor, Any],
         session: Any,
+        where: Mapping[Operation, tuple[str, ...]],
     ) -> None:
         self.ys, self.fed = ys, fed
-        stack = session_stack()
-        if session is None and stack and stack[-1].graph is graph:
-            session = stack[-1]
-        if session is None:
-            session = TABLE["session"](graph=graph)
         self.session = session
+        self.where = where
         self.lines: list[Line] = []
         self.number: dict[Tensor, int] = {}
         known: dict[Tensor, str] = {}
-        for op in ops:
-            if op.opdef.effect == "constant" and not any(t in fed for t in op.outputs):
-                known[op.outputs[0]] = ""
-            elif _plain_read(op, set(fed)):
-                self.number[op.outputs[0]] = self.number[op.inputs[0]]
+        for t in needed:
+            if t.op.opdef.effect == "constant" and t not in fed:
+                known[t] = ""
+            elif _plain_read(t, fed):
+                self.number[t] = self.number[t.op.inputs[0]]
             else:
-                for t in op.outputs:
-                    self._line(t, known)
+                self._line(t, known)
 
     def _line(self, t: Tensor, known: Mapping[Tensor, str]) -> None:
         from .board import constant
@@ -240,13 +267,12 @@ class _Tracer:
                 constant(i) if i in known else self.number[i] for i in t.op.inputs
             )
         self.number[t] = len(self.lines)
-        self.lines.append(Line(t, parents))
+        self.lines.append(Line(t, parents, where=self.where.get(t.op, ())))
 
     def _leaf(self, t: Tensor) -> bool:
-        """Whether its value is taken as it is: fed, stored, drawn at random."""
-        return t in self.fed or not t.op.inputs or t.op.opdef.effect is not None
+        return _is_leaf(t, self.fed)
 
-    def run(self, wrt: Any, direction: Any) -> Trace:
+    def run(self, wrt: Sequence[Tensor] | None, direction: Any) -> Trace:
         """Values from the session; then derivatives in a copy, twice over."""
         values = self.session.run([line.tensor for line in self.lines], self.fed)
         for line, value in zip(self.lines, values):
@@ -258,17 +284,15 @@ class _Tracer:
         results = tuple(self.number[y] for y in self.ys)
         return Trace(self.lines, results, tuple(inputs), tuple(along))
 
-    def _inputs(self, wrt: Any) -> list[int]:
+    def _inputs(self, wrt: Sequence[Tensor] | None) -> list[int]:
         if wrt is not None:
-            graph = self.ys[0].graph
-            found = [_tensor(graph, t) for t in flatten(wrt)]
-            missing = [t for t in found if t not in self.number]
+            missing = [t for t in wrt if t not in self.number]
             if missing:
                 raise GraphError(
                     f"viz.trace: {missing[0].op.describe()} is not part of what is "
                     "traced"
                 )
-            return [self.number[t] for t in found]
+            return [self.number[t] for t in wrt]
         return [
             n
             for n, line in enumerate(self.lines)
@@ -297,11 +321,9 @@ class _Tracer:
         made: dict[Tensor, Tensor] = {}
         for line in self.lines:
             t = line.tensor
-            if t in made:
-                continue
-            if self._leaf(t):
+            if self._leaf(t):  # in place of what its operation would make
                 made[t] = copy.hole(line.value, t)
-            else:
+            elif t not in made:
                 given = [self._copied(i, made, copy) for i in t.op.inputs]
                 made.update(zip(t.op.outputs, copy.again(t.op, given)))
         lines = [made[line.tensor] for line in self.lines]

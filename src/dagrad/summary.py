@@ -20,16 +20,27 @@ from typing import Any
 
 from .graphlib.errors import GraphError
 from .graphlib.graph import Graph
-from .ops.summaries import histogram, image, merge, merge_all, messages, scalar
+from .ops.summaries import (
+    audio,
+    histogram,
+    image,
+    merge,
+    merge_all,
+    messages,
+    scalar,
+    text,
+)
 from .runtime.report import RunMetadata
 
 __all__ = [
     "FileWriter",
+    "audio",
     "histogram",
     "image",
     "merge",
     "merge_all",
     "scalar",
+    "text",
 ]
 
 

@@ -21,6 +21,19 @@ RECORDS = [
         order=0,
     ),
     Record(
+        ("AudioSummary",),
+        lambda x: summaries.audio("a", x, 8000.0),
+        (Arg((2, 5)),),
+        order=0,
+        dtypes=("float32",),
+    ),
+    Record(
+        ("TextSummary",),
+        lambda x: summaries.text("t", summaries.scalar("s", x)),
+        (Arg(()),),
+        order=0,
+    ),
+    Record(
         ("MergeSummary",),
         lambda x, y: summaries.merge(
             [summaries.scalar("a", x), summaries.histogram("b", y)]

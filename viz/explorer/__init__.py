@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...graphlib.collector import collector_paused
 from ...graphlib.graph import Graph
 from ...graphlib.operation import Operation
 from ...graphlib.tensor import Tensor
@@ -59,6 +60,7 @@ def explore(
     return file
 
 
+@collector_paused()
 def data(
     target: Any,
     report: Any = None,

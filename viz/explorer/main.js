@@ -64,6 +64,12 @@ class App {
     if (data.run) {
       get("run").hidden = false;
       this.timeline = new Timeline(data.run, get("steps"), this.theme, (step) => this.atStep(step));
+      get("whose").hidden = !data.run.bodies.length;
+      for (const [i, r] of this.timeline.runs.entries()) {
+        const option = element("option", "", r.title || "the whole run");
+        option.value = i;
+        get("plan").append(option);
+      }
     }
     this.overlays.legend(get("legend"));
     this.panel.clear();
@@ -227,6 +233,7 @@ class App {
     const { scene } = this;
     scene.mark(box);
     if (this.timeline) {
+      if (box >= 0) this.memoryOf(this.timeline.runOf(box, this.model));
       this.timeline.step = -1;
       this.timeline.lives = box < 0 ? [] : this.timeline.livesOf(insideOf(this.model, box));
       this.timeline.draw();
@@ -241,6 +248,15 @@ class App {
     }
     this.outline.choose(box);
     this.redraw();
+  }
+
+  // Show the memory of the whole run, or of a body.
+  memoryOf(run) {
+    const { timeline } = this;
+    if (run === timeline.run) return;
+    timeline.use(run);
+    get("plan").value = timeline.runs.indexOf(run);
+    this.light();
   }
 
   words(box) {
@@ -266,7 +282,7 @@ class App {
       this.panel.clear();
     } else {
       this.panel.step(step, timeline.aliveAt(step));
-      const b = this.model.data.run.steps[step];
+      const b = timeline.run.steps[step];
       this.say(timeline.canvas.getAttribute("aria-valuetext"));
       if (b >= 0) scene.hovered = this.model.seen(b, this.open);
     }
@@ -432,6 +448,12 @@ class App {
       if (!busy && !e.ctrlKey && !e.metaKey && !e.altKey) this.key(e, true);
     });
     get("overlay").addEventListener("change", (e) => this.overlay(e.target.value));
+    get("plan").addEventListener("change", (e) => {
+      this.select(-1);
+      this.memoryOf(this.timeline.runs[e.target.value]);
+      this.timeline.draw();
+      this.redraw();
+    });
     get("more").addEventListener("click", () => this.more());
     get("less").addEventListener("click", () => this.less());
     get("fit").addEventListener("click", () => this.fit());

@@ -189,6 +189,7 @@ class Overlays {
       const there = new Set(column);
       for (const c of this.classes()) if (there.has(c.value)) key(c.label, c.fill, c.line);
       key(current === "gradient" ? "no gradient" : "nothing known", theme.colours.none, theme.colours.scopeLine);
+      if (current === "gradient") into.append(element("span", "", "as the graph is built: values are not looked at"));
       return;
     }
     const { low, high } = this.column(current);

@@ -119,8 +119,8 @@ class Panel {
 
   // When its tensors are made and last used.
   lives(box) {
-    const { run } = this.model.data;
-    if (!run) return;
+    if (!this.app.timeline) return;
+    const { run } = this.app.timeline;
     const lives = run.tensors.filter((t) => t[0] === box);
     if (!lives.length) return;
     this.into.append(element("h3", "", "Lifetime"));
@@ -169,7 +169,7 @@ class Panel {
 
   // What is alive at a step.
   step(step, alive) {
-    const { run } = this.model.data;
+    const { run } = this.app.timeline;
     const peak = step === run.peak ? ", the peak" : "";
     this.into.replaceChildren(
       element("h2", "", `Step ${step.toLocaleString("en")}${peak}`),

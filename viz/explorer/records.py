@@ -142,7 +142,6 @@ def op_columns(
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
     """Columns of ``ops``, and the pools that their numbers point into."""
     number = {op: i for i, op in enumerate(ops)}
-    said: dict[Any, tuple[str, str]] = {}
     pools = {name: Pool() for name in ("types", "parts", "specs", "sources", "devices")}
     columns: dict[str, list[Any]] = {
         "name": [_line(op.name) for op in ops],
@@ -153,9 +152,7 @@ def op_columns(
         "flops": [costs.flops(op) for op in ops],
         "attrs": [_attrs(op) for op in ops],
         "device": [pools["devices"].add(_line(op.device or "")) for op in ops],
-        "source": [
-            pools["sources"].add(_source(op.source, source_link, said)) for op in ops
-        ],
+        "source": _sources(ops, pools["sources"], source_link),
         "forward": [_number(number, op.forward_op) for op in ops],
     }
     return columns, {name: _plain(pool.values) for name, pool in pools.items()}
@@ -179,7 +176,7 @@ def _attrs(op: Operation) -> Any:
     if not op.attrs:
         return 0
     found = [
-        [_line(name), short(summary(value, _MOST_TEXT), _MOST_TEXT)]
+        [_line(name), _brief(summary(value, _MOST_TEXT))]
         for name, value in sorted(op.attrs.items())
         if not isinstance(value, Body) and name not in ("branches", "wires")
     ]
@@ -188,21 +185,39 @@ def _attrs(op: Operation) -> Any:
     return found or 0
 
 
-def _source(
-    source: Source | None, link: str | None, said: dict[Any, tuple[str, str]]
-) -> tuple[str, str]:
+def _brief(text: str) -> str:
+    return (
+        text
+        if len(text) <= _MOST_TEXT and text.isprintable()
+        else short(text, _MOST_TEXT)
+    )
+
+
+def _sources(ops: Sequence[Operation], pool: Pool, link: str | None) -> list[int]:
+    """For each operation the number of its place; a place is worked out once."""
+    known: dict[Any, int] = {}
+    found = []
+    for op in ops:
+        mark = op._mark
+        # The operations keep the code, so that no other takes over its id.
+        place = mark and (id(mark[0]), *mark[1:])
+        number = known.get(place)
+        if number is None:
+            number = known[place] = pool.add(_source(op.source, link))
+        found.append(number)
+    return found
+
+
+def _source(source: Source | None, link: str | None) -> tuple[str, str]:
     """``file:line`` and a link to it, empty where there is none."""
     if source is None:
         return "", ""
-    found = said.get(source)
-    if found is None:
-        path = source.filename.replace("\\", "/")
-        href = ""
-        if link is not None and (path.startswith("/") or path[1:3] == ":/"):
-            place = quote(path if path.startswith("/") else f"/{path}")
-            href = link.replace("{path}", place).replace("{line}", str(source.lineno))
-        found = said[source] = clean(str(source)[-_MOST_TEXT:]), href
-    return found
+    path = source.filename.replace("\\", "/")
+    href = ""
+    if link is not None and (path.startswith("/") or path[1:3] == ":/"):
+        place = quote(path if path.startswith("/") else f"/{path}")
+        href = link.replace("{path}", place).replace("{line}", str(source.lineno))
+    return clean(str(source)[-_MOST_TEXT:]), href
 
 
 # -- gradients -----------------------------------------------------------------

@@ -6,14 +6,14 @@ const LEFT = 76, RIGHT = 14, TOP = 24, BOTTOM = 20;
 
 class Timeline {
   constructor(run, canvas, theme, chosen) {
-    this.run = run;
     this.canvas = canvas;
     this.theme = theme;
     this.chosen = chosen; // called with a step, or -1
     this.step = -1;
     this.lives = []; // of the selected box: tensors
     this.context = canvas.getContext("2d");
-    canvas.setAttribute("aria-valuemax", String(run.steps.length - 1));
+    this.runs = [run, ...run.bodies];
+    this.use(run);
     canvas.addEventListener("pointerdown", (e) => {
       canvas.setPointerCapture(e.pointerId);
       this.pick(e);
@@ -22,7 +22,27 @@ class Timeline {
       if (e.buttons) this.pick(e);
     });
     canvas.addEventListener("keydown", (e) => this.key(e));
+  }
+
+  // The whole run, or the plan of a body: of one round of a loop, say.
+  use(run) {
+    this.run = run;
+    this.step = -1;
+    this.lives = [];
+    this.canvas.setAttribute("aria-valuemax", String(run.steps.length - 1));
     this.say();
+  }
+
+  // The plan that knows most of a box: its own, or of the body around it.
+  runOf(box, model) {
+    const [whole, ...bodies] = this.runs;
+    if (box < 0 || whole.steps.includes(box)) return whole;
+    const inside = insideOf(model, box);
+    const around = [box, ...model.around(box)];
+    return bodies.find((r) => r.steps.includes(box)) ||
+      (whole.steps.some(inside) ? whole : null) ||
+      bodies.find((r) => r.steps.some(inside)) ||
+      bodies.find((r) => around.includes(r.within)) || whole;
   }
 
   // The tensors alive at a step, the largest first.
@@ -221,7 +241,7 @@ class Timeline {
       context.fillText(text, x, 13);
       x += context.measureText(text).width + 16;
     };
-    say("Live bytes by step", colours.text, true);
+    say(run === this.runs[0] ? "Live bytes by step" : "Live bytes by step of the body", colours.text, true);
     say("— planned", colours.stroke);
     if (run.measured) say("- - measured", colours.measured);
     say(`peak ${bytesText(run.live[run.peak])} at step ${run.peak} (click it)`, colours.peak);

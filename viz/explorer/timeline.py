@@ -80,16 +80,49 @@ def run_columns(
 ) -> dict[str, Any] | None:
     """What the strip under the graph shows, None without a plan.
 
+    ``bodies`` are the same for each body of which there is a plan before the run: what
+    it is called, and ``within``, the box of what runs it.
+
     Args:
         plan, report: see :func:`plan_of`.
         box: the number of the box that shows an operation.
     """
     if plan is None or not plan.steps:
         return None
-    from ...runtime.plan import ARENA, CALL, FETCH
-
     measured = report.steps if report is not None else []
     fits = len(measured) == len(plan.steps)
+    return {
+        **_columns(plan, box),
+        "measured": [s.live_bytes for s in measured] if fits else None,
+        "seconds": [s.seconds for s in measured] if fits else None,
+        "bodies": _bodies(plan, box),
+    }
+
+
+def _bodies(plan: Plan, box: Mapping[Operation, int]) -> list[dict[str, Any]]:
+    """Columns of the plans of bodies, and of bodies in them."""
+    found: list[dict[str, Any]] = []
+    plans = [plan]
+    seen = {id(plan)}
+    for around in plans:
+        for step in around.steps if around.bodies else ():
+            for title, body in around.bodies_of(step):
+                if id(body) in seen or not body.steps:
+                    continue
+                seen.add(id(body))
+                plans.append(body)
+                about = {
+                    "title": f"{clean(step.name[:200])}: {clean(title[:200])}",
+                    "within": box.get(step.op, -1),
+                }
+                found.append(about | _columns(body, box))
+    return found
+
+
+def _columns(plan: Plan, box: Mapping[Operation, int]) -> dict[str, Any]:
+    """The steps of a plan, and when its tensors live."""
+    from ...runtime.plan import ARENA, CALL, FETCH
+
     tensors = []
     for slot in plan.slots:
         if slot.kind not in (ARENA, CALL, FETCH) or not slot.nbytes:
@@ -110,8 +143,6 @@ def run_columns(
         "steps": [box.get(step.op, -1) for step in plan.steps],
         "names": [clean(step.name[:400]) for step in plan.steps],
         "live": list(plan.live_bytes),
-        "measured": [s.live_bytes for s in measured] if fits else None,
-        "seconds": [s.seconds for s in measured] if fits else None,
         "tensors": tensors,
         "peak": plan.peak_step,
         "peakBytes": plan.peak_bytes,

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...graphlib.operation import Operation, input_names
 from ...graphlib.subgraph import Body, Subgraph, bodies_of
@@ -71,8 +72,7 @@ class Box:
             parent.children.append(self)
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A tensor (None: a control dependency) that one box hands to another."""
 
     tail: Box
@@ -417,10 +417,9 @@ def _tidy(root: Box, part: Mapping[Operation, str]) -> None:
     for box in order:
         order.extend(box.children)
     for box in reversed(order):
-        if box.kind == SCOPE and box is not root and len(box.children) == 1:
-            (only,) = box.children
-            only.label = f"{box.label}/{only.label}"
-            _replace(box, only)
+        box.children = [_itself_or_only(child) for child in box.children]
+        for child in box.children:
+            child.parent = box
     order = [root]
     for box in order:
         if len(box.children) > MOST_CHILDREN:
@@ -428,11 +427,13 @@ def _tidy(root: Box, part: Mapping[Operation, str]) -> None:
         order.extend(box.children)
 
 
-def _replace(box: Box, by: Box) -> None:
-    parent = box.parent
-    assert parent is not None
-    parent.children[parent.children.index(box)] = by
-    by.parent = parent
+def _itself_or_only(box: Box) -> Box:
+    """A box, or what is alone in it, named with it."""
+    if box.kind != SCOPE or len(box.children) != 1:
+        return box
+    (only,) = box.children
+    only.label = f"{box.label}/{only.label}"
+    return only
 
 
 def _into_runs(box: Box, part: Mapping[Operation, str]) -> None:
