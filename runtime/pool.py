@@ -156,12 +156,14 @@ class Pool:
             if self._end is not None:
                 self._end.detach()
                 self._tasks = queue.SimpleQueue()
+            # Before the workers: an interrupt that comes while they start leaves
+            # fewer of them, none that nobody ends.
+            self._end = weakref.finalize(self, _stop, self._tasks, self.threads - 1)
+            self._process = process
             for i in range(1, self.threads):
                 threading.Thread(
                     target=_serve, args=(self._tasks,), name=f"dagrad-{i}", daemon=True
                 ).start()
-            self._end = weakref.finalize(self, _stop, self._tasks, self.threads - 1)
-            self._process = process
 
 
 def _interrupted(tasks: Sequence[_Task]) -> BaseException | None:

@@ -5,6 +5,8 @@ The function and what it stands for give the same derivatives, to any order.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from fresh_session import value
@@ -153,18 +155,26 @@ def both(build):
         return value(build())
 
 
+def at_place(place, around, f):
+    """An x, and what a function of it gives at a place."""
+    x = dg.constant(X if around else X[1], name="x")
+    at = PLACES[place]
+    return x, dg.vectorized_map(lambda e: at(f, e), x) if around else at(f, x)
+
+
+@functools.cache
+def wanted_at(place, around, plain):
+    """Derivatives of what a function stands for: several stand for the same."""
+    return both(lambda: derivatives(*at_place(place, around, plain)[::-1]))
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("around", [False, True], ids=["one", "rows"])
 def test_every_place(function, place, around):
-    def built(f):
-        x = dg.constant(X if around else X[1])
-        at = PLACES[place]
-        y = dg.vectorized_map(lambda e: at(f, e), x) if around else at(f, x)
-        return derivatives(y, x)
-
-    got, wanted = (both(lambda f=f: built(f)) for f in FUNCTIONS[function])
-    for g, w in zip(got, wanted, strict=True):
+    own, plain = FUNCTIONS[function]
+    got = both(lambda: derivatives(*at_place(place, around, own)[::-1]))
+    for g, w in zip(got, wanted_at(place, around, plain), strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-7)
 
 
@@ -198,14 +208,8 @@ def test_derivatives_of_vectors(function):
 def test_a_loaded_graph_has_the_derivatives(function, place, around, tmp_path):
     f, plain = FUNCTIONS[function]
 
-    def built(f):
-        x = dg.constant(X if around else X[1], name="x")
-        at = PLACES[place]
-        y = dg.vectorized_map(lambda e: at(f, e), x) if around else at(f, x)
-        return x, dg.identity(y, name="y")
-
     with dg.Graph().as_default() as first:
-        built(f)
+        dg.identity(at_place(place, around, f)[1], name="y")
         first.validate()
         first.save(tmp_path / "g.json")
     loaded = dg.Graph.load(tmp_path / "g.json")
@@ -215,8 +219,7 @@ def test_a_loaded_graph_has_the_derivatives(function, place, around, tmp_path):
     with loaded.as_default():
         x, y = (loaded.get_tensor_by_name(n) for n in ("x:0", "y:0"))
         got = value(derivatives(y, x))
-    wanted = both(lambda: derivatives(*built(plain)[::-1]))
-    for g, w in zip(got, wanted, strict=True):
+    for g, w in zip(got, wanted_at(place, around, plain), strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-7)
 
 

@@ -171,7 +171,11 @@ def test_fetching_none_explains_gradients(session, x):
             session.run(fetch, {x: np.zeros((1, 3))})
 
 
-@pytest.mark.parametrize("fetch", [5, np.zeros(2), {1, 2}, object(), [[1.5]]], ids=repr)
+@pytest.mark.parametrize(
+    "fetch",
+    [5, np.zeros(2), {1, 2}, object(), [[1.5]]],
+    ids=["number", "array", "set", "object", "lists"],
+)
 def test_fetching_what_is_no_part_of_a_graph(session, fetch):
     with pytest.raises(TypeError, match="cannot fetch"):
         session.run(fetch)

@@ -81,8 +81,23 @@ def taken(plan):
     return plan.arena_bytes + plan.fetch_bytes + plan.transient_bytes
 
 
-@pytest.mark.parametrize("share", [0.85, 0.6, 0.4])
-@pytest.mark.parametrize("program", PROGRAMS)
+#: Of the rest, no plan of two fifths is found yet, and to find none takes longest.
+DEEP = {"mlp", "dropout", "gradient"}
+
+
+@pytest.mark.parametrize(
+    ("program", "share"),
+    [
+        pytest.param(
+            *p.values,
+            share,
+            id=f"{p.id}-{share}",
+            marks=[pytest.mark.slow] if share == 0.4 and p.id not in DEEP else [],
+        )
+        for p in PROGRAMS
+        for share in (0.85, 0.6, 0.4)
+    ],
+)
 def test_results_are_the_same_within_the_limit(program, share):
     tf.set_random_seed(5)
     fetches, feeds = program()

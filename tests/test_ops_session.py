@@ -142,11 +142,11 @@ def _spoil(arrays: Sequence[Any]) -> None:
 
 def _runs(model: _Model, session: Any, fetches: list[Tensor]) -> None:
     first, second = model.feed(model.arrays), model.other_feed()
-    want = evaluate(fetches, first)
+    want, want_second = evaluate(fetches, first), evaluate(fetches, second)
     got = session.run(fetches, first)
     _check(got, want, fetches)
     kept = [np.array(g) for g in got]
-    _check(session.run(fetches, _awkward(second)), evaluate(fetches, second), fetches)
+    _check(session.run(fetches, _awkward(second)), want_second, fetches)
     for g, k in zip(got, kept, strict=True):
         np.testing.assert_array_equal(g, k, "a later run changed a fetched array")
     before = [np.array(a) for a in first.values()]
@@ -155,7 +155,7 @@ def _runs(model: _Model, session: Any, fetches: list[Tensor]) -> None:
         np.testing.assert_array_equal(a, b, "a fetched array is a feed's memory")
     _check(session.run(fetches, _awkward(first)), want, fetches)
     _check(session.run(fetches, _turned(first), options=_TRACE), want, fetches)
-    _check(session.run(fetches, _awkward(second)), evaluate(fetches, second), fetches)
+    _check(session.run(fetches, _awkward(second)), want_second, fetches)
 
 
 def _random_runs(model: _Model, session: Any, fetches: list[Tensor]) -> None:

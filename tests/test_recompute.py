@@ -205,6 +205,7 @@ def test_the_search_is_nearly_as_cheap_as_integer_programming():
     assert mine <= 1.15 * least
 
 
+@pytest.mark.slow
 def test_so_it_is_on_larger_graphs():
     """Of 30 to 40 nodes; of those alone of which the least was proven in its time."""
     cases = [c for c in json.loads(LARGE.read_text()) if c["proven"]]

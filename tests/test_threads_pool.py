@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,9 @@ def threads(intra=None, inter=None):
 
 
 def workers():
-    return [t for t in threading.enumerate() if t.name.startswith("dagrad-")]
+    """Those of pools: what compiles for tests of native code may still be there."""
+    names = re.compile(r"dagrad-\d+")
+    return [t for t in threading.enumerate() if names.fullmatch(t.name)]
 
 
 def wait_for(condition, seconds=10.0):
@@ -231,6 +234,23 @@ def test_a_real_interrupt_does_not_hang(two, sleeper):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     two.run([int, int], 2)
+
+
+def test_an_interrupt_while_workers_start_leaves_none_behind(monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    made = Pool(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            made.run([int] * 3, 3)
+    made.run([int] * 3, 3)
+    made.close()
+    wait_for(lambda: not workers())
 
 
 # -- sessions --------------------------------------------------------------------------
