@@ -19,7 +19,6 @@ safe form.  Without a Select in the graph nothing here runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from .opdef import lookup
 from .operation import Operation
 from .operators import TABLE
 from .passages import is_control
+from .records import record, replace
 from .shapes import is_static
 from .source import warn
 from .stacks import home
@@ -149,7 +149,7 @@ def _union(*sets: frozenset[Tensor] | None) -> frozenset[Tensor] | None:
     return frozenset(whole) if len(whole) <= _FOLLOWED else None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _State:
     """What is known of the sum of cotangents of a tensor.
 

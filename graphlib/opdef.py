@@ -10,11 +10,11 @@ op (elementwise, linear, reduction).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
 from .dtypes import DType
 from .errors import GraphError, MissingNameError
+from .records import field, record
 from .shapes import Dims
 from .source import Mark, caller, resolve
 
@@ -50,7 +50,7 @@ SpecLike = Union["Tensor", Spec]
 Infer = Callable[[Sequence[Any], Mapping[str, Any]], OutSpecs]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(frozen=True, eq=False, slots=True)
 class OpDef:
     """One op, whole.
 

@@ -8,12 +8,12 @@ forward by transposition, explanations) sees it without looking anything up.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradientWarning, MissingNameError, RegistrationError
 from .opdef import OpDef, lookup, registered
 from .operators import TABLE
+from .records import fields, record
 from .source import Mark, caller, resolve, warn
 from .tensor import Tensor, as_tensor
 
@@ -106,7 +106,7 @@ def _register(name: str, f: Callable[..., Any] | None) -> None:
     _GRADIENTS[name] = f, caller()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Override:
     """The definition that new operations of one type get, and the scope to tell."""
 

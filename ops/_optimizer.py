@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from ..graphlib.dtypes import DType
 from ..graphlib.errors import DTypeError, ShapeError
 from ..graphlib.opdef import OpDef
+from ..graphlib.records import record
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
@@ -31,7 +31,7 @@ _TILE = 32768
 Step = Callable[..., None]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Method:
     """What an update of rows shares with the update of the whole variable."""
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..graphlib.records import record, replace
 from .fused import FUSED
 from .plan import ARENA, FETCH, VIEW
 from .schedule import Problem, simulate
@@ -59,7 +59,7 @@ class Placed(NamedTuple):
     nodes: Sequence[int]
 
 
-@dataclass
+@record
 class _Join:
     """A join, with the slots of its parts: slot -> (input, bytes into it, strides)."""
 

@@ -7,13 +7,13 @@ without running it.  Executors bind it to memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..graphlib.dtypes import DType
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.records import field, record
 from ..graphlib.shapes import Dims, text
 from ..graphlib.source import Source
 from ..graphlib.tensor import Tensor
@@ -140,7 +140,7 @@ class Region(NamedTuple):
     branches: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Plan:
     """What one run does for given fetches, feeds and shapes of feeds.
 

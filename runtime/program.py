@@ -9,7 +9,6 @@ graph grows.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..graphlib.errors import DagradError, FeedError, InvalidArgumentError
 from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
+from ..graphlib.records import replace
 from ..graphlib.shapes import Dims, is_static, text
 from ..graphlib.subgraph import BODY_VARIABLE, Body
 from ..graphlib.tensor import Tensor

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 import numpy as np
 
+from ..graphlib.records import record
 from .exact_order import exact_order
 from .liveness import Flat, Ints, distinct, flatten, live_bytes, spans
 from .order_windows import lower_peak
@@ -31,7 +31,7 @@ class CycleError(ValueError):
     """Dependencies that no order satisfies."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Problem:
     """What the scheduler sees of a program of n nodes and m buffers.
 
@@ -56,7 +56,7 @@ class Problem:
     inplace: Sequence[Sequence[tuple[int, int]]]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Order:
     """A topological order, its peak in bytes, and each tried order's peak."""
 
@@ -65,7 +65,7 @@ class Order:
     tried: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Live:
     """Live bytes per step, their peak, and the first step that has it (-1: none)."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -483,6 +482,8 @@ def _structure(item: Any) -> Any:
     if isinstance(item, Mapping):
         return (kind, *[(k, _structure(v)) for k, v in item.items()])
     if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields  # whoever has one has loaded it
+
         return (
             kind,
             *[_structure(getattr(item, f.name)) for f in fields(item) if f.init],
