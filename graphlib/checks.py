@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import DagradError, GraphError
 from .graph import Graph
-from .opdef import registered
+from .opdef import find
 from .operation import Operation
 from .shapes import compatible, text
 from .subgraph import (
@@ -49,7 +49,6 @@ def validate(graph: Graph) -> None:
 
 def _check_operations(graph: Graph) -> None:
     ops = list(graph.operations)
-    known = registered()
     readers: dict[Tensor, list[Operation]] = {}
     for position, op in enumerate(ops):
         if op.id != position:
@@ -60,7 +59,7 @@ def _check_operations(graph: Graph) -> None:
             _broken(op, "is not what its name stands for")
         if op.name.lower() not in graph._names:
             _broken(op, "has a name that the graph could give again")
-        if op.opdef.override is None and known.get(op.type) is not op.opdef:
+        if op.opdef.override is None and find(op.type) is not op.opdef:
             _broken(op, "has an op definition that is not the declared one")
         for t in op.inputs:
             _check_older(op, t.op, ops, f"input {t.name}")

@@ -16,9 +16,9 @@ from .cuts import Cut, place
 from .errors import GradientError
 from .explain_text import MANY, named, told
 from .graph import Graph
-from .operation import Operation
+from .operation import Operation, is_control
 from .operators import TABLE
-from .passages import connects, cut_at, is_control, passages, relevant, segments
+from .passages import connects, cut_at, passages, relevant, segments
 from .records import field, record, replace
 from .subgraph import Body, updated_inputs, variable_root
 from .tensor import Tensor

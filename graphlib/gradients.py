@@ -19,7 +19,6 @@ from .graph import Graph
 from .masks import SELECTS, Masks, selects
 from .operation import Operation
 from .operators import TABLE
-from .recomputation import check_checkpoints, wish
 from .shapes import TensorShape, compatible, text
 from .source import caller
 from .stacks import home, open_home
@@ -161,7 +160,11 @@ def gradients(
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
     policy = UnconnectedGradients(unconnected_gradients)
-    keep = None if checkpoints is None else check_checkpoints(checkpoints)
+    keep = None
+    if checkpoints is not None:
+        from .recomputation import check_checkpoints
+
+        keep = check_checkpoints(checkpoints)
     return _gradients(
         ys, xs, grad_ys, name, stop_gradients, policy, rows=False, keep=keep
     )
@@ -219,6 +222,8 @@ def _gradients(
         finally:
             context.forward_op, context.mark, context.masked = saved
     if keep is not None:
+        from .recomputation import wish
+
         wish(graph, keep, forward, first)
     return results
 

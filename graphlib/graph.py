@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .collecting import Collections
 from .errors import (
@@ -24,10 +24,12 @@ from .names import check_name
 from .opdef import OpDef
 from .operation import Operation, explain
 from .operators import TABLE
-from .overrides import Override, OverrideScope
 from .source import Mark, caller, resolve
 from .stacks import _stacks, home
 from .tensor import Tensor, as_name
+
+if TYPE_CHECKING:
+    from .overrides import Override, OverrideScope
 
 __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
 
@@ -470,6 +472,8 @@ class Graph(Collections):
             MissingNameError: an op type or a gradient that there is not.
             TypeError: no dict of strings.
         """
+        from .overrides import OverrideScope
+
         return OverrideScope(home(self)._local.context, op_type_map)
 
     @contextmanager

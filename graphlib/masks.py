@@ -25,9 +25,8 @@ import numpy as np
 
 from .errors import GradientWarning
 from .opdef import lookup
-from .operation import Operation
+from .operation import Operation, is_control
 from .operators import TABLE
-from .passages import is_control
 from .records import record, replace
 from .shapes import is_static
 from .source import warn

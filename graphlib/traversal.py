@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .operation import Operation
-from .passages import is_control, passages
+from .operation import Operation, is_control
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def between(
                 if not bodies:
                     break
         if bodies and here:
+            from .passages import passages
+
             flows = zip(op.outputs, passages(op))
             outs = [t for t, flow in flows if flow.leads & here]
             inside.update(outs)

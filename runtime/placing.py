@@ -20,8 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..graphlib.records import record, replace
-from .fused import FUSED
-from .plan import ARENA, FETCH, VIEW
+from .plan import ARENA, FETCH, FUSED_TYPE, VIEW
 from .schedule import Problem, simulate
 from .schedule import order as ordered
 
@@ -207,7 +206,7 @@ class _Joins:
         # With gaps: no views of it, and an op that does not mind.
         if i != own or self.views[own] > 1 or layout.settings.intra:
             return False
-        ufunc = isinstance(node.opdef.kernel, str) and node.opdef is not FUSED
+        ufunc = isinstance(node.opdef.kernel, str) and node.opdef.type != FUSED_TYPE
         return node in layout.copies or (ufunc and run >= _RUN)
 
 

@@ -117,14 +117,24 @@ class Step(NamedTuple):
     def what(self) -> str:
         """The type of the operation; of a fused one, the types of all inside."""
         kind = self.opdef.type
-        if kind not in ("_Fused", "_Rows"):
+        if kind not in GROUP_TYPES:
             return kind
         return f"{kind}[{self.attrs['group'].types}]"
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is several operations: elementwise ones, or of rows."""
+        return self.opdef.type in GROUP_TYPES
 
     @property
     def source(self) -> Source | None:
         """The user's line that made the operation."""
         return self.op.source
+
+
+#: Types of ops that plans alone hold (see ``fused`` and ``row_groups``).
+FUSED_TYPE, ROWS_TYPE = "_Fused", "_Rows"
+GROUP_TYPES = (FUSED_TYPE, ROWS_TYPE)
 
 
 class Region(NamedTuple):

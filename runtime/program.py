@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.counted import counted, untested
 from ..graphlib.dtypes import DType, int32
 from ..graphlib.errors import DagradError, FeedError, InvalidArgumentError
 from ..graphlib.known import known_value
@@ -333,6 +332,8 @@ def _without_test(
 
     ``numbers`` has one value for each: loops that become one must have the same.
     """
+    from ..graphlib.counted import counted, untested
+
     count = counted(attrs, inputs)
     if count is None:
         return attrs, inputs

@@ -13,9 +13,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from ..graphlib.records import record
-from .exact_order import exact_order
 from .liveness import Flat, Ints, distinct, flatten, live_bytes, spans
-from .order_windows import lower_peak
 
 # Nodes up to which the best order is searched for, and the states that are looked at,
 # about 10 us each; in larger programs the nodes around the peak are searched.
@@ -134,11 +132,15 @@ def order(problem: Problem) -> Order:
         if tried[name] < peak:
             best, peak = nodes, tried[name]
     if flat.size <= _SMALL and peak - bound >= _WORTH:
+        from .exact_order import exact_order
+
         exact = exact_order(problem, peak, _STATES)
         if exact is not None:
             best, peak = exact, _peak(flat, exact)
             tried["exact"] = peak
     elif flat.size > _SMALL and peak - bound >= _WORTH_LARGE:
+        from .order_windows import lower_peak
+
         states = _STATES_AROUND + _STATES_A_NODE * flat.size
         nodes = lower_peak(problem, flat, best, bound, min(states, _MOST_STATES))
         if nodes != best:
