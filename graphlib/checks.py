@@ -83,10 +83,10 @@ def _check_operations(graph: Graph) -> None:
         raise GraphError(f"{len(graph._by_name)} names stand for {len(ops)} operations")
     for op in ops:
         for t in op.outputs:
-            if (t._consumers or []) != readers.get(t, []):
+            if t.consumers() != readers.get(t, []):
                 _broken(
                     op,
-                    f"output {t.index} lists {len(t._consumers or ())} readers, "
+                    f"output {t.index} lists {len(t.consumers())} readers, "
                     f"but {len(readers.get(t, ()))} operations read it",
                 )
 

@@ -19,6 +19,7 @@ from .graph import Graph
 from .masks import SELECTS, Masks, selects
 from .operation import Operation
 from .operators import TABLE
+from .pauses import collector_paused
 from .shapes import TensorShape, compatible, text
 from .source import caller
 from .stacks import home, open_home
@@ -165,9 +166,10 @@ def gradients(
         from .recomputation import check_checkpoints
 
         keep = check_checkpoints(checkpoints)
-    return _gradients(
-        ys, xs, grad_ys, name, stop_gradients, policy, rows=False, keep=keep
-    )
+    with collector_paused():
+        return _gradients(
+            ys, xs, grad_ys, name, stop_gradients, policy, rows=False, keep=keep
+        )
 
 
 def gradients_or_rows(
@@ -175,7 +177,8 @@ def gradients_or_rows(
 ) -> list[Tensor | IndexedSlices | None]:
     """:func:`gradients`, with the rows of an x that is read by gathers only."""
     none = UnconnectedGradients.NONE
-    return _gradients(ys, xs, grad_ys, "gradients", None, none, rows=True)
+    with collector_paused():
+        return _gradients(ys, xs, grad_ys, "gradients", None, none, rows=True)
 
 
 def _gradients(
@@ -310,8 +313,13 @@ def _walk(
             masks.live or kind in SELECTS or (opdef.control is not None and selects(op))
         )
         state: Any = masks.enter(op, grads, _total, targets) if masked else None
-        cotangents = [_total(grads, t) for t in outputs]
-        if not [c for c in cotangents if c is not None]:
+        cotangents: list[Tensor | None] = []
+        arrived = False
+        for t in outputs:
+            g = _total(grads, t) if t in grads else None
+            cotangents.append(g)
+            arrived = arrived or g is not None
+        if not arrived:
             continue
         if opdef.vjp is None:
             raise GradientError(
@@ -321,11 +329,10 @@ def _walk(
         for t in outputs:
             if t not in targets:
                 grads.pop(t, None)
-        needed = [
-            t.dtype.is_inexact
-            and (t in targets or (t.op in on_path and t not in stops))
-            for t in inputs
-        ]
+        needed = []
+        for t in inputs:
+            reached = t in targets or (t.op in on_path and t not in stops)
+            needed.append(reached and t.dtype.is_inexact)
         context.scope = f"{scope}{op.name}_grad/"
         context.forward_op = op
         results = opdef.pull_back(op, cotangents, needed)

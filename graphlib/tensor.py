@@ -41,7 +41,8 @@ class Tensor:
         self.dtype = dtype
         self.dims = dims
         self.value: Any = None
-        self._consumers: list[Operation] | None = None
+        # One reader, as most tensors have, needs no list.
+        self._consumers: list[Operation] | Operation | None = None
 
     # -- reading -------------------------------------------------------------
 
@@ -96,7 +97,10 @@ class Tensor:
 
     def consumers(self) -> list[Operation]:
         """The operations that read this tensor, in order of creation."""
-        return list(self._consumers or ())
+        readers = self._consumers
+        if readers is None:
+            return []
+        return list(readers) if isinstance(readers, list) else [readers]
 
     @property
     def value_index(self) -> int:

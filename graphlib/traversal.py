@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from .operation import Operation, is_control
@@ -85,7 +86,7 @@ def between(
         nested = nested or graph.outer is not None
         seen.add(op)
         for t in inputs:
-            if t.dtype.is_inexact and t not in stops and t.op not in seen:
+            if t.op not in seen and t.dtype.is_inexact and t not in stops:
                 stack.append(t.op)
     found = []
     reached: set[Operation] = set()
@@ -130,8 +131,7 @@ def _inside_any(graph: Graph, others: Iterable[Graph]) -> bool:
     return any(graph.is_inside(other) for other in others)
 
 
-def _id(op: Operation) -> int:
-    return op.id
+_id: Callable[[Operation], int] = attrgetter("id")
 
 
 def depth_and_id(op: Operation) -> tuple[int, int]:

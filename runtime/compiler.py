@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..graphlib.operation import Operation
+from ..graphlib.pauses import collector_paused
 from ..graphlib.shapes import Dims
 from ..graphlib.tensor import Tensor
 from .donation import in_place
@@ -29,22 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["compile_plan"]
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage collection meanwhile.
-
-    Planning makes many objects that live on and no garbage: collecting while
-    they pile up would take most of the time of a large plan.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def _fuses(settings: Settings) -> bool:
     """Whether elementwise operations are fused: threads share tiles of one operation,
     or native code, but not tiles of several."""
@@ -54,7 +37,7 @@ def _fuses(settings: Settings) -> bool:
     return not threads or (settings.native != "off" and available())
 
 
-@_collector_paused()
+@collector_paused()
 def compile_plan(
     operations: Sequence[Operation],
     fetches: Sequence[Tensor],
