@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .batched import RowOp, Shared, Uneven
 from .errors import GradientError, ShapeError
 from .graph import Graph, get_default_graph
-from .opdef import OpDef
 from .operation import Operation
 from .operators import TABLE
 from .shapes import Dims, compatible, is_static, text
@@ -21,55 +21,7 @@ from .source import caller
 from .stacks import home
 from .tensor import Tensor
 
-__all__ = ["RowOp", "Shared", "Uneven", "vectorize"]
-
-
-class Shared:
-    """A result of a batch rule that is the same for every row: no batch axis.
-
-    The shape of a row is one: what is computed from it alone stays unbatched.
-    """
-
-    __slots__ = ("tensor",)
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-class Uneven:
-    """A batched result whose rows may differ in shape, as what loops keep for their
-    gradients may (see graphlib/ragged): whatever reads it runs row by row.
-    """
-
-    __slots__ = ("tensor",)
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-class RowOp:
-    """What a batch rule sees: an operation, with unbatched inputs brought up to date.
-
-    ``inputs[i]`` is what to read where ``batched[i]`` is None; else it tells the
-    dtype and the shape of one row and must not be read.  ``uneven[i]`` says whether
-    its rows may differ in shape, which only an operation sees that passes them on.
-    """
-
-    __slots__ = ("attrs", "graph", "inputs", "op", "opdef", "outputs", "uneven")
-
-    def __init__(
-        self,
-        op: Operation,
-        inputs: Sequence[Tensor],
-        uneven: Sequence[bool] | None = None,
-    ) -> None:
-        self.op = op
-        self.opdef: OpDef = op.opdef
-        self.attrs: Mapping[str, Any] = op.attrs
-        self.graph: Graph = op.graph
-        self.inputs = tuple(inputs)
-        self.outputs = op.outputs
-        self.uneven = (False,) * len(self.inputs) if uneven is None else uneven
+__all__ = ["vectorize"]
 
 
 def vectorize(
@@ -289,16 +241,6 @@ def _loop(
 ) -> Sequence[Any]:
     """One operation, run once for each row, with ``uneven`` results where their shape
     is not known."""
-    map_rows = TABLE.get("map_rows")
-    if map_rows is None:
-        which = [i for i, b in enumerate(batched) if b is not None]
-        raise GradientError(
-            op.op.explain(
-                f"it has no rule to run for all rows at once with input(s) {which} "
-                "batched, and there is no loop over rows to stand in"
-            ),
-            op.op,
-        )
 
     def build(*rows: Tensor) -> list[Tensor]:
         given = iter(rows)
@@ -306,7 +248,7 @@ def _loop(
         made = get_default_graph().create_op(op.opdef, inputs, dict(op.attrs))
         return list(made.outputs)
 
-    made = map_rows(build, [b for b in batched if b is not None], uneven)
+    made = TABLE["map_rows"](build, [b for b in batched if b is not None], uneven)
     if not uneven:
         return list(made)
     return [t if is_static(y.dims) else Uneven(t) for t, y in zip(made, op.outputs)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import DagradError, GraphError
 from .graph import Graph
-from .opdef import registered
+from .opdef import find
 from .operation import Operation
 from .shapes import compatible, text
 from .subgraph import (
@@ -49,7 +49,6 @@ def validate(graph: Graph) -> None:
 
 def _check_operations(graph: Graph) -> None:
     ops = list(graph.operations)
-    known = registered()
     readers: dict[Tensor, list[Operation]] = {}
     for position, op in enumerate(ops):
         if op.id != position:
@@ -60,7 +59,7 @@ def _check_operations(graph: Graph) -> None:
             _broken(op, "is not what its name stands for")
         if op.name.lower() not in graph._names:
             _broken(op, "has a name that the graph could give again")
-        if op.opdef.override is None and known.get(op.type) is not op.opdef:
+        if op.opdef.override is None and find(op.type) is not op.opdef:
             _broken(op, "has an op definition that is not the declared one")
         for t in op.inputs:
             _check_older(op, t.op, ops, f"input {t.name}")
@@ -84,10 +83,10 @@ def _check_operations(graph: Graph) -> None:
         raise GraphError(f"{len(graph._by_name)} names stand for {len(ops)} operations")
     for op in ops:
         for t in op.outputs:
-            if (t._consumers or []) != readers.get(t, []):
+            if t.consumers() != readers.get(t, []):
                 _broken(
                     op,
-                    f"output {t.index} lists {len(t._consumers or ())} readers, "
+                    f"output {t.index} lists {len(t.consumers())} readers, "
                     f"but {len(readers.get(t, ()))} operations read it",
                 )
 

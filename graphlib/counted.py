@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .opdef import Spec
+from .records import replace
 from .subgraph import Body, infer_through
 from .tensor import Tensor
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from .operation import Operation, input_names
+from .records import record
 from .tensor import Tensor
 
 __all__ = ["Cut", "cut_of", "place"]
@@ -14,7 +14,7 @@ __all__ = ["Cut", "cut_of", "place"]
 _SHAPE_ONLY = ("Shape", "Size", "Rank", "ZerosLike", "OnesLike")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cut:
     """One place where a path carries no derivative on.
 

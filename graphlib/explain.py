@@ -9,7 +9,6 @@ of them.  Time is linear in the size of the graph; nothing is added to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeGuard
 
@@ -17,9 +16,10 @@ from .cuts import Cut, place
 from .errors import GradientError
 from .explain_text import MANY, named, told
 from .graph import Graph
-from .operation import Operation
+from .operation import Operation, is_control
 from .operators import TABLE
-from .passages import connects, cut_at, is_control, passages, relevant, segments
+from .passages import connects, cut_at, passages, relevant, segments
+from .records import field, record, replace
 from .subgraph import Body, updated_inputs, variable_root
 from .tensor import Tensor
 from .traversal import ancestors, captured_from, depth_and_id
@@ -37,7 +37,7 @@ __all__ = [
 _INNER = ("body", "condition", "refuses", "zero")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Step:
     """One operation of a path.
 
@@ -67,7 +67,7 @@ class Step:
         return ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Passage:
     """One run of a body on a path.
 
@@ -90,7 +90,7 @@ def _passage(body: Body, start: Tensor, end: Tensor, open_only: bool) -> Passage
     return Passage(body, paths[0])
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Path:
     """A path of data from x to y, in the order of the computation.
 
@@ -126,7 +126,7 @@ class Path:
         return tuple((s.input.op, s.input, s.op, s.cut is None) for s in self.steps)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GradientExplanation:
     """What :func:`explain_gradient` found; ``str`` says it in words.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .cuts import place
-from .operation import Operation
-from .passages import is_control
+from .operation import Operation, is_control
 from .shapes import text
 from .tensor import Tensor
 

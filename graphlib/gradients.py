@@ -19,7 +19,7 @@ from .graph import Graph
 from .masks import SELECTS, Masks, selects
 from .operation import Operation
 from .operators import TABLE
-from .recomputation import check_checkpoints, wish
+from .pauses import collector_paused
 from .shapes import TensorShape, compatible, text
 from .source import caller
 from .stacks import home, open_home
@@ -191,10 +191,15 @@ def gradients(
         Griewank & Walther, Evaluating Derivatives, 2nd ed., section 3.2.
     """
     policy = UnconnectedGradients(unconnected_gradients)
-    keep = None if checkpoints is None else check_checkpoints(checkpoints)
+    keep = None
+    if checkpoints is not None:
+        from .recomputation import check_checkpoints
+
+        keep = check_checkpoints(checkpoints)
     y_list, x_list = _tensors(ys), _tensors(xs)
     stops = None if stop_gradients is None else _tensors(stop_gradients)
-    found = _gradients(y_list, x_list, grad_ys, name, stops, policy, False, keep)
+    with collector_paused():
+        found = _gradients(y_list, x_list, grad_ys, name, stops, policy, False, keep)
     return Gradients(found, y_list, x_list)
 
 
@@ -204,7 +209,8 @@ def gradients_or_rows(
     """:func:`gradients`, with the rows of an x that is read by gathers only."""
     none = UnconnectedGradients.NONE
     y_list, x_list = _tensors(ys), _tensors(xs)
-    return _gradients(y_list, x_list, grad_ys, "gradients", None, none, rows=True)
+    with collector_paused():
+        return _gradients(y_list, x_list, grad_ys, "gradients", None, none, rows=True)
 
 
 def _gradients(
@@ -249,6 +255,8 @@ def _gradients(
         finally:
             context.forward_op, context.mark, context.masked = saved
     if keep is not None:
+        from .recomputation import wish
+
         wish(graph, keep, forward, first)
     return results
 
@@ -335,8 +343,13 @@ def _walk(
             masks.live or kind in SELECTS or (opdef.control is not None and selects(op))
         )
         state: Any = masks.enter(op, grads, _total, targets) if masked else None
-        cotangents = [_total(grads, t) for t in outputs]
-        if not [c for c in cotangents if c is not None]:
+        cotangents: list[Tensor | None] = []
+        arrived = False
+        for t in outputs:
+            g = _total(grads, t) if t in grads else None
+            cotangents.append(g)
+            arrived = arrived or g is not None
+        if not arrived:
             continue
         if opdef.vjp is None:
             raise GradientError(
@@ -346,11 +359,10 @@ def _walk(
         for t in outputs:
             if t not in targets:
                 grads.pop(t, None)
-        needed = [
-            t.dtype.is_inexact
-            and (t in targets or (t.op in on_path and t not in stops))
-            for t in inputs
-        ]
+        needed = []
+        for t in inputs:
+            reached = t in targets or (t.op in on_path and t not in stops)
+            needed.append(reached and t.dtype.is_inexact)
         context.scope = f"{scope}{op.name}_grad/"
         context.forward_op = op
         results = opdef.pull_back(op, cotangents, needed)

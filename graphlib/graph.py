@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .collecting import Collections
 from .errors import (
@@ -22,12 +22,14 @@ from .errors import (
 from .known import known_value
 from .names import check_name
 from .opdef import OpDef
-from .operation import Operation, explain
+from .operation import _NO_ATTRS, Operation, explain
 from .operators import TABLE
-from .overrides import Override, OverrideScope
 from .source import Mark, caller, resolve
 from .stacks import _stacks, home
 from .tensor import Tensor, as_name
+
+if TYPE_CHECKING:
+    from .overrides import Override, OverrideScope
 
 __all__ = ["Graph", "get_default_graph", "reset_default_graph"]
 
@@ -131,7 +133,7 @@ class Graph(Collections):
                 inputs = self._adopt(opdef, name, inputs, mark)
                 break
         try:
-            specs = opdef.infer(inputs, attrs or {})
+            specs = opdef.infer(inputs, attrs or _NO_ATTRS)
         except DagradError as error:
             full = context.scope + (name or opdef.type)
             if name is not None and name[-1:] == "/":
@@ -142,7 +144,7 @@ class Graph(Collections):
                 where += f", in the gradient of {context.forward_op.describe()}"
             message = explain(shown, str(error), where, opdef, inputs)
             raise type(error)(message) from None
-        controls = context.controls
+        controls, device = context.controls, context.device
         if controls:
             made = {t.op for t in inputs}
             controls = tuple(c for c in controls if c not in made)
@@ -170,12 +172,13 @@ class Graph(Collections):
                 inputs,
                 attrs,
                 controls,
-                context.device if isinstance(context.device, str) else "",
+                device if isinstance(device, str) else "",
                 context.forward_op,
                 mark,
             )
             if len(specs) == 1:
-                op.outputs = (Tensor(op, 0, *specs[0]),)
+                dtype, dims = specs[0]
+                op.outputs = (Tensor(op, 0, dtype, dims),)
             else:
                 op.outputs = tuple([Tensor(op, i, *s) for i, s in enumerate(specs)])
             # Sizes are integers: of other numbers nothing is worked out.
@@ -183,16 +186,19 @@ class Graph(Collections):
             if sizes or (opdef.value is not None and specs):
                 op.outputs[0].value = known_value(opdef, inputs, op._attrs, specs)
             for t in inputs:
-                if t._consumers is None:
-                    t._consumers = [op]
+                readers = t._consumers
+                if readers is None:
+                    t._consumers = op
+                elif type(readers) is list:
+                    readers.append(op)
                 else:
-                    t._consumers.append(op)
+                    t._consumers = [readers, op]  # type: ignore[list-item]
             self._by_name[full] = op
             self._operations.append(op)
         if override is not None:
             override.scope.matched += 1
-        if not isinstance(context.device, str):
-            op.device = context.device(op) or ""
+        if not isinstance(device, str):
+            op.device = device(op) or ""
         return op
 
     def _adopt(
@@ -470,6 +476,8 @@ class Graph(Collections):
             MissingNameError: an op type or a gradient that there is not.
             TypeError: no dict of strings.
         """
+        from .overrides import OverrideScope
+
         return OverrideScope(home(self)._local.context, op_type_map)
 
     @contextmanager

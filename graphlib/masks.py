@@ -19,16 +19,15 @@ safe form.  Without a Select in the graph nothing here runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .errors import GradientWarning
 from .opdef import lookup
-from .operation import Operation
+from .operation import Operation, is_control
 from .operators import TABLE
-from .passages import is_control
+from .records import record, replace
 from .shapes import is_static
 from .source import warn
 from .stacks import home
@@ -149,7 +148,7 @@ def _union(*sets: frozenset[Tensor] | None) -> frozenset[Tensor] | None:
     return frozenset(whole) if len(whole) <= _FOLLOWED else None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _State:
     """What is known of the sum of cotangents of a tensor.
 

@@ -7,7 +7,6 @@ shows them by type, name and attributes; what needs one cannot be planned.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from .dtypes import DType
 from .errors import GraphError
 from .opdef import OpDef
+from .records import fields
 from .shapes import Dims
 
 __all__ = ["UNKNOWN", "opaque"]

@@ -10,11 +10,13 @@ op (elementwise, linear, reduction).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Union
 
 from .dtypes import DType
 from .errors import GraphError, MissingNameError
+from .operators import PLACES
+from .records import field, record
 from .shapes import Dims
 from .source import Mark, caller, resolve
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .tensor import Tensor
 
-__all__ = ["OpDef", "OutSpecs", "Spec", "lookup", "registered"]
+__all__ = ["OpDef", "OutSpecs", "Spec", "find", "lookup", "registered"]
 
 
 class Spec:
@@ -50,7 +52,7 @@ SpecLike = Union["Tensor", Spec]
 Infer = Callable[[Sequence[Any], Mapping[str, Any]], OutSpecs]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@record(frozen=True, eq=False, slots=True)
 class OpDef:
     """One op, whole.
 
@@ -240,17 +242,28 @@ def _declared_at() -> Mark:
     return (frame.f_code, frame.f_lasti) if frame is not None else caller()
 
 
+def find(type_name: str) -> OpDef | None:
+    """The op of that type, None where there is none; its family is loaded."""
+    opdef = _REGISTRY.get(type_name)
+    if opdef is None and type_name in PLACES.types:
+        import_module(PLACES.types[type_name])
+        opdef = _REGISTRY[type_name]
+    return opdef
+
+
 def lookup(type_name: str) -> OpDef:
     """The op of that type; raises MissingNameError where there is none."""
-    try:
-        return _REGISTRY[type_name]
-    except KeyError:
-        raise MissingNameError(f"no op type {type_name!r} is declared") from None
+    opdef = find(type_name)
+    if opdef is None:
+        raise MissingNameError(f"no op type {type_name!r} is declared")
+    return opdef
 
 
 def registered() -> Mapping[str, OpDef]:
-    """All ops that graphs can hold, by type.
+    """All ops that graphs can hold, by type: every family is loaded.
 
     Types with a leading underscore exist in plans only and are left out.
     """
+    for place in set(PLACES.types.values()):
+        import_module(place)
     return {name: d for name, d in _REGISTRY.items() if name[0] != "_"}

@@ -176,6 +176,11 @@ class Operation:
         return f"<dagrad.Operation {self.name!r} type={self.opdef.type}>"
 
 
+def is_control(op: Operation) -> bool:
+    """Whether derivatives pass through the bodies of ``op``."""
+    return op.opdef.control is not None and op.opdef.override is None
+
+
 def explain(
     who: str, problem: str, where: str, opdef: OpDef, inputs: tuple[Tensor, ...]
 ) -> str:

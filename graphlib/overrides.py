@@ -8,12 +8,12 @@ forward by transposition, explanations) sees it without looking anything up.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradientWarning, MissingNameError, RegistrationError
-from .opdef import OpDef, lookup, registered
+from .opdef import OpDef, find, registered
 from .operators import TABLE
+from .records import fields, record
 from .source import Mark, caller, resolve, warn
 from .tensor import Tensor, as_tensor
 
@@ -82,7 +82,7 @@ def NotDifferentiable(op_type: str) -> None:
     """
     if not isinstance(op_type, str):
         raise TypeError(f"NotDifferentiable: {op_type!r} is no string")
-    opdef = registered().get(op_type)
+    opdef = find(op_type)
     if opdef is None or opdef.vjp is not None:
         _register(op_type, None)
 
@@ -97,7 +97,7 @@ def _register(name: str, f: Callable[..., Any] | None) -> None:
         raise RegistrationError(
             f"the gradient {name!r} is registered already, at {resolve(taken[1])}"
         )
-    if name in registered():
+    if find(name) is not None:
         raise RegistrationError(
             f"{name!r} is an op type, whose derivative is declared with it: register "
             "the function under a name of its own and give it to new operations by "
@@ -106,7 +106,7 @@ def _register(name: str, f: Callable[..., Any] | None) -> None:
     _GRADIENTS[name] = f, caller()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Override:
     """The definition that new operations of one type get, and the scope to tell."""
 
@@ -132,7 +132,6 @@ class OverrideScope:
         self._mark = caller()
         self._names = dict(op_type_map)
         self._before: list[Any] = []
-        known = registered()
         self._found = {}
         for op_type, name in op_type_map.items():
             if not isinstance(op_type, str) or not isinstance(name, str):
@@ -140,11 +139,11 @@ class OverrideScope:
                     "gradient_override_map takes a dict of op types to names, both "
                     f"strings, not {op_type!r}: {name!r}"
                 )
-            opdef = known.get(op_type)
+            opdef = find(op_type)
             if opdef is None:
                 raise MissingNameError(
                     f"gradient_override_map: there is no op type {op_type!r}"
-                    + _nearest(op_type, known)
+                    + _nearest(op_type, registered())
                 )
             self._found[op_type] = Override(overridden(opdef, name), self)
 
@@ -187,8 +186,7 @@ def overridden(opdef: OpDef, name: str) -> OpDef:
     if name in _GRADIENTS:
         f = _GRADIENTS[name][0]
         vjp = None if f is None else _as_rule(f)
-    elif name in registered():
-        own = lookup(name)
+    elif (own := find(name)) is not None:
         vjp = None if own.vjp is None else _as_other(own)
         no_gradient = own.no_gradient
     else:

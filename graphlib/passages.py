@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cuts import Cut, cut_of
-from .operation import Operation
+from .operation import Operation, is_control
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -48,11 +48,6 @@ class Flow(NamedTuple):
 
 
 _NONE = Flow()
-
-
-def is_control(op: Operation) -> bool:
-    """Whether derivatives pass through the bodies of ``op``."""
-    return op.opdef.control is not None and op.opdef.override is None
 
 
 def passages(op: Operation) -> tuple[Flow, ...]:

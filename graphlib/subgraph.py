@@ -15,7 +15,6 @@ plans order it like any other reader or writer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +25,7 @@ from .graph import Graph
 from .known import MAX_KNOWN, known_value
 from .opdef import OpDef, Spec
 from .operation import Operation
+from .records import record
 from .shapes import Dims, is_static
 from .source import Mark, entry
 from .stacks import graph_stack, home
@@ -217,7 +217,7 @@ class Subgraph(Graph):
         self.outer_controls[op] = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Body:
     """What runs in a body: the outputs of a subgraph as a function of its inputs.
 

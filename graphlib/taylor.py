@@ -32,23 +32,19 @@ from .forward import _tangent, push_forward
 from .gradients import _tensors
 from .operation import Operation
 from .operators import TABLE
+from .series import Series, is_constant, scale
 from .source import caller
 from .stacks import home
 from .tensor import Tensor
 from .traversal import between, captured_from
 
 __all__ = [
-    "Series",
     "by_derivative",
     "derivatives",
-    "is_constant",
     "jet",
-    "scale",
     "series_through",
     "taylor_coefficients",
 ]
-
-Series = list["Tensor | None"]
 
 
 def jet(
@@ -329,15 +325,3 @@ def by_derivative(op: Operation, series: list[Series]) -> list[Series]:
             for k in range(len(found), n + 1):
                 found.append(scale(velocity[k - 1], 1.0 / k))
     return results
-
-
-def is_constant(series: Series) -> bool:
-    """Whether every coefficient but the value is zero."""
-    return all(c is None for c in series[1:])
-
-
-def scale(coefficient: Tensor | None, factor: float) -> Tensor | None:
-    """``factor`` times a coefficient; nothing is built for zero or a factor of 1."""
-    if coefficient is None or factor == 1:
-        return coefficient
-    return TABLE["mul"](coefficient, float(factor))  # type: ignore[no-any-return]

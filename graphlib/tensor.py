@@ -9,7 +9,7 @@ import numpy as np
 
 from .dtypes import DType, as_dtype
 from .errors import CopyError, DagradError, ShapeError
-from .operators import NUMPY, TABLE
+from .operators import TABLE, numpy_builder
 from .shapes import Dims, TensorShape, as_dims, merge, text
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Tensor:
         self.dtype = dtype
         self.dims = dims
         self.value: Any = None
-        self._consumers: list[Operation] | None = None
+        # One reader, as most tensors have, needs no list.
+        self._consumers: list[Operation] | Operation | None = None
 
     # -- reading -------------------------------------------------------------
 
@@ -96,7 +97,10 @@ class Tensor:
 
     def consumers(self) -> list[Operation]:
         """The operations that read this tensor, in order of creation."""
-        return list(self._consumers or ())
+        readers = self._consumers
+        if readers is None:
+            return []
+        return list(readers) if isinstance(readers, list) else [readers]
 
     @property
     def value_index(self) -> int:
@@ -187,7 +191,7 @@ class Tensor:
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
     ) -> Any:
-        builder = NUMPY.get(ufunc)
+        builder = numpy_builder(ufunc)
         if method != "__call__" or kwargs or builder is None:
             raise DagradTypeError(
                 f"np.{ufunc.__name__} (method {method!r}) is not offered on "
@@ -197,7 +201,7 @@ class Tensor:
         return builder(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        builder = NUMPY.get(func)
+        builder = numpy_builder(func)
         if builder is None:
             raise DagradTypeError(
                 f"np.{func.__name__} is not offered on {self!r}: use a dagrad "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from .operation import Operation
-from .passages import is_control, passages
+from .operation import Operation, is_control
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def between(
         nested = nested or graph.outer is not None
         seen.add(op)
         for t in inputs:
-            if t.dtype.is_inexact and t not in stops and t.op not in seen:
+            if t.op not in seen and t.dtype.is_inexact and t not in stops:
                 stack.append(t.op)
     found = []
     reached: set[Operation] = set()
@@ -102,6 +102,8 @@ def between(
                 if not bodies:
                     break
         if bodies and here:
+            from .passages import passages
+
             flows = zip(op.outputs, passages(op))
             outs = [t for t, flow in flows if flow.leads & here]
             inside.update(outs)
@@ -129,8 +131,7 @@ def _inside_any(graph: Graph, others: Iterable[Graph]) -> bool:
     return any(graph.is_inside(other) for other in others)
 
 
-def _id(op: Operation) -> int:
-    return op.id
+_id: Callable[[Operation], int] = attrgetter("id")
 
 
 def depth_and_id(op: Operation) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.batching import RowOp, Shared
+from ..graphlib.batched import RowOp, Shared
 from ..graphlib.dtypes import int32
 from ..graphlib.opdef import lookup
 from ..graphlib.operators import TABLE

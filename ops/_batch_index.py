@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.batching import RowOp, Shared
+from ..graphlib.batched import RowOp, Shared
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor, known_dims
 from ._batch import (

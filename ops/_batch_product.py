@@ -6,10 +6,9 @@ one large product: a matrix that all rows share is read, or factored, once.
 
 from __future__ import annotations
 
-import string
 from typing import Any
 
-from ..graphlib.batching import RowOp
+from ..graphlib.batched import RowOp
 from ..graphlib.tensor import Tensor
 from ._batch import again, elementwise, make, moved, reshaped, row_rank, rows_of
 from ._static import sizes
@@ -55,6 +54,8 @@ def _columns_times(a: Tensor, b: Tensor, ta: bool, tb: bool, op: RowOp) -> Tenso
 def einsum(op: RowOp, a: Tensor | None, b: Tensor | None) -> Any:
     """Einsum: one label more."""
     equation = op.attrs["equation"]
+    import string  # slow to load
+
     free = next((c for c in string.ascii_letters if c not in equation), None)
     if free is None:
         return NotImplemented

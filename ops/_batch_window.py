@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..graphlib.batching import RowOp
+from ..graphlib.batched import RowOp
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor
 from ._batch import again, make, moved, reshaped, rows_of, whole

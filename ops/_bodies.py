@@ -18,6 +18,7 @@ from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.series import Series
 from ..graphlib.source import Mark
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import (
@@ -27,7 +28,7 @@ from ..graphlib.subgraph import (
     updated_inputs,
     variable_root,
 )
-from ..graphlib.taylor import Series, series_through
+from ..graphlib.taylor import series_through
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors
 from .core import shape

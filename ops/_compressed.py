@@ -21,7 +21,6 @@ from ._build import constant
 from ._jacobian import seed_of
 from ._known import dims_of, size_of
 from ._pattern import Pattern
-from .array import concat, reshape, stack
 from .coloring import (
     TwoWay,
     check_columns,
@@ -33,6 +32,8 @@ from .coloring import (
 from .core import add_n, cast
 from .creation import zeros
 from .gather import gather
+from .joining import concat, stack
+from .views import reshape
 
 __all__ = [
     "compressed_pass",

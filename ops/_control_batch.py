@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..graphlib.batching import RowOp, Shared, Uneven, vectorize_some
+from ..graphlib.batched import RowOp, Shared, Uneven
+from ..graphlib.batching import vectorize_some
 from ..graphlib.subgraph import Body, captures_of, source_in
 from ..graphlib.tensor import Tensor
 from ..graphlib.traversal import ancestors

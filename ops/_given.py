@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from ..graphlib.batching import Shared, Uneven, vectorize_some
+from ..graphlib.batched import Shared, Uneven
+from ..graphlib.batching import vectorize_some
 from ..graphlib.errors import GradientError
 from ..graphlib.gradients import IndexedSlices, as_dense
 from ..graphlib.graph import Graph

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series, scale
+from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor
 
 __all__ = [

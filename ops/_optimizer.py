@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ import numpy as np
 from ..graphlib.dtypes import DType
 from ..graphlib.errors import DTypeError, ShapeError
 from ..graphlib.opdef import OpDef
+from ..graphlib.records import record
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create
 from .assignment import variable_tensor
 from .core import cast
-from .gather import add_rows, check_range
 
 __all__ = ["apply_op", "optimizer_op", "rows_op"]
 
@@ -31,7 +30,7 @@ _TILE = 32768
 Step = Callable[..., None]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Method:
     """What an update of rows shares with the update of the whole variable."""
 
@@ -261,6 +260,8 @@ def rows_op(type: str, dense: OpDef) -> OpDef:
                     f"the variable has shape {text(var.shape)}, a slot {text(a.shape)}"
                 )
         _check_rows(g.shape, (*indices.shape, *var.shape[1:]))
+        from .gather import check_range
+
         check_range(indices, var.shape[0], type)
         if not g.size:
             return var
@@ -274,6 +275,8 @@ def rows_op(type: str, dense: OpDef) -> OpDef:
         touched, place = np.unique(indices, return_inverse=True)
         if touched.size < indices.size:
             total = np.zeros((touched.size, q), var.dtype)
+            from .gather import add_rows
+
             add_rows(xp, total, place.reshape(-1), g)
             g = total
         else:

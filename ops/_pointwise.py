@@ -11,7 +11,7 @@ import numpy as np
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series
+from ..graphlib.series import Series
 from ..graphlib.tensor import Tensor, as_tensor
 from . import _batch
 from ._build import CONST, inexact, pair

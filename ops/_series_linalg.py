@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series, scale
+from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor
 from ._jets import cauchy, difference
 

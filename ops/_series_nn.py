@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series, scale
+from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor
 from ._jets import Coefficient, cauchy, difference, multiplied, step, velocities
 

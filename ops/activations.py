@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series
+from ..graphlib.series import Series
 from ..graphlib.tensor import Tensor
 from . import _special
 from ._build import create, inexact, scope
@@ -21,9 +21,6 @@ from ._jets import by_output, difference, quadratic, squares, step, total, veloc
 from ._kinds import elementwise
 from ._pointwise import backward, chunked, floating, fused, pointwise, scratch, unary
 from .elementwise import add, multiply, negative, square, subtract
-from .powers import reciprocal
-from .special import erfc
-from .transcendental import exp, tanh
 
 __all__ = [
     "crelu",
@@ -464,6 +461,8 @@ def _softsign_kernel(xp: Any, x: Any, out: Any = None) -> Any:
 
 
 def _softsign_partial(op: Operation) -> Tensor:
+    from .powers import reciprocal
+
     return square(reciprocal(add(TABLE["abs"](op.inputs[0]), 1.0)))
 
 
@@ -495,6 +494,9 @@ def _gelu(x: Any) -> Any:
 def _gelu_partial(op: Operation) -> Tensor:
     """Φ(x) + x φ(x)."""
     x = op.inputs[0]
+    from .special import erfc
+    from .transcendental import exp
+
     below = multiply(erfc(multiply(x, -math.sqrt(0.5))), 0.5)
     density = multiply(exp(multiply(square(x), -0.5)), 1.0 / math.sqrt(2.0 * math.pi))
     return add(below, multiply(x, density))
@@ -528,4 +530,6 @@ def gelu(features: Any, approximate: bool = False, name: str | None = None) -> T
     with scope(name, "Gelu", x):
         cube = multiply(multiply(square(x), x), 0.044715)
         inner = multiply(add(x, cube), math.sqrt(2.0 / math.pi))
+        from .transcendental import tanh
+
         return multiply(multiply(x, 0.5), add(tanh(inner), 1.0))

@@ -37,11 +37,3 @@ __all__ = [
     "transpose",
     "unstack",
 ]
-
-# What graphlib calls by name.
-OPERATORS = {
-    "concat": concat,
-    "stack": stack,
-    "transpose": transpose,
-    "unstack": unstack,
-}

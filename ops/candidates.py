@@ -15,10 +15,10 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import create_many, inexact, scope
-from .array import concat, expand_dims, reshape
 from .core import stop_gradient
 from .embedding import embedding_lookup
 from .extremes import reduce_any
+from .joining import concat
 from .linalg import matmul
 from .logical import equal, where_v2
 from .losses_nn import sigmoid_cross_entropy_with_logits
@@ -26,6 +26,7 @@ from .random import seed_attr
 from .reduction import reduce_sum
 from .softmax import softmax_cross_entropy_with_logits_v2
 from .transcendental import log
+from .views import expand_dims, reshape
 
 __all__ = [
     "log_uniform_candidate_sampler",

@@ -432,8 +432,8 @@ def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
     Raises:
         GraphError: another ``indexing``.
     """
-    from .array import reshape
     from .core import size as size_of
+    from .views import reshape
 
     indexing = kwargs.pop("indexing", "xy")
     name = kwargs.pop("name", "meshgrid")

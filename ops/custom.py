@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..graphlib.batching import RowOp
+from ..graphlib.batched import RowOp
 from ..graphlib.errors import GradientError, GraphError
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import OpDef

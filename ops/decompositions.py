@@ -21,7 +21,6 @@ from ..graphlib.tensor import Tensor
 from . import _batch, _batch_product
 from ._build import create, create_many, inexact, pair, scope
 from ._series_linalg import inverse_jet, solve_jet
-from .array import expand_dims
 from .complexes import imag, real
 from .linalg import _unbatch, matmul
 from .matrix import (
@@ -33,6 +32,7 @@ from .matrix import (
 )
 from .reduction import reduce_sum
 from .transcendental import log
+from .views import expand_dims
 
 __all__ = [
     "cholesky",

@@ -19,10 +19,10 @@ from . import _batch_product
 from ._build import common_dtype, create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
-from .array import transpose
 from .core import cast
 from .linalg import _product
 from .reduction import reduce_sum
+from .views import transpose
 
 __all__ = ["einsum", "tensordot"]
 

@@ -10,10 +10,10 @@ from ..graphlib.errors import InvalidArgumentError, ShapeError
 from ..graphlib.operators import TABLE
 from ..graphlib.tensor import Tensor, as_tensor
 from ._build import scope
-from .array import expand_dims
 from .gather import gather
 from .logical import where_v2
 from .rounding import maximum, minimum
+from .views import expand_dims
 
 __all__ = ["embedding_lookup"]
 

@@ -11,8 +11,8 @@ from ..graphlib.errors import ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.series import Series
 from ..graphlib.shapes import compatible, merge, text
-from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor
 from . import _batch
 from ._build import create, inexact

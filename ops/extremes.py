@@ -12,12 +12,11 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series, scale
+from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor, as_tensor
 from . import _batch
 from ._build import create, inexact
 from ._jets import difference, step, velocities
-from .array import reshape
 from .reduction import (
     SUM,
     bind_reduction,
@@ -32,6 +31,7 @@ from .reduction import (
     spread,
     spread_as,
 )
+from .views import reshape
 
 __all__ = [
     "arg_max",

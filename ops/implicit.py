@@ -26,7 +26,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graphlib.batching import RowOp, vectorize
+from ..graphlib.batched import RowOp
+from ..graphlib.batching import vectorize
 from ..graphlib.errors import DTypeError, GradientError, GraphError, ShapeError
 from ..graphlib.forward import push_through
 from ..graphlib.gradients import as_dense, pull_back

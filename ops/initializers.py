@@ -366,8 +366,8 @@ class Orthogonal(Initializer):
         self.dtype = _floating(dtype, "Orthogonal")
 
     def _make(self, shape: Any, dtype: DType) -> Tensor:
-        from .array import reshape
         from .elementwise import multiply
+        from .views import reshape
 
         dims = _static(shape, self)
         if len(dims) < 2:

@@ -561,3 +561,7 @@ def split(
         attrs = {"axis": at, "num": len(fixed), "fixed": fixed}
         parts = create_many(SPLIT, (x,), attrs, name)
     return list(parts)
+
+
+# What graphlib calls by name.
+OPERATORS = {"concat": concat, "stack": stack, "unstack": unstack}

@@ -19,8 +19,7 @@ from . import _batch_product
 from ._build import create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
-from .array import expand_dims, reshape, squeeze
-from .matrix import matrix_transpose
+from .views import expand_dims, reshape, squeeze
 
 __all__ = ["dot", "matmul", "matvec", "outer"]
 
@@ -286,6 +285,8 @@ def _is_gram(op: Operation) -> bool:
 def _with_flipped(op: Operation, x: Tensor) -> Tensor:
     """x + x^T, or x + x^H where the operation takes an adjoint."""
     conjugate = "h" in _letters(op.attrs)
+    from .matrix import matrix_transpose
+
     flipped = matrix_transpose(x, conjugate=conjugate)
     return TABLE["add"](x, flipped)  # type: ignore[no-any-return]
 

@@ -18,10 +18,10 @@ from . import _batch
 from ._build import create, pair, scope, shape_vector
 from ._jets import bilinear
 from ._kinds import require, unbroadcast
-from .array import reshape
 from .core import shape as shape_of
 from .joining import concat
 from .reduction import reduce_sum
+from .views import reshape
 
 __all__ = [
     "adjoint",

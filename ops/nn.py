@@ -18,7 +18,6 @@ from ..graphlib.tensor import Tensor, as_tensor
 from . import _batch_index, _batch_window
 from ._build import create, inexact, scope, shape_tensor
 from ._kinds import require
-from .conv import operands
 
 __all__ = [
     "bias_add",
@@ -198,7 +197,10 @@ def bias_add(
     x, b = as_tensor(value), bias
     if not (isinstance(b, Tensor) and b.dtype is x.dtype):
         b = as_tensor(b) if hasattr(b, "_as_tensor") else as_tensor(b, x.dtype)
-        x, b = (x, b) if b.dtype is x.dtype else operands(x, b)
+        if b.dtype is not x.dtype:
+            from .conv import operands
+
+            x, b = operands(x, b)
     return create(BIAS_ADD, (x, b), attrs, name)
 
 

@@ -270,7 +270,7 @@ def _infer_norm(inputs: Sequence[Any], attrs: Attrs) -> Any:
 
 def _spread(p: Tensor, attrs: Attrs) -> Tensor:
     """A vector of channels as a tensor that broadcasts to x."""
-    from .array import expand_dims
+    from .views import expand_dims
 
     if _is_first(attrs):
         for _ in attrs["data_format"][2:]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series, by_derivative, is_constant, scale
+from ..graphlib.series import Series, is_constant, scale
 from ..graphlib.tensor import Tensor
 from ._build import create
 from ._jets import (
@@ -244,6 +244,8 @@ def _power_scalar_jet(op: Operation, series: list[Series]) -> list[Series]:
     if exponent < 0:
         return [power_series(op.outputs[0], x, exponent, reciprocal(op.inputs[0]))]
     if exponent != int(exponent):
+        from ..graphlib.taylor import by_derivative
+
         return by_derivative(op, series)
     if exponent == 0:
         return [[op.outputs[0], *[None] * (len(x) - 1)]]
@@ -311,6 +313,8 @@ def _pow_jet(op: Operation, series: list[Series]) -> list[Series]:
     """z' = z (y ln x)' where x > 0; elsewhere y counts as constant, as for jvp."""
     x, y = series
     fixed: Series = [y[0], *[None] * (len(y) - 1)]
+    from ..graphlib.taylor import by_derivative
+
     whole = by_derivative(op, [x, fixed])[0]
     if is_constant(y):
         return [whole]

@@ -11,15 +11,15 @@ from ..graphlib.errors import InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.series import Series
 from ..graphlib.shapes import merge, normalize_axis
-from ..graphlib.taylor import Series
 from ..graphlib.tensor import Tensor, as_tensor
 from . import _batch
 from ._build import create
 from ._jets import Coefficient, cauchy, total
 from ._kinds import require
-from .array import reshape
 from .reduction import fixed_axes, input_flops
+from .views import reshape
 
 __all__ = ["cumprod", "cumsum"]
 

@@ -21,7 +21,6 @@ from . import _batch_index
 from ._build import constant, create, create_many, inexact, scope, shape_tensor
 from ._kinds import require
 from ._static import as_vector, merged, sizes
-from .array import reshape
 from .core import cast
 from .elementwise import div_no_nan, truncatediv
 from .gather import lent
@@ -30,6 +29,7 @@ from .logical import equal
 from .powers import sqrt
 from .reduction import input_flops
 from .segment_products import SEGMENT_ORDER, other_factors
+from .views import reshape
 
 __all__ = [
     "segment_max",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.batching import RowOp, Shared
+from ..graphlib.batched import RowOp, Shared
 from ..graphlib.dtypes import DType, float16, float32, promote
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.opdef import OpDef

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
-from ..graphlib.taylor import Series, scale
+from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor
 from . import _special
 from ._jets import squared, step, velocities

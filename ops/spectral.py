@@ -15,7 +15,6 @@ from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor
 from . import _batch
 from ._build import create, create_many, inexact, pair, scope
-from .array import expand_dims
 from .complexes import imag
 from .core import shape as shape_of
 from .decompositions import (
@@ -37,6 +36,7 @@ from .matrix import (
     matrix_diag_part,
     matrix_set_diag,
 )
+from .views import expand_dims
 
 __all__ = [
     "lstsq",

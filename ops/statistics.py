@@ -193,8 +193,8 @@ _MATRIX = (1, 2, np.inf)
 
 def _matrix_norm(x: Tensor, ord: Any, axis: Sequence[int], keep: bool) -> Tensor:
     """The matrix norms that are no root of a sum of squares."""
-    from .array import expand_dims, transpose
     from .spectral import norm_2
+    from .views import expand_dims, transpose
 
     if ord == 2:
         if x.dims is None:

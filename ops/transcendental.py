@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.operation import Operation
-from ..graphlib.taylor import Series, scale
+from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor
 from ._jets import (
     by_output,

@@ -480,3 +480,7 @@ def shape_n(input: Any, out_type: Any = int32, name: str | None = None) -> list[
     tensors = [as_tensor(t) for t in input]
     with scope(name, "ShapeN", *tensors):
         return [shape(t, out_type=out_type) for t in tensors]
+
+
+# What graphlib calls by name.
+OPERATORS = {"transpose": transpose}

@@ -8,11 +8,11 @@ memory counts in the predicted peak, and nothing is planned during the run.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..graphlib.records import replace
 from ..graphlib.shapes import Dims, is_static
 from ..graphlib.subgraph import Body
 from .plan import SAME, Plan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from ..graphlib.operation import Operation
+from ..graphlib.records import field, record
 
 __all__ = ["Change", "Notes", "told"]
 
@@ -15,7 +15,7 @@ _KEPT = 1000
 _SHOWN = 6
 
 
-@dataclass
+@record
 class Change:
     """One kind of change that a pass made.
 

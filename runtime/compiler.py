@@ -5,25 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..graphlib.collector import collector_paused
 from ..graphlib.operation import Operation
+from ..graphlib.pauses import collector_paused
 from ..graphlib.shapes import Dims
 from ..graphlib.tensor import Tensor
 from .donation import in_place
 from .fusion import fuse
 from .hazards import no_order, order_accesses
 from .layout import Layout
-from .native.engine import available
 from .plan import Plan
 from .program import build
-from .recomputed import taken
 from .rewrites import rewrite
 from .schedule import CycleError, Order, Problem, order
 from .settings import Settings
-from .wishes import follow_wishes, wishes_for
-from .within_limit import Segments, within
+
+if TYPE_CHECKING:
+    from ..graphlib.recomputation import Wish
+    from .within_limit import Segments
 
 __all__ = ["compile_plan"]
 
@@ -31,6 +32,8 @@ __all__ = ["compile_plan"]
 def _fuses(settings: Settings) -> bool:
     """Whether elementwise operations are fused: threads share tiles of one operation,
     or native code, but not tiles of several."""
+    from .native import available
+
     threads = settings.intra > 1 or settings.inter > 1
     return not threads or (settings.native != "off" and available())
 
@@ -60,17 +63,26 @@ def compile_plan(
         ResourceExhaustedError: the memory limit cannot be met.
     """
     started = time.perf_counter()
-    wishes = wishes_for(operations)
     limit = settings.memory_limit
+    wishes: Sequence[Wish] = ()
+    if operations and operations[-1].graph.wishes:
+        from .wishes import follow_wishes, wishes_for
+
+        wishes = wishes_for(operations)
+    whole_tapes: Segments | None = None
+    if limit is not None:
+        from .within_limit import Segments, within
+
+        whole_tapes = Segments({})
 
     def prepare(
-        cautious: bool, fused: bool, segments: Segments
+        cautious: bool, fused: bool, segments: Segments | None
     ) -> tuple[Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims, feed_values)
         rewrite(program, settings.rewrites)
         if fused:
             program.log.append(("fuse", fuse(program, settings.native)))
-        if limit is not None:
+        if segments is not None:
             segments.put(program)
         accesses = order_accesses(program, cautious)
         same = in_place(program, donated)
@@ -93,14 +105,18 @@ def compile_plan(
     for cautious, fused in attempts:
         run_for = partial(prepare, cautious, fused)
         try:
-            layout, problem, best = run_for(none := Segments({}))
+            layout, problem, best = run_for(whole_tapes)
             break
         except CycleError:
             if cautious:
                 raise
     plan = layout.plan(problem, best, time.perf_counter() - started)
-    if limit is None or taken(plan) <= limit:
+    if limit is None or whole_tapes is None:
+        return plan
+    from .recomputed import taken
+
+    if taken(plan) <= limit:
         return plan
     run = layout, problem, best
-    layout, problem, best = within(run_for, run, plan, none.found, limit)
+    layout, problem, best = within(run_for, run, plan, whole_tapes.found, limit)
     return layout.plan(problem, best, time.perf_counter() - started)

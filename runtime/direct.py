@@ -30,31 +30,22 @@ the arena, and after variables got new memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .executor import MISS, Executable, miss
 from .frame import Frame
 from .leaving import COPY, GIVE, found, leave
 from .quiet import hush, unhush
 from .written import Text, indented
 
-if TYPE_CHECKING:
-    from .executor import Executable
+__all__ = ["direct_run"]
 
-__all__ = ["MISS", "direct_run", "miss"]
-
-#: What a direct run returns where it has not run.
-MISS = object()
 #: Instructions that are written out; a loop runs more of them.
 _MOST_INSTRUCTIONS = 16
 #: Lines above which the text costs more than it is likely to save.
 _MOST_LINES = 200
-
-
-def miss(values: Any) -> Any:
-    """A direct run that never answers."""
-    return MISS
 
 
 def direct_run(

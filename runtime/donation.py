@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from .fused import FUSED
+from .plan import GROUP_TYPES
 from .program import Node, Program, Value
-from .row_groups import ROWS
 
 __all__ = ["in_place"]
 
@@ -86,7 +85,7 @@ def _chain(
 def _overwritten(node: Node, out: Value, old: Value) -> Value | None:
     """The input whose memory the output of ``node`` may take over."""
     opdef = node.opdef
-    if opdef in (FUSED, ROWS):
+    if opdef.type in GROUP_TYPES:
         return _overwritten_by_group(node, out, old)
     if len(node.outputs) != 1 or opdef.effect is not None or opdef.alias is not None:
         return None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .arenas import Arena
-from .direct import direct_run, miss
 from .failures import require_variables
 from .frame import Frame
 from .plan import Plan
@@ -14,7 +13,15 @@ from .quiet import hush, unhush
 from .variables import State
 from .warming import warm
 
-__all__ = ["Executable"]
+__all__ = ["MISS", "Executable", "miss"]
+
+#: What a direct run (see ``direct``) returns where it has not run.
+MISS = object()
+
+
+def miss(values: Any) -> Any:
+    """A direct run that never answers."""
+    return MISS
 
 
 #: After how many runs a plan gets a function of its own, which costs about as much as a
@@ -124,6 +131,8 @@ class Executable:
             self._patience -= 1
             if not self._patience:
                 self._hot_frame = frame
+                from .direct import direct_run
+
                 self.hot = direct_run(self, frame, self._rebuild)
 
     def _forget_hot(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -62,8 +61,10 @@ def expand(feed_dict: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
                     f"{len(values)}"
                 )
             stack.extend(reversed(list(zip(key, values))))
-        elif dataclasses.is_dataclass(key) and not isinstance(key, type):
-            names = [f.name for f in dataclasses.fields(key)]
+        elif hasattr(type(key), "__dataclass_fields__"):
+            from dataclasses import fields  # whoever has one has loaded it
+
+            names = [f.name for f in fields(key)]
             parts = [(getattr(key, n), getattr(value, n)) for n in names]
             stack.extend(reversed(parts))
         else:

@@ -6,7 +6,6 @@ into the same structure (lists, tuples, namedtuples, dicts, dataclasses).
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
@@ -69,14 +68,16 @@ class Fetches:
                 return lambda r: OrderedDict([(k, p(r)) for k, p in pairs])
             # Other mappings differ in how they are made: they give a dict.
             return lambda r: {k: p(r) for k, p in pairs}
-        if dataclasses.is_dataclass(item) and not isinstance(item, type):
-            fields = [
+        if hasattr(type(item), "__dataclass_fields__"):
+            from dataclasses import fields  # whoever has one has loaded it
+
+            picks = [
                 (f.name, self._take(graph, getattr(item, f.name), index))
-                for f in dataclasses.fields(item)
+                for f in fields(item)
                 if f.init
             ]
             make_one = type(item)
-            return lambda r: make_one(**{k: p(r) for k, p in fields})
+            return lambda r: make_one(**{k: p(r) for k, p in picks})
         if item is None:
             raise FetchError(
                 "cannot fetch None: a gradient that is None means that no "

@@ -12,31 +12,31 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static
-from ..graphlib.windows import Nest
 from .arenas import Arena
+from .calls import into, settled_call
 from .failures import require_variables, run_error
-from .fused import FUSED
-from .fused_steps import Share, bind_fused
 from .leaving import COPY, FOUND, GIVE, SCALAR, found, leave
 from .native_copies import bind_parts, bind_turned
 from .native_nests import bind_nest, nest_between
 from .native_rows import ROW_FORMULAS, bind_rows
 from .native_updates import bind_update
-from .pieces import Pieces, cut
 from .placing import copies_of_the_rest
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
-from .row_groups import ROWS
-from .row_steps import bind_row_group
+from .pool import Share
 from .together import Free, StepFailed, gather
 from .variables import LENT, State
 from .views import RESHAPES, known_dims, view_in
 from .warming import PATIENCE
+
+if TYPE_CHECKING:
+    from ..graphlib.windows import Nest
+    from .pieces import Pieces
 
 __all__ = ["Frame", "Site", "run_error"]
 
@@ -285,6 +285,8 @@ class Frame:
 
     def _in_pieces(self, step: Step, args: list[Any]) -> Pieces | None:
         """A call that several threads may share; appends the output to ``args``."""
+        from .pieces import Pieces, cut
+
         pieces = cut(step, self.plan.slots, self.scratch(step).get("work", ()))
         if len(pieces) < 2:
             return None
@@ -319,10 +321,10 @@ class Frame:
         self, step: Step, nest: Nest, settled: Any, args: list[Any]
     ) -> Callable[..., Any]:
         """Its call; appends the output to ``args``."""
-        numpy = _into(self._kernel(step), len(args), 1)
+        numpy = into(self._kernel(step), len(args), 1)
         self._argument(step.outputs[0], args)
         if settled is not None:
-            numpy = partial(_settled_call, settled)
+            numpy = partial(settled_call, settled)
         settings = self.state.settings
         share = Share(self.pool, settings.intra) if settings.intra else None
         work = self.scratch(step).get("work", ())
@@ -334,17 +336,21 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
-        if opdef in (FUSED, ROWS) or opdef.type in ROW_FORMULAS:
+        if step.is_group or opdef.type in ROW_FORMULAS:
             count, work = len(args), self.scratch(step).get("work", ())
             for s in step.outputs:
                 self._argument(s, args)
-            if opdef is FUSED:
+            if step.is_group and opdef.elementwise:
+                from .fused_steps import bind_fused
+
                 most = self.state.settings.intra
                 share = Share(self.pool, most) if most else None
                 return bind_fused(step, work, args, share)  # type: ignore[no-any-return]
-            if opdef is ROWS:
+            if step.is_group:
+                from .row_steps import bind_row_group
+
                 return bind_row_group(step, work)  # type: ignore[no-any-return]
-            numpy = _into(self._kernel(step), count, len(step.outputs))
+            numpy = into(self._kernel(step), count, len(step.outputs))
             mode = self.state.settings.native
             return bind_rows(step, slots, numpy, mode)  # type: ignore[no-any-return]
         ins, outs = ([slots[s] for s in ss] for ss in (step.inputs, step.outputs))
@@ -360,7 +366,7 @@ class Frame:
             return getattr(np, opdef.kernel)  # type: ignore[no-any-return]
         kernel = self._kernel(step)
         if opdef.places is not None:
-            parts, numpy = range(len(args)), _into(kernel, len(args), 1)
+            parts, numpy = range(len(args)), into(kernel, len(args), 1)
             given = [*args, self._fixed(step.outputs[0])]
             mode = self.state.settings.native
             native = bind_parts(step, slots, parts, given, numpy, mode)
@@ -374,7 +380,7 @@ class Frame:
         count = len(args)
         for s in step.outputs:
             self._argument(s, args)
-        return _into(kernel, count, len(fixed))
+        return into(kernel, count, len(fixed))
 
     def _copy_view(self, step: Step, args: list[Any]) -> Callable[..., Any]:
         """A view op that must copy: its kernel's result, written to the output."""
@@ -587,15 +593,3 @@ class Frame:
         outs = self.outs
         for k in range(len(outs)):
             outs[k] = None
-
-
-def _into(kernel: Callable[..., Any], count: int, outputs: int) -> Callable[..., Any]:
-    """A kernel as a function of its inputs, then its outputs."""
-    if outputs == 1:
-        return lambda *arrays: kernel(*arrays[:count], out=arrays[count])
-    return lambda *arrays: kernel(*arrays[:count], out=arrays[count:])
-
-
-def _settled_call(settled: Callable[[], Any], *arrays: Any) -> None:
-    """A call whose arrays are in their places for good."""
-    settled()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 from ..graphlib.errors import DagradError
 from ..graphlib.opdef import OpDef, Spec
 from ..graphlib.operation import Operation
+from ..graphlib.records import record
 from .failures import run_error
 from .plan import Step
 from .program import IN_PLANS_ONLY
@@ -44,7 +44,7 @@ class Member(NamedTuple):
     dtype: Any
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Group:
     """What a fused step computes.
 

@@ -19,9 +19,9 @@ from .native.emit import known
 from .native.trace import Tape, trace
 from .native.worker import native
 from .plan import Step
-from .pool import Pool
+from .pool import Share
 
-__all__ = ["Share", "bind_fused", "bind_native"]
+__all__ = ["bind_fused", "bind_native"]
 
 #: Elements times members from which a call lets other threads run meanwhile: below,
 #: to take the interpreter's lock back may cost more than the call.
@@ -52,13 +52,6 @@ def bind_native(group: Group, numpy: Callable[..., None], args: Sequence[Any]) -
     """A group's native code as a function of its inputs and outputs; ``numpy`` is the
     same, until the code is there."""
     return _Step(group, numpy, args, None)
-
-
-class Share(NamedTuple):
-    """Threads that may take a part: a pool, and how many at most."""
-
-    pool: Pool
-    most: int
 
 
 class _Loops(NamedTuple):

@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .convex import Unit, Units, sort
-from .fused import FUSED, TILE_BYTES, Group, Member
-from .native.codegen import is_limited
-from .native.emit import known
-from .native.engine import available
-from .native.trace import Tape, Untraceable, trace
+from .native import available
 from .one_step import element, holds_no_more, saves_earlier
 from .program import NODE, Node, Program, Value
 from .rewrites.common import attrs_key
-from .row_fusion import Around, join_rows
+
+if TYPE_CHECKING:
+    from .fused import Group
+    from .native.trace import Tape
 
 __all__ = ["fuse"]
 
 #: Elements from which a native loop pays, and bytes from which tiles do.
 NATIVE_SIZE = 4096
 TILED_BYTES = 1024 * 1024
-#: A tile cannot be smaller than one row of arrays that are broadcast.
-_LONGEST_ROW = 8 * TILE_BYTES
+#: A tile (see ``fused``) cannot be smaller than one row of arrays that are broadcast.
+_LONGEST_ROW = 8 * 128 * 1024
 #: Bounds of a group: members and arrays; and of nodes looked at to see what may wait.
 _MEMBERS, _ARRAYS, _LOOKED = 64, 24, 128
 #: Nodes from one to the next between which nothing is thought to be alive for long:
@@ -57,6 +56,8 @@ def fuse(program: Program, native: str) -> int:
     fused = {node: made for g in groups for made in (fusion.join(g),) for node in g}
     _replace(program, fused, fusion)
     if fusion.native != "off":
+        from .row_fusion import Around, join_rows
+
         around = Around(
             NATIVE_SIZE,
             fusion.native,
@@ -455,6 +456,8 @@ class _Fusion:
 
     def join(self, group: list[Node]) -> Node:
         """The node that does the work of a group."""
+        from .fused import FUSED
+
         last = group[-1]
         left = self.units.of[last].left  # type: ignore[attr-defined]
         made, inputs, outputs = self._made(self.ordered(group, left), left)
@@ -469,6 +472,8 @@ class _Fusion:
         self, group: list[Node], left: set[Value]
     ) -> tuple[Group, list[Value], list[Value]]:
         """What a step of these members in this order computes, reads and makes."""
+        from .fused import Group, Member
+
         members = set(group)
         inputs: list[Value] = []
         register: dict[Value, int] = {}
@@ -534,6 +539,10 @@ def _traced(node: Node) -> tuple[bool, int, bool]:
     key = node.opdef, tuple([v.dtype for v in node.inputs]), attrs_key(node.attrs)
     found = _TRACED.get(key)
     if found is None:
+        from .native.codegen import is_limited
+        from .native.emit import known
+        from .native.trace import Tape, Untraceable, trace
+
         tape = Tape(known)
         try:
             refs = [tape.input(i, v.dtype.dtype) for i, v in enumerate(node.inputs)]
@@ -550,6 +559,8 @@ def _traced(node: Node) -> tuple[bool, int, bool]:
 
 def _weight(tape: Tape) -> int:
     """The number of passes that NumPy would make; a function counts for two."""
+    from .native.emit import known
+
     plain = ("input", "const")
     cheap = {"add", "subtract", "multiply", "cast", "select"}
     return sum(

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.records import field, record
 from ..graphlib.subgraph import BODY_VARIABLE
 from .program import COPY, NODE, VARIABLE, Node, Program, Value
 
@@ -24,7 +24,7 @@ __all__ = ["Accesses", "no_order", "order_accesses"]
 _WRITES = ("assign", "update")
 
 
-@dataclass
+@record
 class Accesses:
     """What a program does to variables.
 

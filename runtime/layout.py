@@ -6,26 +6,16 @@ Everything about memory is decided here, in integers; the executors only follow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import variable_of
-from .body_plans import (
-    BodyKey,
-    body_bytes,
-    keys_of,
-    plan_body,
-    spare_buffers,
-    tells_all,
-)
-from .costs import microseconds
-from .fused import FUSED, Group
 from .hazards import Accesses
 from .liveness import lifetimes
-from .native_nests import nest_of, with_panel
+from .memory import place
 from .placing import c_strides, place_parts
 from .plan import (
     ARENA,
@@ -33,6 +23,7 @@ from .plan import (
     CONST,
     FEED,
     FETCH,
+    GROUP_TYPES,
     SAME,
     VARIABLE,
     VIEW,
@@ -42,12 +33,14 @@ from .plan import (
     Step,
 )
 from .program import Node, Program, Value, wrong_shapes
-from .regions import find_regions, live_apart, no_takeovers_across, place_apart
-from .row_groups import ROWS, RowGroup
 from .schedule import Order, Problem, simulate
-from .segment_plans import arena_readers, spendable
 from .settings import Settings
 from .views import RESHAPES
+
+if TYPE_CHECKING:
+    from .body_plans import BodyKey
+    from .fused import Group
+    from .row_groups import RowGroup
 
 __all__ = ["Layout"]
 
@@ -272,13 +265,18 @@ class Layout:
                 asked = node.opdef.workspace(node.inputs, node.outputs, node.attrs)
                 if all(is_static(dims) for _, dims in asked):  # else it allocates
                     scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
-                    if mode == "out":
-                        scratch = with_panel(
-                            scratch, nest_of(node, self.settings.native)
-                        )
+                    if mode == "out" and node.opdef.nest is not None:
+                        from .native_nests import nest_of, with_panel
+
+                        nest = nest_of(node, self.settings.native)
+                        scratch = with_panel(scratch, nest)
             if node in self.bodies and mode == "out":
+                from .body_plans import spare_buffers
+
                 spent: tuple[int, ...] = ()
                 if "schedule" in node.attrs:
+                    from .segment_plans import arena_readers, spendable
+
                     fetched = tuple(index[v] for v in self.program.fetches)
                     times = arena_readers(kind, owner, [*self.ins, fetched])
                     spent = spendable(node.attrs, mine, times)
@@ -288,7 +286,7 @@ class Layout:
             pairs: Sequence[tuple[int, int]] = ()
             if mode == "out" and node.opdef.inplace and len(made) == 1:
                 pairs = self._takeovers(node, mine, made[0])
-            elif mode == "out" and node.opdef in (FUSED, ROWS):
+            elif mode == "out" and node.opdef.type in GROUP_TYPES:
                 pairs = self._fused(node.attrs["group"], mine, made)
             elif mode == "out" and node.attrs.get("overwritten"):
                 pairs = self._overwritten(node, mine, made)
@@ -389,6 +387,8 @@ class Layout:
         nodes = joined.nodes
         regions = self._regions(problem, nodes)
         if regions:
+            from .regions import live_apart, no_takeovers_across, place_apart
+
             problem = no_takeovers_across(problem, nodes, regions)
         spans = lifetimes(problem, nodes)
         values = self.values
@@ -405,7 +405,7 @@ class Layout:
             if self.work[n]:
                 scratch_at[n] = len(intervals)
                 intervals.extend((step, step, _size(d, s)) for d, s in self.work[n])
-        placed = place_apart(intervals, regions)
+        placed = place_apart(intervals, regions) if regions else place(intervals)
         slots = []
         for i, v in enumerate(values):
             offset, strides = joined.place.get(i, _UNPLACED)
@@ -465,9 +465,12 @@ class Layout:
             live = live_apart([*spans.groups, *work_of], regions, len(nodes))
         fetched = self._fetch_bytes()
         bodies = [pair for pairs in self.bodies.values() for pair in pairs]
-        transient = max(
-            self._transient_bytes(), *map(body_bytes, self.bodies.values()), 0
-        )
+        transient, told = self._transient_bytes(), True
+        if self.bodies:
+            from .body_plans import body_bytes, tells_all
+
+            transient = max(transient, *map(body_bytes, self.bodies.values()))
+            told = all(tells_all(node, plans) for node, plans in self.bodies.items())
         transient *= max((len(r.branches) for r in regions), default=1)
         accesses = self.accesses
         variables = tuple(i for i, k in enumerate(kind) if k == VARIABLE)
@@ -481,8 +484,7 @@ class Layout:
             transient_bytes=transient,
             arena_bytes=placed.total,
             fetch_bytes=fetched,
-            exact=all(k != CALL or owner[i] != i for i, k in enumerate(kind))
-            and all(tells_all(node, plans) for node, plans in self.bodies.items()),
+            exact=told and all(k != CALL or owner[i] != i for i, k in enumerate(kind)),
             order=next(k for k, p in best.tried.items() if p == best.peak),
             tried={k: n + fetched for k, n in best.tried.items()},
             rewrites=tuple(self.program.log),
@@ -507,6 +509,9 @@ class Layout:
         threads = self.settings.inter
         if threads < 2:
             return ()
+        from .costs import microseconds
+        from .regions import find_regions
+
         own = self.program.nodes
         allowed = [
             n.opdef.effect is None
@@ -528,6 +533,8 @@ class Layout:
         for node in self.program.nodes:
             if node.opdef.control is None:
                 continue
+            from .body_plans import keys_of, plan_body
+
             found[node] = []
             for key in keys_of(node):
                 if key not in known:

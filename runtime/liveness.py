@@ -7,12 +7,13 @@ whole arrays, because programs have hundreds of thousands of nodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from ..graphlib.records import record
 
 if TYPE_CHECKING:
     from .schedule import Problem
@@ -21,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Lifetimes:
     """Lifetimes of all buffers of a problem in one order (steps count from 0).
 

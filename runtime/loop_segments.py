@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..graphlib.checkpointing import Schedule, longest, rows, runs
 from ..graphlib.opdef import OpDef
+from ..graphlib.records import record, replace
 from ..graphlib.shapes import is_static
 from ..graphlib.stacks import home
 from ..graphlib.subgraph import Body, Subgraph
@@ -70,7 +70,7 @@ SEGMENTS = OpDef(
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tape:
     """A forward loop and the backward loop that reads what it keeps.
 

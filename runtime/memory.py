@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
+from ..graphlib.records import record
 from .liveness import Ints
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ _REPAIR_KEYS = 3  # orders tried for each stretch
 _MARGINS = (0, 1)  # widths tried around a crowded stretch, in its lengths
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Placement:
     """Offsets (bytes, one per interval), arena bytes, and peak live bytes.
 

@@ -12,20 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import is_static
 from ..graphlib.windows import Correlation, FilterGradient, Nest, Pool
-from .fused_steps import Share
-from .native.correlate import CorrelateKernel, panel_elements
-from .native.correlate_filter import FilterKernel
-from .native.engine import available
-from .native.pooling import PoolKernel
-from .native.worker import native
-from .program import Node
+from .native import available
+
+if TYPE_CHECKING:
+    from .pool import Share
+    from .program import Node
 
 __all__ = ["bind_nest", "nest_between", "nest_of", "with_panel"]
 
@@ -71,6 +69,8 @@ def with_panel(scratch: tuple[Scratch, ...], nest: Nest | None) -> tuple[Scratch
 
 
 def _panel_bytes(nest: Nest) -> int:
+    from .native.correlate import panel_elements
+
     parts = [p for p in nest.parts if isinstance(p, Correlation)]
     size = np.dtype(nest.dtype).itemsize
     return panel_elements(parts, size) * size
@@ -150,15 +150,23 @@ class _NestStep:
         self._packs = isinstance(part, Correlation)
         self._args = (ctypes.c_int64 * 4)()
         self._address = ctypes.addressof(self._args)
+        from .native.worker import native
+
         if isinstance(part, Pool):
+            from .native.pooling import PoolKernel
+
             self._native = native(PoolKernel(part, nest.dtype))
             self._size = nest.images
         elif isinstance(part, FilterGradient):
+            from .native.correlate_filter import FilterKernel
+
             filters = FilterKernel(part, nest.dtype)
             self._native = native(filters)
             self._args[3] = nest.images
             self._size = filters.units
         else:
+            from .native.correlate import CorrelateKernel
+
             self._native = native(CorrelateKernel(nest.parts, nest.dtype))  # type: ignore[arg-type]
             at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest))
             if at is not None and at >= 0:

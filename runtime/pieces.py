@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.shapes import is_static
-from .fused import FUSED
-from .plan import Slot, Step
+from .plan import FUSED_TYPE, Slot, Step
 from .pool import Pool
 
 __all__ = ["Pieces", "cut", "product_pieces"]
@@ -66,7 +65,7 @@ def cut(step: Step, slots: Sequence[Slot], work: Sequence[Any]) -> Sequence[Piec
         return ()
     if step.opdef.pieces is not None:
         return [partial(partial, p) for p in product_pieces(step, slots)]
-    if not step.opdef.elementwise or step.opdef is FUSED:
+    if not step.opdef.elementwise or step.opdef.type == FUSED_TYPE:
         return ()  # a fused step has pieces of its own
     out = slots[step.outputs[0]]
     ins = [slots[s] for s in step.inputs]

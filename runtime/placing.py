@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .fused import FUSED
-from .plan import ARENA, FETCH, VIEW
+from ..graphlib.records import record, replace
+from .plan import ARENA, FETCH, FUSED_TYPE, VIEW
 from .schedule import Problem, simulate
 from .schedule import order as ordered
 
@@ -59,7 +58,7 @@ class Placed(NamedTuple):
     nodes: Sequence[int]
 
 
-@dataclass
+@record
 class _Join:
     """A join, with the slots of its parts: slot -> (input, bytes into it, strides)."""
 
@@ -207,7 +206,7 @@ class _Joins:
         # With gaps: no views of it, and an op that does not mind.
         if i != own or self.views[own] > 1 or layout.settings.intra:
             return False
-        ufunc = isinstance(node.opdef.kernel, str) and node.opdef is not FUSED
+        ufunc = isinstance(node.opdef.kernel, str) and node.opdef.type != FUSED_TYPE
         return node in layout.copies or (ufunc and run >= _RUN)
 
 

@@ -7,13 +7,13 @@ without running it.  Executors bind it to memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..graphlib.dtypes import DType
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
+from ..graphlib.records import field, record
 from ..graphlib.shapes import Dims, text
 from ..graphlib.source import Source
 from ..graphlib.tensor import Tensor
@@ -32,9 +32,12 @@ VIEW = "view"  #: a view of another slot (``owner``)
 SAME = "same"  #: the memory of a feed (``owner``) that it overwrites
 CALL = "call"  #: whatever the kernel returns; freed at its last use
 
-#: Steps that run several operations as one, by type, and what readers call them:
-#: elementwise ones, or reductions of rows with what is around them.
-_GROUPS = {"_Fused": "fused", "_Rows": "rows"}
+#: Types of ops that plans alone hold (see ``fused`` and ``row_groups``): several
+#: elementwise operations as one, or reductions of rows with what is around them.
+FUSED_TYPE, ROWS_TYPE = "_Fused", "_Rows"
+#: What readers call them.
+_GROUPS = {FUSED_TYPE: "fused", ROWS_TYPE: "rows"}
+GROUP_TYPES = tuple(_GROUPS)
 
 
 class Slot(NamedTuple):
@@ -138,6 +141,11 @@ class Step(NamedTuple):
         return f"{_GROUPS[self.opdef.type]}: {', '.join(types)}"
 
     @property
+    def is_group(self) -> bool:
+        """Whether it is several operations: elementwise ones, or of rows."""
+        return self.opdef.type in GROUP_TYPES
+
+    @property
     def source(self) -> Source | None:
         """The user's line that made the operation."""
         return self.op.source
@@ -156,7 +164,7 @@ class Region(NamedTuple):
     branches: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Plan:
     """What one run does for given fetches, feeds and shapes of feeds.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "Share"]
 
 Call = Callable[[], Any]
 
@@ -172,3 +172,13 @@ def _interrupted(tasks: Sequence[_Task]) -> BaseException | None:
         if task.error is not None and not isinstance(task.error, Exception):
             return task.error
     return None
+
+
+class Share:
+    """Threads that may take a part of a step: a pool, and how many at most."""
+
+    __slots__ = ("most", "pool")
+
+    def __init__(self, pool: Pool, most: int) -> None:
+        self.pool = pool
+        self.most = most

@@ -9,18 +9,17 @@ graph grows.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..graphlib.counted import counted, untested
 from ..graphlib.dtypes import DType, int32
 from ..graphlib.errors import DagradError, FeedError, InvalidArgumentError
 from ..graphlib.known import known_value
 from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
+from ..graphlib.records import replace
 from ..graphlib.shapes import Dims, is_static, text
 from ..graphlib.subgraph import BODY_VARIABLE, Body
 from ..graphlib.tensor import Tensor
@@ -333,6 +332,8 @@ def _without_test(
 
     ``numbers`` has one value for each: loops that become one must have the same.
     """
+    from ..graphlib.counted import counted, untested
+
     count = counted(attrs, inputs)
     if count is None:
         return attrs, inputs

@@ -10,17 +10,17 @@ needs, exactly; ``recompute_search`` looks for a good one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..graphlib.records import field, record
 from .liveness import Ints
 from .schedule import Problem
 
 __all__ = ["Choice", "Outcome", "Steps"]
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Choice:
     """What is dropped early, and what is kept beyond its last use.
 
@@ -41,7 +41,7 @@ class Choice:
         return Choice(set(self.drops), set(self.held), set(self.wants))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Outcome:
     """What a choice comes to.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ..graphlib.records import record
 from .liveness import Ints
 from .recompute import Choice, Outcome, Steps
 
@@ -17,7 +16,7 @@ _EFFORT = 600_000
 LEAST_TRIALS = 12
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Found:
     """A choice and what it comes to; ``fits`` says whether within the budget."""
 

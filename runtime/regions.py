@@ -11,8 +11,8 @@ predicted microseconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from ..graphlib.records import replace
 from .memory import Placement, place
 from .plan import Region
 from .schedule import Problem

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..graphlib.operators import TABLE
+from ..graphlib.records import field, record
 
 __all__ = ["Event", "RunMetadata", "RunOptions", "RunReport", "StepReport"]
 
@@ -24,7 +24,7 @@ class Event(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StepReport:
     """One step: seconds, bytes it made, bytes alive after it.
 
@@ -42,7 +42,7 @@ class StepReport:
     outputs: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass
+@record
 class RunReport:
     """Measurements of one run.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from ..graphlib.opdef import OpDef, Spec
 from ..graphlib.operation import Operation
+from ..graphlib.records import record
 from .fused import TILE_BYTES, member_call, member_error
 from .native.columns import ColumnKernel
 from .native.emit import functions, known
@@ -82,7 +82,7 @@ class RowMember(NamedTuple):
     spread: tuple[int, ...] = ()
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class RowGroup:
     """What a step computes.
 

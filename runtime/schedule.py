@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 import numpy as np
 
-from .exact_order import exact_order
+from ..graphlib.records import record
 from .liveness import Flat, Ints, distinct, flatten, live_bytes, spans
-from .order_windows import lower_peak
 
 # Nodes up to which the best order is searched for, and the states that are looked at,
 # about 10 us each; in larger programs the nodes around the peak are searched.
@@ -31,7 +29,7 @@ class CycleError(ValueError):
     """Dependencies that no order satisfies."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Problem:
     """What the scheduler sees of a program of n nodes and m buffers.
 
@@ -56,7 +54,7 @@ class Problem:
     inplace: Sequence[Sequence[tuple[int, int]]]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Order:
     """A topological order, its peak in bytes, and each tried order's peak."""
 
@@ -65,7 +63,7 @@ class Order:
     tried: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Live:
     """Live bytes per step, their peak, and the first step that has it (-1: none)."""
 
@@ -134,11 +132,15 @@ def order(problem: Problem) -> Order:
         if tried[name] < peak:
             best, peak = nodes, tried[name]
     if flat.size <= _SMALL and peak - bound >= _WORTH:
+        from .exact_order import exact_order
+
         exact = exact_order(problem, peak, _STATES)
         if exact is not None:
             best, peak = exact, _peak(flat, exact)
             tried["exact"] = peak
     elif flat.size > _SMALL and peak - bound >= _WORTH_LARGE:
+        from .order_windows import lower_peak
+
         states = _STATES_AROUND + _STATES_A_NODE * flat.size
         nodes = lower_peak(problem, flat, best, bound, min(states, _MOST_STATES))
         if nodes != best:

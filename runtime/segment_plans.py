@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from ..graphlib.checkpointing import Schedule, longest, rows, segments
 from ..graphlib.opdef import Spec
 from ..graphlib.operation import Operation
+from ..graphlib.records import replace
 from ..graphlib.shapes import is_static
 from ..graphlib.subgraph import Body, infer_through
 from .plan import ARENA

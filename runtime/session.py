@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,19 +21,17 @@ from ..graphlib.graph import Graph, get_default_graph
 from ..graphlib.operation import Operation
 from ..graphlib.stacks import session_stack
 from ..graphlib.tensor import Tensor
-from .blas import hold
 from .compiler import compile_plan
-from .direct import MISS, miss
-from .executor import Executable
+from .executor import MISS, Executable, miss
 from .feeds import check_shape, convert, expand, feed_key, missing_feeds
 from .fetches import Fetches
-from .interpreter import interpret
 from .plan import Plan
 from .program import needed_operations
-from .report import RunMetadata, RunOptions, RunReport
 from .settings import Settings
-from .tracing import run_traced
 from .variables import State
+
+if TYPE_CHECKING:
+    from .report import RunMetadata, RunOptions
 
 __all__ = ["InteractiveSession", "Session", "get_default_session"]
 
@@ -184,7 +181,11 @@ class Session:
         self._forget = weakref.finalize(self, self._state.forget)
         self._forget.atexit = False
         #: Ends what the session asks of BLAS; None where it asks for nothing.
-        self._free_blas = hold(self) if settings.intra else None
+        self._free_blas: Callable[[], None] | None = None
+        if settings.intra:
+            from .blas import hold
+
+            self._free_blas = hold(self)
         self._runners: dict[Any, _Runner] = {}
         self._compile_lock = threading.RLock()
         self._closed = False
@@ -281,6 +282,8 @@ class Session:
         run_metadata: RunMetadata | None,
     ) -> list[Any]:
         """A run that is measured: by the reference interpreter, or as it always is."""
+        from .report import RunOptions, RunReport
+
         report = RunReport(plan=executable.plan)
         state = self._state
         plan = executable.plan
@@ -290,8 +293,12 @@ class Session:
         held = acquire()
         try:
             if options.trace_level == RunOptions.HARDWARE_TRACE:
+                from .tracing import run_traced
+
                 results = run_traced(executable, arrays, report)
             else:
+                from .interpreter import interpret
+
                 results = interpret(plan, state, arrays, report)
         finally:
             try:
@@ -502,6 +509,8 @@ def _structure(item: Any) -> Any:
     if isinstance(item, Mapping):
         return (kind, *[(k, _structure(v)) for k, v in item.items()])
     if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields  # whoever has one has loaded it
+
         return (
             kind,
             *[_structure(getattr(item, f.name)) for f in fields(item) if f.init],
@@ -511,3 +520,7 @@ def _structure(item: Any) -> Any:
     except TypeError:
         raise FetchError(f"cannot fetch {item!r} (a {kind.__name__})") from None
     return item
+
+
+# What pictures of numbers call by name.
+OPERATORS = {"session": Session}

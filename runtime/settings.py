@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ..graphlib.errors import InvalidArgumentError
+from ..graphlib.records import record, replace
 from ..graphlib.sizes import parse_bytes
 from .rewrites import PASSES
 
@@ -23,7 +23,7 @@ _FUSE = "fuse"
 _PLACE = "place"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Settings:
     """Options of one session, which hold for bodies too.
 

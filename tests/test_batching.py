@@ -335,16 +335,6 @@ def test_batches_of_different_sizes_are_refused() -> None:
         vectorize([TABLE["mul"](x, z)], {x: batch, z: other})
 
 
-def test_an_op_without_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(TABLE, "map_rows", raising=False)
-    graph, x, batch = _row_graph()
-    with graph.as_default():
-        y = dg.where(dg.greater(x, 0.0), name="found")
-    with pytest.raises(GradientError, match=r'Where "found".*no rule') as caught:
-        vectorize([y], {x: batch})
-    assert "test_batching.py" in str(caught.value)
-
-
 def test_operations_keep_the_line_and_the_forward_operation() -> None:
     graph, x, batch = _row_graph()
     with graph.as_default():

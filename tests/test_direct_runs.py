@@ -21,7 +21,7 @@ from dagrad.graphlib.errors import (
     SessionClosedError,
 )
 from dagrad.runtime import executor, quiet
-from dagrad.runtime.direct import miss
+from dagrad.runtime.executor import miss
 
 pytestmark = pytest.mark.usefixtures("graph")
 

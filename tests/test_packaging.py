@@ -198,6 +198,30 @@ def test_no_file_is_too_long(path: Path) -> None:
     assert lines <= MAX_LINES, "split it by topic"
 
 
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Threads that load modules at once wait for each other, in a circle for ever.
+
+    A module waits for its package too.  Left out are the front door itself, which is
+    loaded before anything in it, and the explorer, which no session loads.
+    """
+    known = {module_of(path): path for path in sources()}
+    waits: dict[str, set[str]] = {}
+    for module, path in known.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = imports(tree, module, path.name == "__init__.py")
+        targets = {i.target for i in named if i.at_module_level}
+        targets |= {t.rpartition(".")[0] for t in targets}
+        waits[module] = (targets | {module.rpartition(".")[0]}) & {*known} - {module}
+        waits[module] = {m for m in waits[module] if m != "dagrad"}
+    del waits["dagrad"]
+    while free := [m for m in waits if not waits[m]]:
+        for m in free:
+            del waits[m]
+        for others in waits.values():
+            others.difference_update(free)
+    assert [m for m in waits if not m.startswith("dagrad.viz")] == []
+
+
 def test_every_subpackage_is_declared() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -220,13 +244,66 @@ def test_every_directory_with_code_is_a_package() -> None:
     assert [d for d in directories if not (d / "__init__.py").exists()] == []
 
 
+#: What a program runs to its first training step.
+FIRST_STEP = """
+x, y = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.float32, [None, 2])
+w, b = tf.Variable(np.ones((3, 2), np.float32)), tf.Variable(tf.zeros([2]))
+logits = tf.nn.relu(x @ w + b)
+loss = tf.reduce_mean(
+    tf.nn.softmax_cross_entropy_with_logits_v2(labels=y, logits=logits)
+)
+step = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    session.run(step, {x: np.ones((4, 3)), y: np.ones((4, 2))})
+"""
+
+
+def loaded(run_python: Callable[..., str], program: str, where: Path) -> set[str]:
+    """The modules that a program loads beyond NumPy's."""
+    text = (
+        "import sys, numpy as np, numpy.random\n"
+        "before = set(sys.modules)\n"
+        f"{program}\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+    return set(run_python(text, cwd=where).split())
+
+
+def test_an_import_loads_next_to_nothing(
+    run_python: Callable[..., str], tmp_path: Path
+) -> None:
+    """Names load when they are first used (see docs/internals.md)."""
+    found = loaded(run_python, "import dagrad as tf", tmp_path)
+    assert len(found) <= 8
+    assert {m.partition(".")[0] for m in found} == {"dagrad"}
+
+
+def test_a_first_step_loads_what_it_needs(
+    run_python: Callable[..., str], tmp_path: Path
+) -> None:
+    found = loaded(run_python, f"import dagrad as tf\n{FIRST_STEP}", tmp_path)
+    own = {m.removeprefix("dagrad.") for m in found if m.startswith("dagrad")}
+    assert len(own) <= 110
+    apart = {"layers", "losses", "optimize", "python", "summary", "test", "viz"}
+    apart |= {"graphlib.explain", "graphlib.taylor", "graphlib.batching"}
+    apart |= {
+        f"ops.{m}" for m in ("array", "conv", "loops", "odes", "random", "sorting")
+    }
+    apart |= {f"runtime.{m}" for m in ("control", "direct", "fused", "interpreter")}
+    apart |= {"runtime.recompute", "runtime.native.emit", "runtime.rewrites.loops"}
+    assert own & apart == set()
+    heavy = {"dataclasses", "decimal", "fractions", "string", "unittest"}
+    assert found & heavy == set()
+
+
 def test_import_leaves_other_packages_alone(
     run_python: Callable[..., str], tmp_path: Path
 ) -> None:
     program = (
-        "import sys, numpy\n"
+        "import sys, numpy as np\n"
         "before = {name.partition('.')[0] for name in sys.modules}\n"
-        "import dagrad\n"
+        f"import dagrad as tf\n{FIRST_STEP}\n"
         "after = {name.partition('.')[0] for name in sys.modules}\n"
         "print(*sorted(after - before - sys.stdlib_module_names))\n"
     )
@@ -236,16 +313,10 @@ def test_import_leaves_other_packages_alone(
 def test_import_reads_no_heavy_part_of_the_standard_library(
     run_python: Callable[..., str], tmp_path: Path
 ) -> None:
-    program = (
-        "import sys, numpy\n"
-        "before = set(sys.modules)\n"
-        "import dagrad\n"
-        "print(*sorted(set(sys.modules) - before))\n"
-    )
     heavy = {"asyncio", "concurrent.futures.process", "ctypes.util", "doctest"}
     heavy |= {"http", "multiprocessing", "sqlite3", "tkinter", "unittest", "urllib"}
-    loaded = run_python(program, cwd=tmp_path).split()
-    assert heavy.intersection(loaded) == set()
+    everything = f"from dagrad import *\nimport dagrad as tf\n{FIRST_STEP}"
+    assert heavy.intersection(loaded(run_python, everything, tmp_path)) == set()
 
 
 def test_rooms_import_from_the_root_and_from_elsewhere(

@@ -453,7 +453,6 @@ def test_importing_imports_no_graphviz(
 
 
 def test_a_graph_draws_itself() -> None:
-    viz.install()
     graph = chain(1)
     assert parse(graph._repr_svg_()) is not None
     assert graph.to_dot(direction="LR") == viz.to_dot(graph, direction="LR")

@@ -11,7 +11,6 @@ from typing import Any
 __all__ = [
     "explain_gradient",
     "explore",
-    "install",
     "render",
     "to_dot",
     "to_json",
@@ -196,15 +195,5 @@ def explore(
     return write(target, report, path, **options)
 
 
-def install(session: Any = None) -> None:
-    """Let graphs, tensors, operations, plans and reports draw themselves in notebooks.
-
-    ``session`` is the class by which :func:`trace` runs graphs of its own.
-    """
-    from ..graphlib.operators import TABLE
-
-    if session is not None:
-        TABLE["session"] = session
-    TABLE["graph_to_dot"] = to_dot
-    TABLE["graph_to_svg"] = to_svg
-    TABLE["draw"] = render
+# What graphs, tensors, plans and reports call by name, to draw themselves in notebooks.
+OPERATORS = {"draw": render, "graph_to_dot": to_dot, "graph_to_svg": to_svg}

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...graphlib.records import record
 from .emit import beyond, constant, emit, limited, llvm_type
 
 __all__ = ["Kernel", "Writer", "finish", "is_limited"]
@@ -28,7 +28,7 @@ __all__ = ["Kernel", "Writer", "finish", "is_limited"]
 STILL, DENSE, STRIDED = "0", "1", "s"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Kernel:
     """What is compiled.
 

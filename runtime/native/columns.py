@@ -12,12 +12,12 @@ a column's sum is in scratch memory meanwhile, and is added in the order of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ...graphlib.records import record
 from .codegen import finish
 from .emit import constant, emit, llvm_type
 from .rows import REDUCTIONS, RowKernel, RowWriter
@@ -25,7 +25,7 @@ from .rows import REDUCTIONS, RowKernel, RowWriter
 __all__ = ["ColumnKernel"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ColumnKernel(RowKernel):
     """What is compiled; ``moves`` says of each array whether it has an element for each
     row and column ("1"), one for each column ("0"), or, if it is read only, one for

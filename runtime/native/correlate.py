@@ -16,13 +16,13 @@ on SIMD architectures, 2018 (arXiv:1808.05567).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...graphlib.records import record
 from ...graphlib.windows import Axis, Correlation
 from .nest import (
     Machine,
@@ -120,7 +120,7 @@ def _shape(part: Correlation, lanes: int, machine: Machine) -> tuple[int, int]:
     return best[1], best[2]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CorrelateKernel:
     """What is compiled: arguments are source, filter, result and packed filter.
 

@@ -12,12 +12,12 @@ order in one sum, then these sums one after the other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...graphlib.records import record
 from ...graphlib.windows import FilterGradient
 from .nest import (
     Machine,
@@ -59,7 +59,7 @@ def _shape(part: FilterGradient, columns: int, machine: Machine) -> tuple[int, i
     return best[1], best[2]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FilterKernel:
     """What is compiled: arguments are source, cotangent, result, number of images.
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from . import available
 from .nest import WRITTEN_OUT, machine
 
 __all__ = ["SYMBOL", "Code", "Engine", "available", "engine"]
@@ -24,15 +23,6 @@ _PROTOTYPE = (None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 # One lets other threads run meanwhile; the other saves a short call the hand-over.
 _FREE = ctypes.CFUNCTYPE(*_PROTOTYPE)
 _HOLDING = ctypes.PYFUNCTYPE(*_PROTOTYPE)
-
-
-@lru_cache(maxsize=1)
-def available() -> bool:
-    """Whether llvmlite is installed; it is not imported."""
-    try:
-        return find_spec("llvmlite") is not None
-    except (ImportError, ValueError):  # None in its place in sys.modules
-        return False
 
 
 class Code:

@@ -13,14 +13,14 @@ overflow and subnormal results come from the last product by a power of two.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from ...graphlib.records import record
 from .scalar import Scalar, fma, horner, select
 
 __all__ = ["cosh", "exp", "exp2", "expm1", "sigmoid", "sinh", "tanh"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Format:
     """What a float type needs: its layout, ln 2 in two parts, polynomials."""
 

@@ -10,15 +10,15 @@ accurate and needs no division (Cephes, logf.c).  Fits of our own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from ...graphlib.records import record
 from .exponentials import exp_below
 from .scalar import Scalar, fma, horner, select
 
 __all__ = ["log", "log1p", "log2", "log10", "softplus"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Format:
     """What a float type needs: its layout, logarithms of 2 in parts, polynomials."""
 

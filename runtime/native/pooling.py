@@ -9,13 +9,13 @@ kernel adds them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from ...graphlib.records import record
 from ...graphlib.windows import Pool
 from .nest import Nest, element_moves, generate
 
@@ -26,7 +26,7 @@ _ARRAYS = {"max": 2, "mean": 2, "max gradient": 4, "mean gradient": 2}
 _GRADIENTS = ("max gradient", "mean gradient")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PoolKernel:
     """What is compiled: arguments are the arrays that are read, then the result.
 

@@ -13,12 +13,12 @@ earlier pass computed is not computed again but kept in the memory of an output.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ...graphlib.records import record
 from .codegen import Kernel, Writer, finish
 from .emit import constant, emit, functions, llvm_type
 
@@ -32,7 +32,7 @@ REDUCTIONS = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RowKernel(Kernel):
     """What is compiled; ``moves`` says of each array whether it has a row of elements
     for each row ("1"), one number for each row ("0"), or, if it is read only, one row

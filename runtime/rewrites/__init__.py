@@ -7,44 +7,35 @@ sums of copies in "broadcasts") or round elsewhere within a bound ("chains").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from importlib import import_module
 
 from ..program import Program
-from .algebra import simplify
-from .bodies import merge_bodies
-from .broadcasts import sink_broadcasts
-from .chains import order_chains
-from .common import merge_common
-from .dead import remove_dead
-from .dense import plan_copies
-from .fold import fold_constants
-from .identity import remove_identities
-from .joins import cut_joins
-from .loops import simplify_loops
-from .stable import stabilize
-from .sums import split_sums
-from .views import merge_views
 
 __all__ = ["PASSES", "rewrite"]
 
-#: The passes in the order in which they run.
-PASSES: dict[str, Callable[[Program], int]] = {
-    "fold": fold_constants,
-    "identity": remove_identities,
-    "common": merge_common,
-    "bodies": merge_bodies,
-    "loops": simplify_loops,
+#: The passes in the order in which they run: file and function, which load when a
+#: program needs them.
+PASSES = {
+    "fold": ("fold", "fold_constants"),
+    "identity": ("identity", "remove_identities"),
+    "common": ("common", "merge_common"),
+    "bodies": ("bodies", "merge_bodies"),
+    "loops": ("loops", "simplify_loops"),
     # Before algebra, which may hide what a derivative rule has written.
-    "stable": stabilize,
-    "algebra": simplify,
-    "joins": cut_joins,
-    "views": merge_views,
-    "broadcasts": sink_broadcasts,
-    "chains": order_chains,
-    "dead": remove_dead,
-    "sums": split_sums,
-    "dense": plan_copies,
+    "stable": ("stable", "stabilize"),
+    "algebra": ("algebra", "simplify"),
+    "joins": ("joins", "cut_joins"),
+    "views": ("views", "merge_views"),
+    "broadcasts": ("broadcasts", "sink_broadcasts"),
+    "chains": ("chains", "order_chains"),
+    "dead": ("dead", "remove_dead"),
+    "sums": ("sums", "split_sums"),
+    "dense": ("dense", "plan_copies"),
 }
+
+#: Those that look at control operations alone.
+_OF_CONTROL = ("bodies", "loops")
 
 
 def rewrite(program: Program, passes: Collection[str] = tuple(PASSES)) -> None:
@@ -54,16 +45,18 @@ def rewrite(program: Program, passes: Collection[str] = tuple(PASSES)) -> None:
     call with an effect that is there twice, bare and with what its derivative
     needs, runs once.
     """
-    for name, run in PASSES.items():
+    control = any(n.opdef.control is not None for n in program.nodes)
+    for name, (file, function) in PASSES.items():
         before = program.nodes
         program.notes.begin(name)
-        if name in passes:
-            count = run(program)
-        elif name == "bodies":
-            count = merge_bodies(program, effects_only=True)
-            if not count:
-                continue
-        else:
+        chosen = name in passes
+        if not chosen and name != "bodies":
+            continue
+        count = 0
+        if control or name not in _OF_CONTROL:
+            run = getattr(import_module(f".{file}", __name__), function)
+            count = run(program) if chosen else run(program, effects_only=True)
+        if not chosen and not count:
             continue
         program.log.append((name, count))
         if count and program.nodes is not before and not program.notes.of(name):

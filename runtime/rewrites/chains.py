@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import string
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -177,6 +176,8 @@ def _operands(w: Walk, node: Node) -> tuple[list[tuple[Value, str]], str, int] |
     """The operands of a tree of sums of products under common labels, the labels of
     its result, and its multiplications."""
     out = _terms(node.attrs["equation"])[2]
+    import string  # slow to load
+
     spare = iter([c for c in string.ascii_letters if c not in node.attrs["equation"]])
     names = {c: c for c in node.attrs["equation"] if c in string.ascii_letters}
     leaves: list[tuple[Value, str]] = []

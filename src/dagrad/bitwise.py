@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from .ops.logical import (
-    bitwise_and,
-    bitwise_or,
-    bitwise_xor,
-    invert,
-    left_shift,
-    right_shift,
-)
+from typing import TYPE_CHECKING
+
+from ._lazy import lazily
+
+if TYPE_CHECKING:
+    from .ops.logical import (
+        bitwise_and,
+        bitwise_or,
+        bitwise_xor,
+        invert,
+        left_shift,
+        right_shift,
+    )
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "ops.logical": (
+                "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift"
+            ),
+        },
+    )
 
 # fmt: off
 __all__ = [

@@ -15,7 +15,6 @@ from .graphlib.keys import GraphKeys
 from .graphlib.tensor import Tensor, as_tensor
 from .ops import nn as ops_nn
 from .ops._build import scope as op_scope
-from .ops.array import expand_dims, reshape, transpose
 from .ops.conv import convolution
 from .ops.core import broadcast_to, cast, shape
 from .ops.einsum import tensordot
@@ -27,6 +26,7 @@ from .ops.pool import pool
 from .ops.state import assign_sub
 from .ops.statistics import moments
 from .ops.variable_scope import get_variable, variable_scope
+from .ops.views import expand_dims, reshape, transpose
 
 __all__ = [
     "average_pooling1d",

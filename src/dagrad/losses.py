@@ -12,7 +12,6 @@ from .graphlib.shapes import compatible, text
 from .graphlib.tensor import Tensor, as_tensor
 from .ops._build import constant, scope
 from .ops.activations import relu
-from .ops.array import expand_dims, squeeze
 from .ops.core import add_n, broadcast_to, cast, shape, size, stop_gradient
 from .ops.elementwise import div_no_nan, square, squared_difference
 from .ops.logical import not_equal
@@ -24,6 +23,7 @@ from .ops.softmax import (
     sparse_softmax_cross_entropy_with_logits,
 )
 from .ops.transcendental import log
+from .ops.views import expand_dims, squeeze
 
 __all__ = [
     "Reduction",

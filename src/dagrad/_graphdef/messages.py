@@ -39,6 +39,12 @@ def message(name: str) -> Any:
     return getattr(module, name)
 
 
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return message(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def is_graph_def(value: Any) -> bool:
     """Whether ``value`` is a GraphDef, be it tensorboard's or TensorFlow's own."""
     described = getattr(value, "DESCRIPTOR", None)

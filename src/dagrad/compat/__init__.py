@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .._lazy import lazily
 from ..scopes import dimension_at_index, dimension_value
-from . import v1
+
+if TYPE_CHECKING:
+    from . import v1
+else:
+    __getattr__, __dir__ = lazily(__name__, {"": "v1"})
 
 __all__ = [
     "as_bytes",

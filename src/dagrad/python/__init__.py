@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from . import client, framework, ops, platform, util
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
+
+if TYPE_CHECKING:
+    from . import client, framework, ops, platform, util
+else:
+    __getattr__, __dir__ = lazily(__name__, {"": "client framework ops platform util"})
 
 __all__ = ["client", "framework", "ops", "platform", "util"]

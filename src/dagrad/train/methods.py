@@ -16,10 +16,9 @@ from ..graphlib.errors import GraphError
 from ..graphlib.gradients import IndexedSlices
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
-from ..ops import sparse_training, training
+from ..ops import training
 from ..ops.elementwise import multiply
 from ..ops.grouping import group
-from ..ops.scatter_state import scatter_sub
 from ..ops.state import assign
 from .optimizer import Optimizer
 
@@ -60,6 +59,8 @@ class GradientDescentOptimizer(Optimizer):
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
         lr = self._scalar("learning_rate", self._learning_rate, var.dtype)
+        from ..ops.scatter_state import scatter_sub
+
         return scatter_sub(var, grad.indices, multiply(grad.values, lr))
 
 
@@ -111,6 +112,8 @@ class MomentumOptimizer(Optimizer):
         )
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        from ..ops import sparse_training
+
         return sparse_training.sparse_apply_momentum(
             var,
             self.get_slot(var, "momentum"),
@@ -264,6 +267,8 @@ class RMSPropOptimizer(Optimizer):
         return training.apply_rms_prop(*arguments)
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        from ..ops import sparse_training
+
         arguments = (*self._arguments(var), grad.values, grad.indices)
         if self._centered:
             return sparse_training.sparse_apply_centered_rms_prop(*arguments)
@@ -317,6 +322,8 @@ class AdagradOptimizer(Optimizer):
         return training.apply_adagrad(var, accum, lr, grad)
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        from ..ops import sparse_training
+
         lr = self._scalar("learning_rate", self._learning_rate, var.dtype)
         return sparse_training.sparse_apply_adagrad(
             var, self.get_slot(var, "accumulator"), lr, grad.values, grad.indices
@@ -374,6 +381,8 @@ class AdadeltaOptimizer(Optimizer):
         )
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        from ..ops import sparse_training
+
         return sparse_training.sparse_apply_adadelta(
             var,
             self.get_slot(var, "accum"),
@@ -462,6 +471,8 @@ class FtrlOptimizer(Optimizer):
         return self._apply(training.apply_ftrl, (grad,), var)
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
+        from ..ops import sparse_training
+
         rows = (grad.values, grad.indices)
         return self._apply(sparse_training.sparse_apply_ftrl, rows, var)
 

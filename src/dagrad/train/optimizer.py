@@ -16,11 +16,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.stacks import home
 from ..graphlib.tensor import Tensor, as_tensor
 from ..ops.core import cast, size, zeros_like
-from ..ops.creation import fill
 from ..ops.grouping import group
 from ..ops.initialization import trainable_variables
-from ..ops.segments import unsorted_segment_sum
-from ..ops.sorting import unique
 from ..ops.state import Variable, assign_add
 
 __all__ = ["Optimizer"]
@@ -275,6 +272,8 @@ class Optimizer:
             if dims is None or None in dims:
                 like = zeros_like(var.initialized_value())
                 return like + scalar if value else like
+            from ..ops.creation import fill
+
             return fill(dims, scalar)
 
         return self._get_or_make_slot(var, initial, slot_name, op_name)
@@ -380,6 +379,9 @@ def _gradient(g: Any, v: Any) -> Tensor | IndexedSlices:
 
 def _summed(grad: IndexedSlices) -> IndexedSlices:
     """The same rows, each named once."""
+    from ..ops.segments import unsorted_segment_sum
+    from ..ops.sorting import unique
+
     rows = unique(grad.indices)
     values = unsorted_segment_sum(grad.values, rows.idx, size(rows.y))
     return IndexedSlices(values, rows.y, grad.like)
