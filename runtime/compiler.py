@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..graphlib.collector import collector_paused
 from ..graphlib.operation import Operation
 from ..graphlib.pauses import collector_paused
 from ..graphlib.shapes import Dims

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..graphlib.collector import collector_paused
 from ..graphlib.errors import GraphError
 from ..graphlib.explain import GradientExplanation, explain_gradient
+from ..graphlib.pauses import collector_paused
 from .dot import source
 from .fold import Picture, fold
 from .legend import Scale

@@ -7,8 +7,8 @@ __all__ = ["WHERE"]
 #: Module -> the names that dagrad has from it (see ``_lazy.lazily``).
 WHERE = {
     "": (
-        "app bitwise compat composites contrib errors flags gfile graph_util "
-        "graphlib initializers layers linalg logging losses math nn ops optimize python random "
+        "app bitwise compat composites contrib errors flags gfile graph_util graphlib "
+        "initializers layers linalg logging losses math nn ops optimize python random "
         "runtime scopes summary test testing train viz"
     ),
     "composites": (

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...graphlib.collector import collector_paused
 from ...graphlib.graph import Graph
 from ...graphlib.operation import Operation
+from ...graphlib.pauses import collector_paused
 from ...graphlib.tensor import Tensor
 from ..model import select
 from ..theme import clean, short
