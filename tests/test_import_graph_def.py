@@ -21,7 +21,7 @@ from dagrad._graphdef.values import Budget, array_of, dtype_of
 from dagrad.graphlib.errors import DTypeError, GraphError, MissingNameError, ShapeError
 
 COMPUTED = ("arithmetic", "arrays", "constants", "images", "layers", "lenet", "old")
-COMPUTED += ("recurrent", "separable")
+COMPUTED += ("more_arrays", "recurrent", "separable")
 DRAWN = ("boxes", "loop")
 
 
@@ -92,9 +92,10 @@ def test_variables_start_and_step() -> None:
         for tensor, array in wanted.items():
             np.testing.assert_array_equal(session.run(tensor), array, err_msg=tensor)
         uniform, normal = session.run(["uniform:0", "normal:0"])
-        truncated = session.run("truncated:0")
+        truncated, whole = session.run(["truncated:0", "integers:0"])
     assert ((uniform >= 0) & (uniform < 1)).all() and uniform.shape == (2, 3)
     assert normal.shape == (2, 3) and len(set(normal.ravel())) == 6
+    assert whole.dtype == np.int32 and set(whole) <= {3, 4} and whole.shape == (9,)
     assert truncated.dtype == np.float64 and (abs(truncated) < 2).all()
     assert graph.get_operation_by_name("init").type == "NoOp"
 

@@ -91,6 +91,7 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "Minimum": tf.minimum,
     "Mod": tf.truncatemod,
     "Mul": tf.multiply,
+    "Polygamma": tf.polygamma,
     "Pow": tf.pow,
     "RealDiv": tf.realdiv,
     "RightShift": tf.bitwise.right_shift,
@@ -98,6 +99,7 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "Sub": tf.subtract,
     "TruncateDiv": tf.truncatediv,
     "TruncateMod": tf.truncatemod,
+    "Zeta": tf.zeta,
 }
 _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "All": tf.reduce_all,
@@ -210,6 +212,12 @@ def _inverse(node: Node) -> Any:
     return tf.matrix_inverse(x, node.attr("adjoint", False), name=node.name)
 
 
+def _triangular_solve(node: Node) -> Any:
+    a, b = node.take(2)
+    lower, adjoint = node.attr("lower", True), node.attr("adjoint", False)
+    return tf.matrix_triangular_solve(a, b, lower, adjoint, name=node.name)
+
+
 def _solve(node: Node) -> Any:
     a, b = node.take(2)
     return tf.matrix_solve(a, b, node.attr("adjoint", False), name=node.name)
@@ -242,6 +250,7 @@ BUILDERS: dict[str, Build] = {
     "MatrixDeterminant": _fixed(1, tf.matrix_determinant),
     "MatrixInverse": _inverse,
     "MatrixSolve": _solve,
+    "MatrixTriangularSolve": _triangular_solve,
     "NotEqual": _equality(tf.not_equal),
     "Real": _part_of_complex(tf.real),
 }

@@ -170,12 +170,6 @@ def _gather_nd(node: Node) -> Any:
     return tf.gather_nd(x, indices, name=node.name)
 
 
-def _scatter_nd(node: Node) -> Any:
-    indices, updates, shape = node.take(3)
-    node.expect("bad_indices_policy", "")
-    return tf.scatter_nd(indices, updates, shape, name=node.name)
-
-
 def _top_k(node: Node) -> Any:
     _int32(node, "index_type")
     x, k = node.take(2)
@@ -191,6 +185,31 @@ def _in_top_k(node: Node) -> Any:
 def _unique(node: Node) -> Any:
     (x,) = node.take(1)
     return tf.unique(x, node.attr("out_idx", tf.int32), name=node.name)
+
+
+def _scatter(build: Callable[..., Any]) -> Build:
+    def scatter(node: Node) -> Any:
+        node.expect("bad_indices_policy", "")
+        return build(*node.take(3), name=node.name)
+
+    return scatter
+
+
+def _dynamic_partition(node: Node) -> Any:
+    data, parts = node.take(2)
+    count = node.need("num_partitions", int)
+    return tf.dynamic_partition(data, parts, count, name=node.name)
+
+
+def _dynamic_stitch(node: Node) -> Any:
+    half = len(node.inputs) // 2
+    indices, data = list(node.inputs[:half]), list(node.inputs[half:])
+    return tf.dynamic_stitch(indices, data, name=node.name)
+
+
+def _difference(node: Node) -> Any:
+    x, y = node.take(2)
+    return tf.setdiff1d(x, y, node.attr("out_idx", tf.int32), name=node.name)
 
 
 def _int32(node: Node, name: str) -> None:
@@ -215,6 +234,17 @@ def _reverse_sequence(node: Node) -> Any:
     return tf.reverse_sequence(x, lengths, axis, batch, name=node.name)
 
 
+def _square_blocks(build: Callable[..., Any]) -> Build:
+    """Blocks of the batch, in the first spelling: as high as wide."""
+
+    def blocks(node: Node) -> Any:
+        x, borders = node.take(2)
+        size = node.need("block_size", int)
+        return build(x, [size, size], borders, name=node.name)
+
+    return blocks
+
+
 def _blocks(build: Callable[..., Any]) -> Build:
     def blocks(node: Node) -> Any:
         (x,) = node.take(1)
@@ -225,6 +255,7 @@ def _blocks(build: Callable[..., Any]) -> Build:
 
 
 BUILDERS: dict[str, Build] = {
+    "BatchToSpace": _square_blocks(tf.batch_to_space_nd),
     "BatchToSpaceND": _fixed(3, tf.batch_to_space_nd),
     "BroadcastTo": _fixed(2, tf.broadcast_to),
     "Concat": _concat_v1,
@@ -232,6 +263,8 @@ BUILDERS: dict[str, Build] = {
     "ConjugateTranspose": _conjugate_transpose,
     "Const": _const,
     "DepthToSpace": _blocks(tf.depth_to_space),
+    "DynamicPartition": _dynamic_partition,
+    "DynamicStitch": _dynamic_stitch,
     "ExpandDims": _fixed(2, tf.expand_dims),
     "Fill": _fixed(2, tf.fill),
     "Gather": _gather,
@@ -242,9 +275,11 @@ BUILDERS: dict[str, Build] = {
     "InTopKV2": _in_top_k,
     "InvertPermutation": _fixed(1, tf.invert_permutation),
     "LinSpace": _fixed(3, tf.linspace),
+    "ListDiff": _difference,
     "MatrixBandPart": _fixed(3, tf.matrix_band_part),
     "MatrixDiag": _fixed(1, tf.matrix_diag),
     "MatrixDiagPart": _fixed(1, tf.matrix_diag_part),
+    "MatrixSetDiag": _fixed(2, tf.matrix_set_diag),
     "MirrorPad": _mirror_pad,
     "NoOp": _no_op,
     "OneHot": _one_hot,
@@ -262,7 +297,12 @@ BUILDERS: dict[str, Build] = {
     "ReverseSequence": _reverse_sequence,
     "ReverseV2": _fixed(2, tf.reverse),
     "Roll": _fixed(3, tf.roll),
-    "ScatterNd": _scatter_nd,
+    "ScatterNd": _scatter(tf.scatter_nd),
+    "SegmentMax": _fixed(2, tf.segment_max),
+    "SegmentMean": _fixed(2, tf.segment_mean),
+    "SegmentMin": _fixed(2, tf.segment_min),
+    "SegmentProd": _fixed(2, tf.segment_prod),
+    "SegmentSum": _fixed(2, tf.segment_sum),
     "Select": _fixed(3, tf.where),
     "SelectV2": _fixed(3, tf.where_v2),
     "Shape": _sized(tf.shape),
@@ -270,6 +310,7 @@ BUILDERS: dict[str, Build] = {
     "Size": _sized(tf.size),
     "Slice": _fixed(3, tf.slice),
     "Snapshot": _fixed(1, tf.identity),
+    "SpaceToBatch": _square_blocks(tf.space_to_batch_nd),
     "SpaceToBatchND": _fixed(3, tf.space_to_batch_nd),
     "SpaceToDepth": _blocks(tf.space_to_depth),
     "Split": _split,
@@ -277,12 +318,17 @@ BUILDERS: dict[str, Build] = {
     "Squeeze": _squeeze,
     "StopGradient": _fixed(1, tf.stop_gradient),
     "StridedSlice": _strided_slice,
+    "TensorScatterAdd": _scatter(tf.tensor_scatter_add),
+    "TensorScatterSub": _scatter(tf.tensor_scatter_sub),
+    "TensorScatterUpdate": _scatter(tf.tensor_scatter_update),
     "Tile": _fixed(2, tf.tile),
     "TopKV2": _top_k,
     "Transpose": _fixed(2, tf.transpose),
     "Unique": _unique,
     "Unpack": _unpack,
     "UnsortedSegmentMax": _fixed(3, tf.unsorted_segment_max),
+    "UnsortedSegmentMin": _fixed(3, tf.unsorted_segment_min),
+    "UnsortedSegmentProd": _fixed(3, tf.unsorted_segment_prod),
     "UnsortedSegmentSum": _fixed(3, tf.unsorted_segment_sum),
     "Where": _fixed(1, tf.where),
     "ZerosLike": _like(zeros_like),

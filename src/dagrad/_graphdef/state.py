@@ -63,6 +63,23 @@ def _is_initialized(node: Node) -> Any:
     return tf.is_variable_initialized(ref, name=node.name)
 
 
+def _gather(node: Node) -> Any:
+    handle, indices = node.take(2)
+    node.attr("dtype", handle.dtype)
+    count = node.attr("batch_dims", 0)
+    return tf.gather(handle, indices, batch_dims=count, name=node.name)
+
+
+def _random_int(node: Node) -> Any:
+    shape, low, high = node.take(3)
+    node.attr("Tout", low.dtype)
+    seeds = node.attr("seed", 0), node.attr("seed2", 0)
+    given = None if seeds == (0, 0) else seeds[1] or seeds[0]
+    return tf.random_uniform(
+        shape, low, high, dtype=low.dtype, seed=given, name=node.name
+    )
+
+
 def _random(build: Callable[..., Any]) -> Build:
     """Draws of the same distribution: dagrad's numbers are its own."""
 
@@ -86,7 +103,9 @@ BUILDERS: dict[str, Build] = {
     "IsVariableInitialized": _is_initialized,
     "RandomStandardNormal": _random(tf.random_normal),
     "RandomUniform": _random(tf.random_uniform),
+    "RandomUniformInt": _random_int,
     "ReadVariableOp": _read,
+    "ResourceGather": _gather,
     "TruncatedNormal": _random(tf.truncated_normal),
     "VarHandleOp": _variable,
     "VarIsInitializedOp": _is_initialized,
