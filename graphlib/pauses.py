@@ -15,8 +15,8 @@ def collector_paused() -> Iterator[None]:
 
     Planning, differentiating and folding for a picture make many objects that live on
     and no garbage: collecting while they pile up goes over all of them again and again,
-    which is a third to a half of the time of a large graph.  Threads that pause at once may end each other's
-    pause early, which costs that time and nothing else.
+    which is a third to a half of the time of a large graph.  Threads that pause at once
+    may end each other's pause early, which costs that time and nothing else.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -118,7 +118,10 @@ TYPES = {
     "special": "Digamma Erf Erfc Erfinv Lgamma Ndtri Polygamma Zeta",
     "spectral": "PseudoInverse Qr SelfAdjointEigV2 Svd",
     "statistics": "EuclideanNorm Moments",
-    "summaries": "HistogramSummary ImageSummary MergeSummary ScalarSummary",
+    "summaries": (
+        "AudioSummary HistogramSummary ImageSummary MergeSummary ScalarSummary "
+        "TextSummary"
+    ),
     "training": (
         "ApplyAdadelta ApplyAdagrad ApplyAdam ApplyCenteredRMSProp ApplyFtrlV2 "
         "ApplyGradientDescent ApplyMomentum ApplyRMSProp"

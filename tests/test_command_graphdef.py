@@ -15,8 +15,8 @@ from pictures import by_title, drawn, hints, words
 import dagrad as tf
 from dagrad import viz
 from dagrad._command import main
-from dagrad._graphdef import read_graph
 from dagrad._graphdef.messages import message
+from dagrad._graphdef.reading import read_graph
 from dagrad.graphlib.errors import DagradError, GraphError
 
 

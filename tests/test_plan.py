@@ -136,6 +136,7 @@ def test_rows_that_are_added_up_are_predicted():
 
 def traced_first_run(fetches, feeds):
     """Bytes that the first run of a plan that is ready allocates at most."""
+    dg.Session().run(fetches, feeds)  # loads the modules that it needs
     session = dg.Session()
     runner = session._runner(fetches, feeds)
     arrays = runner.convert(feeds.values())

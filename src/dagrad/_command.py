@@ -176,7 +176,7 @@ def _load(path: Path) -> Graph:
     """
     suffix = path.suffix.lower()
     if suffix in _TENSORFLOW:
-        from ._graphdef import read_graph
+        from ._graphdef.reading import read_graph
 
         return read_graph(path)
     if suffix == ".onnx" and path.exists():

@@ -57,7 +57,7 @@ def import_graph_def(
         ...     print(y.name, session.run(y, {x: 3.0}))
         import/y:0 9.0
     """
-    from ._graphdef import import_graph_def as imported
+    from ._graphdef.reading import import_graph_def as imported
 
     return imported(graph_def, input_map, return_elements, name)
 

@@ -16,7 +16,7 @@ from ..graphlib.errors import DagradError, GraphError
 from ..graphlib.graph import Graph
 from ..graphlib.names import check_name
 from ..graphlib.opaque import opaque
-from ..graphlib.opdef import registered
+from ..graphlib.opdef import find
 from ..graphlib.operation import Operation
 from ..graphlib.tensor import Tensor
 from ..ops.core import identity
@@ -205,7 +205,7 @@ class Importer:
     ) -> Operation:
         """A node to be drawn."""
         type = node_def.op
-        if type in BUILDERS or type in registered():
+        if type in BUILDERS or find(type) is not None:
             type += " (not built)"  # what goes by a type of dagrad's is one
         specs = outputs_of(node_def, self.used[node_def.name])
         facts = facts_of(node_def, self.back.get(node_def.name, ()), problem)
