@@ -393,3 +393,18 @@ def test_an_error_inside_names_the_operation():
     group.members = tuple(members)
     with pytest.raises(dg.errors.ExecutionError, match=culprit.op.name):
         s.run(y, {x: np.zeros((16, 16), np.float32)})
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_a_row_or_a_column_is_may_be_a_truth(axis):
+    x = dg.placeholder(np.float32, (16, 24))
+    mean = dg.reduce_mean(dg.square(x), axis, keepdims=True)
+    large = mean > 1.0
+    fetches = [x - mean, large, dg.logical_not(large)]
+    feeds = {x: values((16, 24), np.float32)}
+    s = session("wait")
+    assert len(s.plan(fetches, feeds).steps) == 1
+    expected = reference(x.graph, fetches, feeds)
+    for got, want in zip(s.run(fetches, feeds), expected):
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+    assert rows_run_natively()

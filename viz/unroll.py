@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graphlib.errors import GraphError
+from ..graphlib.errors import GraphError, ShapeError
 from ..graphlib.graph import Graph
 from ..graphlib.opdef import lookup
 from ..graphlib.operation import Operation
@@ -40,8 +40,8 @@ class Unrolled:
     a tensor is taken as it is.
 
     Raises:
-        GraphError: more than ``most`` operations, a body that has an effect, or a loop
-            that no program writes (one that keeps values for a gradient).
+        GraphError: more than ``most`` operations, a body that has an effect, or the
+            gradient of a loop that keeps only the starts of segments.
     """
 
     def __init__(
@@ -136,6 +136,8 @@ class Unrolled:
         around: list[str],
     ) -> None:
         """The body that runs: of a call the only one, else as the index says."""
+        if "wires" not in op.attrs:
+            raise _segments(op)
         bodies, chosen = bodies_of(op), 0
         said = _called(op)
         if "Case" in op.type:
@@ -146,7 +148,12 @@ class Unrolled:
         body = bodies[chosen]
         wires = op.attrs["wires"][chosen]
         results = self._inline(body, [given[i] for i in wires], [*around, said])
-        _add(made, op, results)
+        # What only another branch would keep for a gradient is nothing here.
+        there = [
+            self._nothing(t.dtype, t.dims) if result is None else result
+            for t, result in zip(op.outputs, results)
+        ]
+        _add(made, op, there)
 
     def _loop(
         self,
@@ -157,12 +164,8 @@ class Unrolled:
     ) -> None:
         """Round after round, until the test or the number of rounds ends it."""
         attrs = op.attrs
-        if attrs["marks"] is not None or attrs["keep"] is not None:
-            raise GraphError(
-                f"viz.trace: {op.describe()} keeps values for a gradient in segments, "
-                "which is not written out",
-                op,
-            )
+        if attrs["marks"] is not None:
+            raise _segments(op)
         (body,) = bodies_of(op)
         bound = int(self.value(given.pop(0))) if attrs["bounded"] else None
         going = bool(self.value(given.pop(0))) if attrs["tested"] else True
@@ -190,11 +193,31 @@ class Unrolled:
         if attrs["reverse"]:
             stacks = [stack[::-1] for stack in stacks]
         outputs: list[Tensor] = [count, *state]
-        for values in (*past, *stacks):
-            stacked: Tensor = TABLE["stack"](values)
-            self._count(op, stacked.op, around)
-            outputs.append(stacked)
+        outputs += [self._stack(values, op, around) for values in (*past, *stacks)]
+        for t in op.outputs[len(outputs) :]:  # of a loop without a round
+            dims = None if t.dims is None else (0, *t.dims[1:])
+            outputs.append(self._nothing(t.dtype, dims))
         _add(made, op, outputs)
+
+    def _stack(
+        self, values: Sequence[Tensor], op: Operation, around: list[str]
+    ) -> Tensor:
+        try:
+            made: Tensor = TABLE["stack"](values)
+        except ShapeError:
+            raise GraphError(
+                f"viz.trace: {op.describe()} keeps rows of different shapes, of which "
+                "there is no array to write",
+                op,
+            ) from None
+        self._count(op, made.op, around)
+        return made
+
+    def _nothing(self, dtype: Any, dims: Any) -> Tensor:
+        """Zeros; none at all along what is not known."""
+        shape = [0 if d is None else d for d in dims or ()]
+        made: Tensor = TABLE["constant"](np.zeros(shape, dtype.dtype), dtype)
+        return made
 
     def _row(self, t: Tensor, at: int, op: Operation, around: list[str]) -> Tensor:
         row: Tensor = TABLE["getitem"](t, at)
@@ -202,13 +225,18 @@ class Unrolled:
         return row
 
 
-def _add(
-    made: dict[Tensor, Tensor], op: Operation, outputs: Sequence[Tensor | None]
-) -> None:
+def _add(made: dict[Tensor, Tensor], op: Operation, outputs: Sequence[Tensor]) -> None:
     """Note what stands for the outputs of ``op``, but for those that are fed."""
     for t, copy in zip(op.outputs, outputs):
-        if copy is not None:
-            made.setdefault(t, copy)
+        made.setdefault(t, copy)
+
+
+def _segments(op: Operation) -> GraphError:
+    return GraphError(
+        f"viz.trace: {op.describe()} goes back segment by segment, which is not "
+        "written out: trace what it is the gradient of, or leave checkpoint_every out",
+        op,
+    )
 
 
 def _called(op: Operation) -> str:

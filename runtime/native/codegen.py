@@ -274,11 +274,15 @@ class Writer:
 
     def store(self, i: int, address: Any, value: Any) -> None:
         """Write an array's element."""
+        self.shared(self.written(i, address, value))
+
+    def written(self, i: int, address: Any, value: Any) -> Any:
+        """The same outside of loops that wait for no other element."""
         b = self.b
         dtype = np.dtype(self.kernel.dtypes[i])
         if dtype.kind == "b":
             value = b.zext(value, self.ir.IntType(8))
-        self.shared(b.store(value, address, align=dtype.itemsize))
+        return b.store(value, address, align=dtype.itemsize)
 
     def shared(self, access: Any) -> None:
         """Say that a load or store is one of those that wait for no other element."""

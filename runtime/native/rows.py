@@ -211,9 +211,7 @@ class RowWriter(Writer):
             if not self.plan.wide[r]:
                 i = kernel.inputs + k
                 pointer = b.inttoptr(self.at[i], self.memory(i).as_pointer())
-                b.store(
-                    self.values[r], pointer, align=np.dtype(kernel.dtypes[i]).itemsize
-                )
+                self.written(i, pointer, self.values[r])
 
     def _scalars(self, p: int) -> None:
         """The numbers of a row that pass ``p`` can read."""
