@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .dtypes import int64
 from .errors import DTypeError, GradientError, ShapeError
 from .graph import Graph
-from .masks import SELECTS, Masks, selects
-from .operation import Operation
+from .operation import SELECTS, Operation
 from .operators import TABLE
 from .pauses import collector_paused
 from .shapes import TensorShape, compatible, text
@@ -25,6 +24,9 @@ from .source import caller
 from .stacks import home, open_home
 from .tensor import Tensor, as_tensor
 from .traversal import between, captured_from
+
+if TYPE_CHECKING:
+    from .masks import Masks
 
 __all__ = ["IndexedSlices", "UnconnectedGradients", "gradients"]
 
@@ -325,8 +327,9 @@ def _walk(
     path = between(ys, xs, stops)
     on_path = set(path)
     targets = set(xs)
-    masks = Masks()
+    masks: Masks | None = None  # from the first Select on
     if guarded:
+        masks = _masks()
         masks.seed(grads, _total)
     context = graph._local.context
     while path:
@@ -339,10 +342,10 @@ def _walk(
         if not inputs:
             _pass_out(op, grads, masks)
             continue
-        masked = (
-            masks.live or kind in SELECTS or (opdef.control is not None and selects(op))
-        )
-        state: Any = masks.enter(op, grads, _total, targets) if masked else None
+        masked: Masks | None = None
+        if (masks is not None and masks.live) or kind in SELECTS or _selects(op):
+            masks = masked = masks or _masks()
+        state: Any = masked.enter(op, grads, _total, targets) if masked else None
         cotangents: list[Tensor | None] = []
         arrived = False
         for t in outputs:
@@ -390,7 +393,7 @@ def _walk(
                     op,
                 )
             if masked:
-                g = masks.arrive(op, index, g, state, grads, cotangents)
+                g = masked.arrive(op, index, g, state, grads, cotangents)
             have = grads.get(t)
             if have is None:
                 grads[t] = [g]
@@ -398,9 +401,25 @@ def _walk(
                 have.append(g)
         context.forward_op = None
         if masked:
-            masks.leave(op)
-    for x in xs:
-        masks.finish(x, grads, _total)
+            masked.leave(op)
+    if masks is not None:
+        for x in xs:
+            masks.finish(x, grads, _total)
+
+
+def _masks() -> Masks:
+    from .masks import Masks
+
+    return Masks()
+
+
+def _selects(op: Operation) -> bool:
+    """Whether masks begin in the bodies of an operation."""
+    if op.opdef.control is None:
+        return False
+    from .masks import selects
+
+    return selects(op)
 
 
 def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> bool:
@@ -423,11 +442,12 @@ def _pass_rows(op: Operation, grads: Contributions, targets: set[Tensor]) -> boo
     return True
 
 
-def _pass_out(op: Operation, grads: Contributions, masks: Masks) -> None:
+def _pass_out(op: Operation, grads: Contributions, masks: Masks | None) -> None:
     """Hand the cotangent of what a body captured to what it stands for."""
     (source,) = captured_from(op)
     inner = op.outputs[0]
-    masks.pass_out(inner, source, grads, _total)
+    if masks is not None:
+        masks.pass_out(inner, source, grads, _total)
     grads.setdefault(source, []).extend(grads.get(inner, ()))
 
 

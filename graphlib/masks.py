@@ -25,7 +25,7 @@ import numpy as np
 
 from .errors import GradientWarning
 from .opdef import lookup
-from .operation import Operation, is_control
+from .operation import SELECTS, Operation, is_control
 from .operators import TABLE
 from .records import record, replace
 from .shapes import is_static
@@ -33,9 +33,7 @@ from .source import warn
 from .stacks import home
 from .tensor import Tensor
 
-__all__ = ["SELECTS", "Masks", "guarded", "selects"]
-
-SELECTS = frozenset(("Select", "SelectV2"))
+__all__ = ["Masks", "guarded", "selects"]
 
 # Results are sums of input elements with weights >= 0 that depend on no value, so the
 # vjp of a mask says which input elements a masked cotangent can reach.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from .errors import GraphError
 
 __all__ = ["check_name"]
 
-_VALID_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
-_VALID_INNER = re.compile(r"[A-Za-z0-9_.\\/>-]*\Z")
-
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_FIRST = frozenset(f"{_LETTERS}{_LETTERS.upper()}0123456789.")
+_ALL = _FIRST | frozenset("_\\/>-")
 
 #: Names that are right everywhere, as far as they were met: builders' own come again
 #: and again.
@@ -22,12 +20,12 @@ def check_name(name: str, scope: str) -> str:
     """``name`` if TF1 allows it there; raises GraphError."""
     if name in _known:
         return name
-    pattern = _VALID_INNER if scope else _VALID_NAME
-    if not pattern.match(name):
+    right = name[:1] in _FIRST and _ALL.issuperset(name)
+    if not right and not (scope and _ALL.issuperset(name)):
         raise GraphError(
             f"{name!r} is not a valid name: letters, digits and . _ - / > are "
             "allowed, and at the top the first is a letter, a digit or a dot"
         )
-    if len(_known) < _MOST_KNOWN and _VALID_NAME.match(name):
+    if right and len(_known) < _MOST_KNOWN:
         _known.add(name)
     return name

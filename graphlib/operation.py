@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Operation"]
 
 _NO_ATTRS: dict[str, Any] = {}
+#: Types of ops that choose element by element (see ``masks``).
+SELECTS = frozenset(("Select", "SelectV2"))
 
 
 class Operation:

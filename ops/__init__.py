@@ -23,7 +23,7 @@ TYPES = {
         "AvgPool AvgPoolGrad MaxPool MaxPoolGrad MaxPoolGradGrad MaxPoolWithArgmax"
     ),
     "activations": (
-        "Elu EluGrad Gelu LeakyRelu LeakyReluGrad LogSigmoid Relu Relu6 Relu6Grad "
+        "Elu EluGrad LeakyRelu LeakyReluGrad LogSigmoid Relu Relu6 Relu6Grad "
         "ReluGrad Selu SeluGrad Sigmoid SigmoidGrad Softplus SoftplusGrad Softsign"
     ),
     "assignment": (
@@ -115,7 +115,7 @@ TYPES = {
         "SparseApplyAdadelta SparseApplyAdagrad SparseApplyCenteredRMSProp "
         "SparseApplyFtrlV2 SparseApplyMomentum SparseApplyRMSProp"
     ),
-    "special": "Digamma Erf Erfc Erfinv Lgamma Ndtri Polygamma Zeta",
+    "special": "Digamma Erf Erfc Erfinv Gelu Lgamma Ndtri Polygamma Zeta",
     "spectral": "PseudoInverse Qr SelfAdjointEigV2 Svd",
     "statistics": "EuclideanNorm Moments",
     "summaries": (

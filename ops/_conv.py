@@ -15,11 +15,12 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, known_dims
-from . import _batch_window, _depthwise, _im2col, _nests
+from . import _depthwise, _im2col, _nests
 from ._build import create, shape_tensor
 from ._calls import Call, ready
 from ._jets import bilinear
 from ._kinds import iterator_buffers, require
+from ._later import batch_window
 from ._windows import output_size
 from .core import add_n
 
@@ -265,9 +266,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         settle=settled(_im2col.convolve_calls),
         nest=nest(_nests.correlation_nest, (0, 1)),
         flops=lambda ins, outs, attrs: _flops(outs[0].dims, ins[1].dims, deep),
-        batch=_batch_window.depthwise("forward")
+        batch=batch_window.depthwise("forward")
         if depthwise
-        else _batch_window.convolution,
+        else batch_window.convolution,
         doc=kernels.convolve.__doc__.splitlines()[0],
     )
     backward = OpDef(
@@ -291,9 +292,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         settle=settled(_im2col.input_calls, 0),
         nest=nest(_nests.input_nest, (3, 1)),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, ins[1].dims, deep),
-        batch=_batch_window.depthwise("input")
+        batch=batch_window.depthwise("input")
         if depthwise
-        else _batch_window.convolution_to_input,
+        else batch_window.convolution_to_input,
         doc="the transpose of the convolution in its input",
     )
     weights = OpDef(
@@ -316,9 +317,9 @@ def _family(rank: int, types: tuple[str, str, str], kernels: Any) -> Family:
         settle=settled(_im2col.filter_calls, 1),
         nest=nest(_nests.filter_nest, (0, 3)),
         flops=lambda ins, outs, attrs: _flops(ins[2].dims, outs[0].dims, deep),
-        batch=_batch_window.depthwise("filter")
+        batch=batch_window.depthwise("filter")
         if depthwise
-        else _batch_window.convolution_to_filter,
+        else batch_window.convolution_to_filter,
         doc="the transpose of the convolution in its filter",
     )
 

@@ -18,7 +18,7 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, broadcast_all, is_static
 from ..graphlib.stacks import home
 from ..graphlib.tensor import Tensor
-from . import _batch
+from ._later import batch
 
 __all__ = [
     "comparison",
@@ -159,7 +159,7 @@ def elementwise(
         commutative=commutative,
         shape_math=shape_math,
         flops=lambda ins, outs, attrs: flops * _count(outs[0].dims),
-        batch=_batch.elementwise,
+        batch=batch.elementwise,
         doc=doc,
         **more,
     )
@@ -182,7 +182,7 @@ def comparison(
         writes_out=True,
         elementwise=True,
         commutative=commutative,
-        batch=_batch.elementwise,
+        batch=batch.elementwise,
         doc=doc,
     )
 

@@ -13,10 +13,10 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.series import Series
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import CONST, inexact, pair
 from ._jets import by_factor
 from ._kinds import broadcast_like, infer_elementwise
+from ._later import batch
 
 __all__ = [
     "add_up",
@@ -104,7 +104,7 @@ def pointwise(
     commutative: bool = False,
     shape_math: bool = False,
     infer: Any = None,
-    batch: Any = _batch.elementwise,
+    batch: Any = batch.elementwise,
     singular: Any = (),
     doc: str = "",
 ) -> OpDef:
@@ -190,7 +190,7 @@ def backward(
         flops=flops,
         workspace=workspace,
         settle=settle,
-        batch=_batch.leading,
+        batch=batch.leading,
         doc=doc,
     )
     return opdef

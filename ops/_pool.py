@@ -19,10 +19,10 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor, known_dims
-from . import _batch_window
 from ._build import create, shape_tensor
 from ._calls import Call, ready, run
 from ._kinds import iterator_buffers, require
+from ._later import batch_window
 from ._nests import pool_nest
 from ._pool_kernels import (
     claim_calls,
@@ -226,7 +226,7 @@ MAX_POOL: OpDef = OpDef(
     settle=ready(_max_calls),
     nest=_nest("max", (0,)),
     flops=_work_flops,
-    batch=_batch_window.images,
+    batch=batch_window.images,
     doc="y[p] = max_k x[p*stride + k - lo]",
 )
 
@@ -247,7 +247,7 @@ MAX_POOL_GRAD: OpDef = OpDef(
     settle=ready(_max_grad_calls),
     nest=_nest("max gradient", (0, 1, 2)),
     flops=_work_flops,
-    batch=_batch_window.images,
+    batch=batch_window.images,
     doc="g[p] added to the first x of window p that equals y[p]",
 )
 
@@ -266,7 +266,7 @@ MAX_POOL_GRAD_GRAD: OpDef = OpDef(
     workspace=_claim_scratch,
     settle=ready(_max_grad_grad_calls),
     flops=_work_flops,
-    batch=_batch_window.images,
+    batch=batch_window.images,
     doc="h where x is the first of window p that equals y[p]",
 )
 
@@ -323,7 +323,7 @@ MAX_POOL_WITH_ARGMAX: OpDef = OpDef(
     ),
     writes_out=True,
     flops=_work_flops,
-    batch=_batch_window.pool_with_argmax,
+    batch=batch_window.pool_with_argmax,
     doc="the largest of each window and its index in the flattened image",
 )
 
@@ -422,7 +422,7 @@ AVG_POOL: OpDef = OpDef(
     settle=ready(_avg_calls),
     nest=_nest("mean", (0,)),
     flops=_work_flops,
-    batch=_batch_window.images,
+    batch=batch_window.images,
     doc="y[p] = mean_k x[p*stride + k - lo], padding left out",
 )
 
@@ -440,6 +440,6 @@ AVG_POOL_GRAD: OpDef = OpDef(
     settle=ready(_avg_grad_calls),
     nest=_nest("mean gradient", (1,), "outs"),
     flops=_work_flops,
-    batch=_batch_window.average_grad,
+    batch=batch_window.average_grad,
     doc="the transpose of AvgPool",
 )

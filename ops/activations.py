@@ -14,12 +14,11 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.series import Series
 from ..graphlib.tensor import Tensor
-from . import _special
 from ._build import create, inexact, scope
 from ._choose import keep_positive, positive_workspace, settle_positive
 from ._jets import by_output, difference, quadratic, squares, step, total, velocities
 from ._kinds import elementwise
-from ._pointwise import backward, chunked, floating, fused, pointwise, scratch, unary
+from ._pointwise import backward, floating, fused, pointwise, scratch, unary
 from .elementwise import add, multiply, negative, square, subtract
 
 __all__ = [
@@ -487,32 +486,6 @@ def softsign(features: Any, name: str | None = None) -> Tensor:
     return floating(SOFTSIGN, features, name)
 
 
-def _gelu(x: Any) -> Any:
-    return 0.5 * x * _special.erfc(x * -math.sqrt(0.5))
-
-
-def _gelu_partial(op: Operation) -> Tensor:
-    """Φ(x) + x φ(x)."""
-    x = op.inputs[0]
-    from .special import erfc
-    from .transcendental import exp
-
-    below = multiply(erfc(multiply(x, -math.sqrt(0.5))), 0.5)
-    density = multiply(exp(multiply(square(x), -0.5)), 1.0 / math.sqrt(2.0 * math.pi))
-    return add(below, multiply(x, density))
-
-
-GELU = elementwise(
-    "Gelu",
-    chunked(_gelu, 13.9),
-    1,
-    (_gelu_partial,),
-    kinds="f",
-    flops=40,
-    doc="y = x Φ(x)",
-)
-
-
 def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Tensor:
     """x Φ(x), Φ the standard normal distribution function.
 
@@ -526,6 +499,8 @@ def gelu(features: Any, approximate: bool = False, name: str | None = None) -> T
     """
     x = inexact(features)
     if not approximate:
+        from .special import GELU
+
         return create(GELU, (x,), None, name or "Gelu")
     with scope(name, "Gelu", x):
         cube = multiply(multiply(square(x), x), 0.044715)

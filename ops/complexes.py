@@ -18,9 +18,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create, pair
 from ._kinds import broadcast_like, elementwise, unbroadcast
+from ._later import batch
 from ._pointwise import pointwise, unary
 from .elementwise import multiply, realdiv
 from .logical import less, where_v2
@@ -102,7 +102,7 @@ REAL = OpDef(
     jvp=lambda op, t: real(t),
     alias=0,
     flops=lambda i, o, a: 0,
-    batch=_batch.elementwise,
+    batch=batch.elementwise,
     doc="y = Re x",
 )
 
@@ -116,7 +116,7 @@ IMAG = OpDef(
     jvp=lambda op, t: imag(t),
     alias=0,
     flops=lambda i, o, a: 0,
-    batch=_batch.elementwise,
+    batch=batch.elementwise,
     doc="y = Im x",
 )
 

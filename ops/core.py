@@ -14,9 +14,9 @@ from ..graphlib.operators import TABLE
 from ..graphlib.ragged import Ragged, map_rows
 from ..graphlib.shapes import as_dims, is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import constant, create, shape_tensor
 from ._kinds import _count, infer_same, require
+from ._later import batch
 
 __all__ = [
     "add_n",
@@ -126,7 +126,7 @@ IDENTITY = OpDef(
     identity=always,
     value=lambda inputs, attrs: inputs[0].value,
     flops=lambda i, o, a: 0,
-    batch=_batch.same,
+    batch=batch.same,
     doc="y = x",
 )
 
@@ -144,7 +144,7 @@ STOP_GRADIENT = OpDef(
     alias=0,
     identity=always,
     flops=lambda i, o, a: 0,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y = x, a constant to derivatives",
 )
 
@@ -192,7 +192,7 @@ CAST = OpDef(
     elementwise=True,
     shape_math=True,
     value=_cast_value,
-    batch=_batch.elementwise,
+    batch=batch.elementwise,
     doc="y = x as another dtype",
 )
 
@@ -242,7 +242,7 @@ SHAPE = OpDef(
     shape_only=(0,),
     value=_shape_value,
     flops=lambda i, o, a: 0,
-    batch=_batch.row_shape,
+    batch=batch.row_shape,
     doc="the sizes of x as a vector",
 )
 
@@ -267,7 +267,7 @@ SIZE = OpDef(
     shape_only=(0,),
     value=_size_value,
     flops=lambda i, o, a: 0,
-    batch=_batch.row_size,
+    batch=batch.row_size,
     doc="the number of elements of x",
 )
 
@@ -290,7 +290,7 @@ RANK = OpDef(
     shape_only=(0,),
     value=_rank_value,
     flops=lambda i, o, a: 0,
-    batch=_batch.row_rank_rule,
+    batch=batch.row_rank_rule,
     doc="the number of axes of x",
 )
 
@@ -356,7 +356,7 @@ SUM_TO: OpDef = OpDef(
     bind=_bind_sum_to,
     identity=same_shape,
     flops=lambda ins, outs, attrs: int(np.prod([d or 0 for d in ins[0].dims or ()])),
-    batch=_batch.sum_to,
+    batch=batch.sum_to,
     doc="x summed over the axes along which the shape was broadcast",
 )
 
@@ -391,7 +391,7 @@ BROADCAST_TO: OpDef = OpDef(
     alias=0,
     identity=same_shape,
     flops=lambda i, o, a: 0,
-    batch=_batch.broadcast_to,
+    batch=batch.broadcast_to,
     doc="x repeated along new axes and axes of size 1",
 )
 
@@ -433,7 +433,7 @@ def _like(type: str, value: int, doc: str) -> OpDef:
         shape_only=(0,),
         shape_math=True,
         flops=lambda i, o, a: 0,
-        batch=_batch.leading,
+        batch=batch.leading,
         doc=doc,
     )
 
@@ -516,7 +516,7 @@ ADD_N = OpDef(
     elementwise=True,
     chainable=True,
     flops=lambda ins, outs, attrs: (len(ins) - 1) * _count(outs[0].dims),
-    batch=_batch.added,
+    batch=batch.added,
     doc="the sum of tensors of one shape",
 )
 

@@ -13,8 +13,8 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import merge
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch_index
 from ._build import create, pair
+from ._later import batch_index
 from .reduction import input_flops
 from .segments import segment_gather
 
@@ -85,7 +85,7 @@ BINCOUNT = OpDef(
     jvp=_bincount_jvp,
     writes_out=True,
     flops=input_flops,
-    batch=_batch_index.bincount,
+    batch=batch_index.bincount,
     doc="y[i] = how many values are i, or the sum of their weights",
 )
 

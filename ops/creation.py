@@ -25,8 +25,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, as_dims, is_static, merge, size, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import constant, create, graph_of, scope, shape_tensor, shape_vector
+from ._later import batch
 from .core import broadcast_to, cast
 
 __all__ = [
@@ -107,7 +107,7 @@ FILL: OpDef = OpDef(
     writes_out=True,
     value=_fill_value,
     flops=lambda i, o, a: 0,
-    batch=_batch.filled,
+    batch=batch.filled,
     doc="an array whose elements all are value",
 )
 
@@ -382,7 +382,7 @@ LINSPACE = OpDef(
     vjp=(_linspace_rule(0), _linspace_rule(1), None),
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * ((outs[0].dims or (0,))[0] or 0),
-    batch=_batch.lin_space,
+    batch=batch.lin_space,
     doc="num numbers from start to stop, evenly spaced",
 )
 

@@ -20,7 +20,6 @@ from ..graphlib.operators import TABLE
 from ..graphlib.subgraph import BODY_INPUT, BODY_VARIABLE
 from ..graphlib.tensor import Tensor, as_tensor
 from ..graphlib.traversal import ancestors
-from . import _batch
 from ._batch import repeated, rows_of
 from ._build import create, create_many, create_op, graph_of
 from ._given import (
@@ -33,6 +32,7 @@ from ._given import (
     run_rule,
     traced,
 )
+from ._later import batch
 from .core import always, copy_kernel, view_kernel
 
 __all__ = ["custom_gradient", "grad_pass_through", "identity_n", "prevent_gradient"]
@@ -65,7 +65,7 @@ IDENTITY_N = OpDef(
     identity=always,
     value=_known_first,
     flops=lambda i, o, a: 0,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y_i = x_i",
 )
 
@@ -373,7 +373,7 @@ PREVENT_GRADIENT = OpDef(
     identity=always,
     value=_known_first,
     flops=lambda i, o, a: 0,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y = x; asking for a derivative through it is an error",
 )
 

@@ -18,8 +18,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, text
 from ..graphlib.tensor import Tensor
-from . import _batch, _batch_product
 from ._build import create, create_many, inexact, pair, scope
+from ._later import batch, batch_product
 from ._series_linalg import inverse_jet, solve_jet
 from .complexes import imag, real
 from .linalg import _unbatch, matmul
@@ -184,7 +184,7 @@ MATRIX_SOLVE = OpDef(
     jet=solve_jet(),
     writes_out=True,
     flops=_cubic,
-    batch=_batch_product.solve,
+    batch=batch_product.solve,
     doc="x with A x = b",
 )
 
@@ -273,7 +273,7 @@ MATRIX_TRIANGULAR_SOLVE = OpDef(
     jet=solve_jet(_triangle),
     writes_out=True,
     flops=_cubic,
-    batch=_batch_product.solve,
+    batch=batch_product.solve,
     doc="x with A x = b, A triangular",
 )
 
@@ -353,7 +353,7 @@ CHOLESKY = OpDef(
     jvp=_cholesky_jvp,
     writes_out=True,
     flops=_cubic,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="lower triangular L with A = L L^H",
 )
 
@@ -423,7 +423,7 @@ MATRIX_INVERSE = OpDef(
     jet=inverse_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * _cubic(ins, outs, attrs),
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y = A^-1",
 )
 
@@ -480,7 +480,7 @@ MATRIX_DETERMINANT = OpDef(
     jvp=lambda op, t: TABLE["mul"](op.outputs[0], _trace_of_solved(op, t)),
     writes_out=True,
     flops=_cubic,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y = det A",
 )
 
@@ -542,7 +542,7 @@ LOG_MATRIX_DETERMINANT = OpDef(
     jvp=_slogdet_jvp,
     writes_out=True,
     flops=_cubic,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="sign and log|det A|",
 )
 

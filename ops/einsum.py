@@ -15,10 +15,10 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, is_static, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch_product
 from ._build import common_dtype, create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
+from ._later import batch_product
 from .core import cast
 from .linalg import _product
 from .reduction import reduce_sum
@@ -285,7 +285,7 @@ EINSUM = OpDef(
     writes_out=True,
     workspace=_einsum_workspace,
     flops=_einsum_flops,
-    batch=_batch_product.einsum,
+    batch=batch_product.einsum,
     doc="products of a and b, summed over the labels that the result lacks",
 )
 

@@ -14,8 +14,8 @@ from ..graphlib.operators import TABLE
 from ..graphlib.series import Series
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor
-from . import _batch
 from ._build import create, inexact
+from ._later import batch
 from .core import shape as shape_of
 from .decompositions import infer_square, matrices, stored
 from .joining import concat
@@ -230,7 +230,7 @@ EXPM = OpDef(
     jet=_expm_jet,
     writes_out=True,
     flops=_cubes(16),
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y = I + A + A^2/2 + A^3/6 + ...",
 )
 
@@ -245,7 +245,7 @@ MOVE = OpDef(
     jet=_move_jet,
     writes_out=True,
     flops=_cubes(48),
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="d/dt expm(A + t E) at t = 0",
 )
 

@@ -14,9 +14,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.series import Series, scale
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create, inexact
 from ._jets import difference, step, velocities
+from ._later import batch
 from .reduction import (
     SUM,
     bind_reduction,
@@ -98,7 +98,7 @@ TIE_SHARE = OpDef(
     inputs=("x", "y"),
     writes_out=True,
     flops=lambda ins, outs, attrs: 3 * input_flops(ins, outs, attrs),
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="1/n at the n elements of x that equal the extreme y, 0 elsewhere",
 )
 
@@ -128,7 +128,7 @@ def _extreme(type: str, ufunc: str, highest: bool) -> OpDef:
         shape_math=True,
         bind=_bind_extreme(getattr(np, ufunc)),
         flops=input_flops,
-        batch=_batch.reduction,
+        batch=batch.reduction,
         doc=f"the {ufunc} of x over axes",
     )
 
@@ -190,7 +190,7 @@ def _logic(type: str, ufunc: str, doc: str) -> OpDef:
         writes_out=True,
         bind=bind_reduction(getattr(np, ufunc)),
         flops=input_flops,
-        batch=_batch.reduction,
+        batch=batch.reduction,
         doc=doc,
     )
 
@@ -315,7 +315,7 @@ LOG_SUM_EXP_WEIGHTS = OpDef(
     jet=_weights_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 5 * input_flops(ins, outs, attrs),
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="exp(x - y), y = logsumexp(x): a softmax; 0 where all x are -inf",
 )
 
@@ -354,7 +354,7 @@ LOG_SUM_EXP = OpDef(
     writes_out=True,
     workspace=_lse_workspace,
     flops=lambda ins, outs, attrs: 6 * input_flops(ins, outs, attrs),
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="log sum exp(x) over axes",
 )
 
@@ -426,7 +426,7 @@ def _arg(type: str, find: str, doc: str) -> OpDef:
         inputs=("x",),
         writes_out=True,
         flops=input_flops,
-        batch=_batch.along_axis,
+        batch=batch.along_axis,
         doc=doc,
     )
 
@@ -537,7 +537,7 @@ COUNT_NONZERO = OpDef(
     inputs=("x",),
     writes_out=True,
     flops=input_flops,
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="how many elements of x are not zero, over axes",
 )
 

@@ -19,11 +19,11 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch_index
 from ._build import (
     create,
     shape_tensor,
 )
+from ._later import batch_index
 from ._static import (
     as_vector,
     count,
@@ -248,7 +248,7 @@ GATHER: OpDef = OpDef(
     bind=_bind_gather,
     shape_math=True,
     flops=no_flops,
-    batch=_batch_index.gather,
+    batch=batch_index.gather,
     doc="the slices of params along an axis that indices name",
 )
 
@@ -289,7 +289,7 @@ GATHER_GRAD: OpDef = OpDef(
     ),
     jvp=lambda op, t, *_: create(GATHER_GRAD, (t, *op.inputs[1:]), dict(op.attrs)),
     writes_out=True,
-    batch=_batch_index.gather_grad,
+    batch=batch_index.gather_grad,
     doc="zeros with slices of g added where indices name: the transpose of GatherV2",
 )
 
@@ -379,7 +379,7 @@ SCATTER_ROWS: OpDef = OpDef(
     transient=lambda ins, outs, attrs: added_bytes(
         ins[1].dims[0], count(ins[0].dims[1:])
     ),
-    batch=_batch_index.scatter_rows,
+    batch=batch_index.scatter_rows,
     doc="zeros with values[i] added to row indices[i]",
 )
 
@@ -417,7 +417,7 @@ ADD_ROWS: OpDef = OpDef(
     transient=lambda ins, outs, attrs: added_bytes(
         ins[1].dims[0], count(ins[2].dims[1:])
     ),
-    batch=_batch_index.add_rows,
+    batch=batch_index.add_rows,
     doc="total with values[i] added to row indices[i]",
 )
 

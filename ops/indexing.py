@@ -16,8 +16,8 @@ from ..graphlib.errors import DTypeError, InvalidArgumentError, ShapeError
 from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import broadcast_all, is_static, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch_index
 from ._build import constant, create, scope, shape_tensor
+from ._later import batch_index
 from ._static import is_symbolic, known_int, try_ints
 from .slicing import Entry, infer_into_shape, slice_, strided, zeroed
 from .views import no_flops
@@ -284,7 +284,7 @@ ADVANCED_INDEX: OpDef = OpDef(
     ],
     jvp=lambda op, t, *_: create(ADVANCED_INDEX, (t, *op.inputs[1:]), dict(op.attrs)),
     flops=no_flops,
-    batch=_batch_index.advanced_index,
+    batch=batch_index.advanced_index,
     doc="x[i, j, ...] by integer arrays that broadcast against each other",
 )
 ADVANCED_INDEX_GRAD: OpDef = OpDef(
@@ -301,7 +301,7 @@ ADVANCED_INDEX_GRAD: OpDef = OpDef(
         ADVANCED_INDEX_GRAD, (t, *op.inputs[1:]), dict(op.attrs)
     ),
     writes_out=True,
-    batch=_batch_index.advanced_index_grad,
+    batch=batch_index.advanced_index_grad,
     doc="zeros with g added at [i, j, ...]: the transpose of AdvancedIndex",
 )
 

@@ -15,8 +15,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import constant, create, create_many, scope
+from ._later import batch
 from ._static import (
     alike,
     integers,
@@ -140,7 +140,7 @@ CONCAT: OpDef = OpDef(
     shape_math=True,
     value=_concat_value,
     flops=no_flops,
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="tensors joined along an axis",
 )
 
@@ -285,7 +285,7 @@ STACK: OpDef = OpDef(
     shape_math=True,
     value=_stack_value,
     flops=no_flops,
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="tensors of one shape joined along a new axis",
 )
 
@@ -359,7 +359,7 @@ UNSTACK: OpDef = OpDef(
     jvp=lambda op, t: create_many(UNSTACK, (t,), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
-    batch=_batch.split,
+    batch=batch.split,
     doc="the slices of x along an axis",
 )
 
@@ -504,7 +504,7 @@ def _split_op(type: str, inputs: tuple[str, ...]) -> OpDef:
         ),
         writes_out=True,
         flops=no_flops,
-        batch=_batch.split,
+        batch=batch.split,
         doc="x cut into parts along an axis",
     )
 

@@ -15,10 +15,10 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, is_static, text
 from ..graphlib.tensor import Tensor
-from . import _batch_product
 from ._build import create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
+from ._later import batch_product
 from .views import expand_dims, reshape, squeeze
 
 __all__ = ["dot", "matmul", "matvec", "outer"]
@@ -370,7 +370,7 @@ MATMUL = OpDef(
     pieces=_matmul_pieces,
     blas=(0, 1),
     flops=_matmul_flops,
-    batch=_batch_product.matmul,
+    batch=batch_product.matmul,
     doc="y = a @ b, for the last two axes",
 )
 

@@ -17,10 +17,10 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import broadcast, broadcast_all, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create, pair
 from ._choose import choose, choose_workspace
 from ._kinds import comparison, elementwise, require, unbroadcast
+from ._later import batch
 from ._pointwise import add_up, binary, pointwise, unary
 
 __all__ = [
@@ -388,7 +388,7 @@ SELECT = pointwise(
     ),
     jvp=_rows_jvp,
     infer=_infer_select_rows,
-    batch=_batch.chosen,
+    batch=batch.chosen,
     doc="z = x where the condition holds, else y; a vector condition chooses rows",
 )
 

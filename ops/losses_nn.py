@@ -14,9 +14,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create, inexact, scope
 from ._kinds import require
+from ._later import batch
 from .conv import operands
 from .softmax import no_positional
 
@@ -63,7 +63,7 @@ L2_LOSS = OpDef(
     jvp=_l2_jvp,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * _count(ins[0].dims),
-    batch=_batch.squared_half,
+    batch=batch.squared_half,
     doc="sum(t * t) / 2",
 )
 
@@ -132,7 +132,7 @@ SIGMOID_ENTROPY = OpDef(
     elementwise=True,
     workspace=lambda ins, outs, attrs: [(ins[0].dtype.dtype, outs[0].dims)],
     flops=lambda ins, outs, attrs: 30 * _count(outs[0].dims),
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="max(x, 0) - x z + log(1 + exp(-|x|))",
 )
 

@@ -14,10 +14,10 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, broadcast, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import create, pair, scope, shape_vector
 from ._jets import bilinear
 from ._kinds import require, unbroadcast
+from ._later import batch
 from .core import shape as shape_of
 from .joining import concat
 from .reduction import reduce_sum
@@ -101,7 +101,7 @@ MATRIX_DIAG_PART: OpDef = OpDef(
     jvp=lambda op, t: create(MATRIX_DIAG_PART, (t,), dict(op.attrs)),
     alias=0,
     flops=_no_flops,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y[..., i] = x[..., i, i + k]",
 )
 
@@ -176,7 +176,7 @@ MATRIX_SET_DIAG: OpDef = OpDef(
     ),
     jvp=_set_diag_jvp,
     writes_out=True,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="x with a diagonal replaced",
 )
 
@@ -241,7 +241,7 @@ MATRIX_DIAG: OpDef = OpDef(
     vjp=(lambda op, g: matrix_diag_part(g, k=op.attrs["k"]),),
     jvp=lambda op, t: create(MATRIX_DIAG, (t,), dict(op.attrs)),
     writes_out=True,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y[..., i, i + k] = d[..., i], 0 elsewhere",
 )
 
@@ -361,7 +361,7 @@ BAND_PART: OpDef = OpDef(
     vjp=(lambda op, g: create(BAND_PART, (g,), dict(op.attrs)),),
     jvp=lambda op, t: create(BAND_PART, (t,), dict(op.attrs)),
     writes_out=True,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y[..., i, j] = x[..., i, j] where low <= j - i <= high, else 0",
 )
 
@@ -430,7 +430,7 @@ MATRIX_TRANSPOSE: OpDef = OpDef(
     jvp=lambda op, t: create(MATRIX_TRANSPOSE, (t,)),
     alias=0,
     flops=_no_flops,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="y[..., i, j] = x[..., j, i]",
 )
 
@@ -555,7 +555,7 @@ CROSS: OpDef = OpDef(
     jvp=_cross_jvp,
     jet=bilinear(0, 1),
     writes_out=True,
-    batch=_batch.elementwise,
+    batch=batch.elementwise,
     doc="y = a x b, for the last axis",
 )
 

@@ -15,9 +15,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch_index, _batch_window
 from ._build import create, inexact, scope, shape_tensor
 from ._kinds import require
+from ._later import batch_index, batch_window
 
 __all__ = [
     "bias_add",
@@ -148,7 +148,7 @@ BIAS_ADD: OpDef = OpDef(
     jvp=_bias_jvp,
     inplace=(0,),
     writes_out=True,
-    batch=_batch_window.bias_add,
+    batch=batch_window.bias_add,
     doc="x + b along the channels",
 )
 
@@ -163,7 +163,7 @@ BIAS_ADD_GRAD: OpDef = OpDef(
     writes_out=True,
     workspace=_bias_grad_work,
     flops=lambda ins, outs, attrs: _count(ins[0].dims),
-    batch=_batch_window.bias_add_grad,
+    batch=batch_window.bias_add_grad,
     doc="the sum over every axis but the channels",
 )
 
@@ -356,7 +356,7 @@ IN_TOP_K = OpDef(
     inputs=("predictions", "targets", "k"),
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * _count(ins[0].dims),
-    batch=_batch_index.in_top_k,
+    batch=batch_index.in_top_k,
     doc="whether fewer than k predictions exceed the target's",
 )
 

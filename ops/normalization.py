@@ -15,9 +15,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor
-from . import _batch_window
 from ._build import create, create_many, inexact, scope
 from ._kinds import require
+from ._later import batch_window
 from ._pool import AVG_POOL
 from .conv import operands
 from .core import identity
@@ -413,7 +413,7 @@ NORM = OpDef(
     vjp=_norm_rule,
     writes_out=True,
     flops=_norm_flops,
-    batch=_batch_window.batch_norm((0,)),
+    batch=batch_window.batch_norm((0,)),
     doc="scale (x - mean) / sqrt(variance + epsilon) + offset, per channel",
 )
 
@@ -425,7 +425,7 @@ NORM_GRAD = OpDef(
     vjp=_norm_grad_rule,
     writes_out=True,
     flops=_norm_flops,
-    batch=_batch_window.batch_norm((0, 1)),
+    batch=batch_window.batch_norm((0, 1)),
     doc="the gradients of FusedBatchNorm's y to x, scale and offset",
 )
 

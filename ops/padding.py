@@ -14,8 +14,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import cast_checked, create, numeric_array, shape_tensor
+from ._later import batch
 from ._static import (
     integers,
     is_symbolic,
@@ -174,7 +174,7 @@ PAD: OpDef = OpDef(
     writes_out=True,
     bind=_bind_pad,
     flops=no_flops,
-    batch=_batch.padded,
+    batch=batch.padded,
     doc="x with borders of a constant",
 )
 
@@ -252,7 +252,7 @@ MIRROR_PAD: OpDef = OpDef(
     jvp=lambda op, t, _: create(MIRROR_PAD, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
-    batch=_batch.padded,
+    batch=batch.padded,
     doc="x with borders that mirror it",
 )
 MIRROR_PAD_GRAD: OpDef = OpDef(
@@ -268,7 +268,7 @@ MIRROR_PAD_GRAD: OpDef = OpDef(
     jvp=lambda op, t, _: create(MIRROR_PAD_GRAD, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     workspace=lambda ins, outs, attrs: [(ins[0].dtype.dtype, ins[0].dims)],
-    batch=_batch.padded,
+    batch=batch.padded,
     doc="the mirrored borders folded back: the transpose of MirrorPad",
 )
 

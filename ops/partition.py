@@ -17,7 +17,6 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import is_static, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch, _batch_index
 from ._build import (
     common_dtype,
     create,
@@ -25,6 +24,7 @@ from ._build import (
     numeric_array,
     scope,
 )
+from ._later import batch, batch_index
 from ._static import (
     alike,
     as_vector,
@@ -103,7 +103,7 @@ ONE_HOT: OpDef = OpDef(
     inputs=("indices", "*depth"),
     writes_out=True,
     flops=no_flops,
-    batch=_batch.along_axis_of_first,
+    batch=batch.along_axis_of_first,
     doc="on where a new axis counts to the index, off elsewhere",
 )
 
@@ -204,7 +204,7 @@ MASK_INDICES: OpDef = OpDef(
     kernel=_mask_indices_kernel,
     inputs=("mask", "*like"),
     flops=no_flops,
-    batch=_batch_index.mask_indices,
+    batch=batch_index.mask_indices,
     doc="the row-major positions at which a mask is true",
 )
 
@@ -404,7 +404,7 @@ SEQUENCE_MASK: OpDef = OpDef(
     kernel=_sequence_mask_kernel,
     inputs=("lengths", "*maxlen"),
     writes_out=True,
-    batch=_batch_index.sequence_mask,
+    batch=batch_index.sequence_mask,
     doc="y[..., j] = j < lengths[...]",
 )
 
@@ -482,7 +482,7 @@ REVERSE_SEQUENCE: OpDef = OpDef(
     jvp=_same_op,
     writes_out=True,
     flops=no_flops,
-    batch=_batch_index.reverse_sequence,
+    batch=batch_index.reverse_sequence,
     doc="the first seq_lengths[b] steps of each sequence b in reverse",
 )
 

@@ -14,8 +14,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import constant, create, scope, shape_tensor
+from ._later import batch
 from ._static import (
     integers,
     known_int,
@@ -97,7 +97,7 @@ TILE: OpDef = OpDef(
     writes_out=True,
     shape_math=True,
     flops=no_flops,
-    batch=_batch.with_size(1, 1),
+    batch=batch.with_size(1, 1),
     doc="x repeated multiples[k] times along axis k",
 )
 TILE_SUM: OpDef = OpDef(
@@ -109,7 +109,7 @@ TILE_SUM: OpDef = OpDef(
     vjp=(lambda op, gg: create(TILE, (gg, op.inputs[1])), None, None),
     jvp=lambda op, t, *_: create(TILE_SUM, (t, *op.inputs[1:])),
     writes_out=True,
-    batch=_batch.tile_sum,
+    batch=batch.tile_sum,
     doc="the repetitions added up: the transpose of Tile",
 )
 
@@ -229,7 +229,7 @@ REVERSE: OpDef = OpDef(
     bind=_bind_reverse,
     shape_math=True,
     flops=no_flops,
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="x with some axes in reverse",
 )
 
@@ -297,7 +297,7 @@ ROLL: OpDef = OpDef(
     jvp=lambda op, t, _: create(ROLL, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
-    batch=_batch.along_axis_of_first,
+    batch=batch.along_axis_of_first,
     doc="x shifted along axes, what leaves at one end comes in at the other",
 )
 

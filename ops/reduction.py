@@ -14,9 +14,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, normalize_axis
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import constant, create, shape_tensor
 from ._kinds import require
+from ._later import batch
 from ._static import as_vector, merged, sizes
 
 __all__ = ["reduce_mean", "reduce_prod", "reduce_sum"]
@@ -161,7 +161,7 @@ SPREAD: OpDef = OpDef(
     jvp=lambda op, t, _: create(SPREAD, (t, op.inputs[1]), dict(op.attrs)),
     alias=0,
     flops=lambda i, o, a: 0,
-    batch=_batch.spread,
+    batch=batch.spread,
     doc="a reduced y repeated along the axes that a reduction took away",
 )
 
@@ -218,7 +218,7 @@ SUM = OpDef(
     shape_math=True,
     bind=bind_reduction(np.add),
     flops=input_flops,
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="the sum of x over axes",
 )
 
@@ -342,7 +342,7 @@ REDUCED_SIZE = OpDef(
     inputs=("x",),
     value=_count_value,
     flops=lambda i, o, a: 0,
-    batch=_batch.reduced_size,
+    batch=batch.reduced_size,
     doc="the number of elements of x along axes",
 )
 
@@ -374,7 +374,7 @@ MEAN = OpDef(
     writes_out=True,
     bind=_bind_mean,
     flops=input_flops,
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="the mean of x over axes",
 )
 
@@ -473,7 +473,7 @@ PROD = OpDef(
     shape_math=True,
     bind=bind_reduction(np.multiply),
     flops=input_flops,
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="the product of x over axes",
 )
 

@@ -14,9 +14,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch_index
 from ._build import create, scope, shape_vector
 from ._kinds import elementwise
+from ._later import batch_index
 from .core import cast
 from .random import (
     UNIFORM,
@@ -91,7 +91,7 @@ MULTINOMIAL = OpDef(
     flops=lambda ins, outs, attrs: (
         20 * element_count(ins[0].dims) + 10 * element_count(outs[0].dims)
     ),
-    batch=_batch_index.multinomial,
+    batch=batch_index.multinomial,
     doc="classes with probabilities softmax(logits)",
 )
 
@@ -267,7 +267,7 @@ GAMMA = OpDef(
     writes_out=True,
     effect="random",
     flops=lambda ins, outs, attrs: 50 * element_count(outs[0].dims),
-    batch=_batch_index.appended_draws,
+    batch=batch_index.appended_draws,
     doc="draws from Gamma(alpha, 1)",
 )
 
@@ -340,7 +340,7 @@ POISSON = OpDef(
     writes_out=True,
     effect="random",
     flops=lambda ins, outs, attrs: 50 * element_count(outs[0].dims),
-    batch=_batch_index.appended_draws,
+    batch=batch_index.appended_draws,
     doc="draws from Poisson(rate)",
 )
 

@@ -14,10 +14,10 @@ from ..graphlib.operators import TABLE
 from ..graphlib.series import Series
 from ..graphlib.shapes import merge, normalize_axis
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create
 from ._jets import Coefficient, cauchy, total
 from ._kinds import require
+from ._later import batch
 from .reduction import fixed_axes, input_flops
 from .views import reshape
 
@@ -81,7 +81,7 @@ CUMSUM = OpDef(
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
     flops=input_flops,
-    batch=_batch.scan,
+    batch=batch.scan,
     doc="y[i] = x[0] + ... + x[i]",
 )
 
@@ -155,7 +155,7 @@ DELAY = OpDef(
     jvp=lambda op, t: create(op.opdef, (t,), dict(op.attrs)),
     writes_out=True,
     flops=lambda i, o, a: 0,
-    batch=_batch.scan,
+    batch=batch.scan,
     doc="y[i] = x[i-1], y[0] = 0",
 )
 
@@ -225,7 +225,7 @@ LINEAR_RECURRENCE = OpDef(
     jet=_recurrence_jet,
     writes_out=True,
     flops=lambda ins, outs, attrs: 2 * input_flops(ins, outs, attrs),
-    batch=_batch.scan,
+    batch=batch.scan,
     doc="s[i] = a[i] s[i-1] + b[i], s[0] = b[0]",
 )
 
@@ -294,7 +294,7 @@ CUMPROD = OpDef(
     jet=_cumprod_jet,
     writes_out=True,
     flops=input_flops,
-    batch=_batch.scan,
+    batch=batch.scan,
     doc="y[i] = x[0] * ... * x[i]",
 )
 

@@ -13,7 +13,6 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch_index
 from ._build import (
     create,
     pair,
@@ -21,6 +20,7 @@ from ._build import (
     shape_tensor,
     shape_vector,
 )
+from ._later import batch_index
 from ._static import (
     count,
     integers,
@@ -133,7 +133,7 @@ GATHER_ND: OpDef = OpDef(
     jvp=lambda op, t, _: create(GATHER_ND, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
-    batch=_batch_index.leading_batch(None),
+    batch=batch_index.leading_batch(None),
     doc="params[indices[..., 0], ..., indices[..., k]]",
 )
 
@@ -243,7 +243,7 @@ SCATTER_ND: OpDef = OpDef(
         SCATTER_ND, (op.inputs[0], t, op.inputs[2]), dict(op.attrs)
     ),
     writes_out=True,
-    batch=_batch_index.leading_batch(2),
+    batch=batch_index.leading_batch(2),
     doc="zeros with updates added (or put) at indices",
 )
 
@@ -305,7 +305,7 @@ GATHER_LAST: OpDef = OpDef(
     jvp=lambda op, t, _: create(GATHER_LAST, (t, op.inputs[1]), dict(op.attrs)),
     writes_out=True,
     flops=no_flops,
-    batch=_batch_index.leading_batch(None),
+    batch=batch_index.leading_batch(None),
     doc="as GatherNd, but zeros for all but the last of repeated indices",
 )
 
@@ -365,7 +365,7 @@ TENSOR_SCATTER_UPDATE: OpDef = OpDef(
     inplace=(0,),
     writes_out=True,
     flops=no_flops,
-    batch=_batch_index.tensor_scatter_update,
+    batch=batch_index.tensor_scatter_update,
     doc="the tensor with updates put at indices",
 )
 

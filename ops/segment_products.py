@@ -19,9 +19,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import merge, size, text
 from ..graphlib.tensor import Tensor
-from . import _batch_index
 from ._build import constant, create, shape_tensor
 from ._kinds import require
+from ._later import batch_index
 from .joining import concat
 from .reduction import input_flops
 from .scan import delay, linear_recurrence
@@ -165,7 +165,7 @@ SEGMENT_CUMPROD = OpDef(
         2 * (outputs[0].dtype.size or 0) * prod(outputs[0].dims)
         + 26 * outputs[0].dims[0]
     ),
-    batch=_batch_index.segment_scan,
+    batch=batch_index.segment_scan,
     doc="y[i] = x[i-1] y[i-1], 1 where a segment begins",
 )
 

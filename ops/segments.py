@@ -17,9 +17,9 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import compatible, merge, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch_index
 from ._build import constant, create, create_many, inexact, scope, shape_tensor
 from ._kinds import require
+from ._later import batch_index
 from ._static import as_vector, merged, sizes
 from .core import cast
 from .elementwise import div_no_nan, truncatediv
@@ -153,7 +153,7 @@ SEGMENT_GATHER: OpDef = OpDef(
     jvp=lambda op, t, _: create(SEGMENT_GATHER, (t, op.inputs[1])),
     writes_out=True,
     flops=lambda i, o, a: 0,
-    batch=_batch_index.segment_gather,
+    batch=batch_index.segment_gather,
     doc="y[i] = rows[ids[i]], 0 where there is no such row",
 )
 
@@ -234,7 +234,7 @@ def _segment(type: str, how: str, fill: int, kinds: str, vjp: Any, jvp: Any) -> 
         jvp=jvp,
         writes_out=True,
         flops=input_flops,
-        batch=_batch_index.segment_sorted,
+        batch=batch_index.segment_sorted,
         doc=f"the {how} of the rows of each segment",
     )
 
@@ -410,7 +410,7 @@ def _unsorted_def(type: str, how: str, kinds: str, vjp: Any, jvp: Any) -> OpDef:
         jvp=jvp,
         writes_out=True,
         flops=input_flops,
-        batch=_batch_index.segment_unsorted,
+        batch=batch_index.segment_unsorted,
         doc=f"the {how} of the elements with each label",
     )
 

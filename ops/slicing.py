@@ -19,8 +19,8 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import Dims, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch_index
 from ._build import constant, create, shape_tensor
+from ._later import batch_index
 from ._static import integers
 from .views import no_flops
 
@@ -211,7 +211,7 @@ STRIDED_SLICE: OpDef = OpDef(
     shape_math=True,
     value=_strided_value,
     flops=no_flops,
-    batch=_batch_index.strided,
+    batch=batch_index.strided,
     doc="x[key] for a key of ints, slices, None and Ellipsis",
 )
 
@@ -267,7 +267,7 @@ STRIDED_SLICE_GRAD: OpDef = OpDef(
     writes_out=True,
     bind=_bind_strided_grad,
     flops=no_flops,
-    batch=_batch_index.strided_grad,
+    batch=batch_index.strided_grad,
     doc="zeros with g at [key]: the transpose of StridedSlice",
 )
 
@@ -364,7 +364,7 @@ SLICE: OpDef = OpDef(
     shape_math=True,
     value=_slice_value,
     flops=no_flops,
-    batch=_batch_index.sliced,
+    batch=batch_index.sliced,
     doc="x[begin : begin + size]",
 )
 
@@ -403,7 +403,7 @@ SLICE_GRAD: OpDef = OpDef(
     writes_out=True,
     bind=_bind_slice_grad,
     flops=no_flops,
-    batch=_batch_index.slice_grad,
+    batch=batch_index.slice_grad,
     doc="zeros with g at [begin : begin + size]: the transpose of Slice",
 )
 

@@ -15,9 +15,9 @@ from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, compatible, merge, normalize_axis, text
 from ..graphlib.source import entry
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create, create_many, inexact
 from ._kinds import require
+from ._later import batch
 from ._series_nn import (
     entropy_jet,
     log_softmax_jet,
@@ -172,7 +172,7 @@ SOFTMAX_GRAD = OpDef(
     writes_out=True,
     workspace=_row_work,
     flops=_flops(4),
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="y * (g - sum(g * y))",
 )
 
@@ -188,7 +188,7 @@ SOFTMAX = OpDef(
     writes_out=True,
     workspace=_row_work,
     flops=_flops(14),
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="exp(x - max) / sum(exp(x - max))",
 )
 
@@ -220,7 +220,7 @@ LOG_SOFTMAX = OpDef(
     writes_out=True,
     workspace=_full_work,
     flops=_flops(14),
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="x - max - log(sum(exp(x - max)))",
 )
 
@@ -388,7 +388,7 @@ SOFTMAX_ENTROPY = OpDef(
     writes_out=True,
     workspace=_entropy_work,
     flops=_flops(18),
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="-sum(labels * log_softmax(x)), and its gradient to x",
 )
 
@@ -464,7 +464,7 @@ SPARSE_SOFTMAX_ENTROPY = OpDef(
     writes_out=True,
     workspace=_sparse_work,
     flops=_flops(16),
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="-log_softmax(x)[label], and its gradient to x",
 )
 

@@ -17,8 +17,8 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.operation import Operation
 from ..graphlib.shapes import merge, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch, _batch_index
 from ._build import create, create_many, pair, scope
+from ._later import batch, batch_index
 from ._static import integers, known_int, normal_axis, try_ints
 from .gather import GATHER, gather, gather_back
 from .views import transpose
@@ -131,7 +131,7 @@ SORT: OpDef = OpDef(
     vjp=(_sort_vjp,),
     jvp=_sort_jvp,
     writes_out=True,
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="x sorted along an axis",
 )
 
@@ -152,7 +152,7 @@ ARGSORT: OpDef = OpDef(
     kernel=_argsort_kernel,
     inputs=("values",),
     writes_out=True,
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="the permutation that sorts x along an axis",
 )
 
@@ -282,7 +282,7 @@ TOP_K: OpDef = OpDef(
         None,
     ),
     writes_out=True,
-    batch=_batch.like_first,
+    batch=batch.like_first,
     doc="the k greatest elements along the last axis, and where they are",
 )
 
@@ -484,7 +484,7 @@ SEARCH_SORTED: OpDef = OpDef(
     kernel=_searchsorted_kernel,
     inputs=("sorted_sequence", "values"),
     writes_out=True,
-    batch=_batch_index.search_sorted,
+    batch=batch_index.search_sorted,
     doc="where values would be inserted in sorted sequences",
 )
 
@@ -543,7 +543,7 @@ INVERT_PERMUTATION: OpDef = OpDef(
     kernel=_invert_kernel,
     inputs=("x",),
     shape_math=True,
-    batch=_batch_index.inverted,
+    batch=batch_index.inverted,
     doc="y[x[i]] = i",
 )
 

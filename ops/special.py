@@ -18,7 +18,7 @@ from . import _special
 from ._jets import squared, step, velocities
 from ._kinds import elementwise
 from ._pointwise import binary, chunked, floating
-from .elementwise import multiply, negative, square
+from .elementwise import add, multiply, negative, square
 from .transcendental import exp
 
 __all__ = ["digamma", "erf", "erfc", "erfinv", "lgamma", "ndtri", "polygamma", "zeta"]
@@ -222,3 +222,29 @@ def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
         ShapeError, DTypeError: as :func:`polygamma`.
     """
     return binary(ZETA, x, q, name)
+
+
+# -- an activation that needs erfc --------------------------------------------------
+
+
+def _gelu(x: Any) -> Any:
+    return 0.5 * x * _special.erfc(x * -math.sqrt(0.5))
+
+
+def _gelu_partial(op: Operation) -> Tensor:
+    """Φ(x) + x φ(x)."""
+    x = op.inputs[0]
+    below = multiply(erfc(multiply(x, -math.sqrt(0.5))), 0.5)
+    density = multiply(exp(multiply(square(x), -0.5)), 1.0 / math.sqrt(2.0 * math.pi))
+    return add(below, multiply(x, density))
+
+
+GELU = elementwise(
+    "Gelu",
+    chunked(_gelu, 13.9),
+    1,
+    (_gelu_partial,),
+    kinds="f",
+    flops=40,
+    doc="y = x Φ(x)",
+)

@@ -13,8 +13,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import text
 from ..graphlib.tensor import Tensor
-from . import _batch
 from ._build import create, create_many, inexact, pair, scope
+from ._later import batch
 from .complexes import imag
 from .core import shape as shape_of
 from .decompositions import (
@@ -159,7 +159,7 @@ QR = OpDef(
     vjp=_qr_vjp,
     writes_out=True,
     flops=_flops,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="A = Q R, Q with orthonormal columns, R upper triangular",
 )
 
@@ -293,7 +293,7 @@ SVD = OpDef(
     vjp=_svd_vjp,
     writes_out=True,
     flops=_flops,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="A = U diag(s) V^H",
 )
 
@@ -385,7 +385,7 @@ SELF_ADJOINT_EIG = OpDef(
     vjp=_eig_vjp,
     writes_out=True,
     flops=_flops,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="A = V diag(e) V^H",
 )
 
@@ -460,7 +460,7 @@ PINV = OpDef(
     vjp=(_pinv_vjp,),
     writes_out=True,
     flops=_flops,
-    batch=_batch.leading,
+    batch=batch.leading,
     doc="the Moore-Penrose inverse of A",
 )
 

@@ -14,8 +14,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import as_dims, compatible, text
 from ..graphlib.tensor import Tensor, as_tensor
-from . import _batch
 from ._build import create, create_many, inexact, scope
+from ._later import batch
 from .complexes import real
 from .core import add_n, cast
 from .elementwise import div_no_nan, square
@@ -107,7 +107,7 @@ EUCLIDEAN_NORM = OpDef(
     writes_out=True,
     workspace=_norm_workspace,
     flops=lambda ins, outs, attrs: 2 * input_flops(ins, outs, attrs),
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="the square root of the sum of |x|^2 over axes",
 )
 
@@ -288,7 +288,7 @@ MOMENTS = OpDef(
     writes_out=True,
     workspace=_moments_workspace,
     flops=lambda ins, outs, attrs: 4 * input_flops(ins, outs, attrs),
-    batch=_batch.reduction,
+    batch=batch.reduction,
     doc="mean and variance of x over axes",
 )
 

@@ -18,8 +18,8 @@ from ..graphlib.operation import Operation
 from ..graphlib.operators import TABLE
 from ..graphlib.shapes import Dims, is_static, merge, size, text
 from ..graphlib.tensor import Tensor, as_tensor, known_dims
-from . import _batch
 from ._build import create, scope, shape_tensor, shape_vector
+from ._later import batch
 from ._static import (
     integers,
     is_symbolic,
@@ -141,7 +141,7 @@ RESHAPE: OpDef = OpDef(
     shape_math=True,
     value=_reshape_value,
     flops=no_flops,
-    batch=_batch.reshape,
+    batch=batch.reshape,
     doc="the elements of x, in row-major order, under another shape",
 )
 
@@ -241,7 +241,7 @@ EXPAND_DIMS: OpDef = OpDef(
     bind=_bind_view,
     shape_math=True,
     flops=no_flops,
-    batch=_batch.along_axis,
+    batch=batch.along_axis,
     doc="x with an axis of size 1 more",
 )
 
@@ -323,7 +323,7 @@ SQUEEZE: OpDef = OpDef(
     shape_math=True,
     value=_squeeze_value,
     flops=no_flops,
-    batch=_batch.squeeze,
+    batch=batch.squeeze,
     doc="x without axes of size 1",
 )
 
@@ -395,7 +395,7 @@ TRANSPOSE: OpDef = OpDef(
     alias=0,
     bind=_bind_transpose,
     flops=no_flops,
-    batch=_batch.transpose,
+    batch=batch.transpose,
     doc="x with its axes in the order perm",
 )
 
@@ -435,7 +435,7 @@ TRANSPOSE_BY: OpDef = OpDef(
     jvp=lambda op, t, _: create(TRANSPOSE_BY, (t, op.inputs[1])),
     alias=0,
     flops=no_flops,
-    batch=_batch.transpose_by,
+    batch=batch.transpose_by,
     doc="x with its axes in an order that the run computes",
 )
 

@@ -22,10 +22,14 @@ from .arenas import Arena
 from .calls import into, settled_call
 from .failures import require_variables, run_error
 from .leaving import COPY, FOUND, GIVE, SCALAR, found, leave
-from .native_copies import bind_parts, bind_turned
-from .native_nests import bind_nest, nest_between
-from .native_rows import ROW_FORMULAS, bind_rows
-from .native_updates import bind_update
+from .natively import (
+    ROW_TYPES,
+    bind_parts,
+    bind_rows,
+    bind_turned,
+    bind_update,
+    nest_between,
+)
 from .placing import copies_of_the_rest
 from .plan import ARENA, CALL, CONST, FETCH, SAME, VARIABLE, VIEW, Plan, Slot, Step
 from .pool import Share
@@ -325,6 +329,8 @@ class Frame:
         self._argument(step.outputs[0], args)
         if settled is not None:
             numpy = partial(settled_call, settled)
+        from .native_nests import bind_nest
+
         settings = self.state.settings
         share = Share(self.pool, settings.intra) if settings.intra else None
         work = self.scratch(step).get("work", ())
@@ -336,7 +342,7 @@ class Frame:
         slots = self.plan.slots
         if step.copy_view:
             return self._copy_view(step, args)
-        if step.is_group or opdef.type in ROW_FORMULAS:
+        if step.is_group or opdef.type in ROW_TYPES:
             count, work = len(args), self.scratch(step).get("work", ())
             for s in step.outputs:
                 self._argument(s, args)

@@ -16,6 +16,7 @@ from ..graphlib.subgraph import variable_of
 from .hazards import Accesses
 from .liveness import lifetimes
 from .memory import place
+from .natively import with_panel
 from .placing import c_strides, place_parts
 from .plan import (
     ARENA,
@@ -265,11 +266,8 @@ class Layout:
                 asked = node.opdef.workspace(node.inputs, node.outputs, node.attrs)
                 if all(is_static(dims) for _, dims in asked):  # else it allocates
                     scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
-                    if mode == "out" and node.opdef.nest is not None:
-                        from .native_nests import nest_of, with_panel
-
-                        nest = nest_of(node, self.settings.native)
-                        scratch = with_panel(scratch, nest)
+                    if mode == "out":
+                        scratch = with_panel(node, scratch, self.settings.native)
             if node in self.bodies and mode == "out":
                 from .body_plans import spare_buffers
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ..graphlib.records import record
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from .schedule import Problem
 
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+Ints: TypeAlias = "npt.NDArray[np.int64]"
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
 
 
 @record(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Lifetimes:
     groups: list[tuple[int, int, int]]
 
 
-class Flat(NamedTuple):
+@record(frozen=True)
+class Flat:
     """A problem as flat arrays; repeated reads merged, external reads dropped."""
 
     size: int  # nodes
@@ -64,7 +66,8 @@ class Flat(NamedTuple):
     pair_in: Ints
 
 
-class Spans(NamedTuple):
+@record(frozen=True)
+class Spans:
     """Steps of each node and buffer in one order, and the takeovers chosen."""
 
     step: Ints  # per node

@@ -10,14 +10,17 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ..graphlib.records import record
 from .liveness import Ints
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Floats: TypeAlias = "npt.NDArray[np.float64]"
 
 _SLACK = 1.02  # arena / peak that is good enough
 _WHOLE = 6_000  # intervals up to which all are placed anew

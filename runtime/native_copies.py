@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .native import available
+from .fused import Group
+from .fused_steps import bind_native
+from .native.engine import available
 from .placing import c_strides
 from .plan import Slot, Step
 from .views import RESHAPES
-
-if TYPE_CHECKING:
-    from .fused import Group
 
 __all__ = ["bind_parts", "bind_turned"]
 
@@ -55,8 +54,6 @@ def bind_parts(
         return numpy
     if rows[0] == 1 < len(where) <= _COLUMNS and isinstance(where[0][-1], int):
         return _Columns(numpy, where, out, native)
-    from .fused_steps import bind_native
-
     copies = []
     for index, k, given in zip(where, parts, args):
         group = _group(out, _known(ins[k]), 1, native)
@@ -82,8 +79,6 @@ def _row(dims: tuple[int, ...], index: tuple[Any, ...]) -> int:
 
 def _group(out: Slot, dims: tuple[int, ...], count: int, native: str) -> Group:
     """Copies of arrays of one shape, as a group without operations."""
-    from .fused import Group
-
     return Group((), ((out.dtype, dims),) * count, tuple(range(count)), dims, native)
 
 
@@ -96,8 +91,6 @@ class _Columns:
         self._numpy = numpy
         self._given: Sequence[Any] = ()
         self._where = where
-        from .fused_steps import bind_native
-
         count = len(where)
         group = _group(out, _known(out)[:-1], count, native)
         self._step = bind_native(group, self._in_numpy, [None] * (2 * count))
@@ -124,8 +117,6 @@ def bind_turned(
         return numpy
     if None in (source.dims or (None,)) or source.dtype is not out.dtype:
         return numpy
-    from .fused_steps import bind_native
-
     dims = _known(source)
     group = _group(out, dims, 1, native)
     given, target = args[0], args[-1]

@@ -12,20 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..graphlib.opdef import OpDef
 from ..graphlib.shapes import is_static
 from ..graphlib.windows import Correlation, FilterGradient, Nest, Pool
-from .native import available
+from .native.correlate import CorrelateKernel, panel_elements
+from .native.correlate_filter import FilterKernel
+from .native.engine import available
+from .native.pooling import PoolKernel
+from .native.worker import native
+from .pool import Share
 
-if TYPE_CHECKING:
-    from .pool import Share
-    from .program import Node
-
-__all__ = ["bind_nest", "nest_between", "nest_of", "with_panel"]
+__all__ = ["bind_nest", "nest_between", "with_panel"]
 
 #: Code is made for a step that has run twice, over this many flops in all.
 _HOT = 1 << 22
@@ -39,11 +40,6 @@ _MOST = 8
 Scratch = tuple[Any, tuple[int, ...]]
 
 
-def nest_of(node: Node, native: str) -> Nest | None:
-    """What native code is to compute in the place of a node's kernel; None: nothing."""
-    return nest_between(node.opdef, node.attrs, node.inputs, node.outputs, native)
-
-
 def nest_between(
     opdef: OpDef,
     attrs: Mapping[str, Any],
@@ -51,7 +47,8 @@ def nest_between(
     outputs: Sequence[Any],
     native: str,
 ) -> Nest | None:
-    """The same, of an op between values or slots of a plan."""
+    """What native code is to compute in the place of an op's kernel, between values or
+    slots of a plan; None: nothing."""
     if opdef.nest is None or native == "off" or not available():
         return None
     if not all(is_static(v.dims) for v in (*inputs, *outputs)):
@@ -69,8 +66,6 @@ def with_panel(scratch: tuple[Scratch, ...], nest: Nest | None) -> tuple[Scratch
 
 
 def _panel_bytes(nest: Nest) -> int:
-    from .native.correlate import panel_elements
-
     parts = [p for p in nest.parts if isinstance(p, Correlation)]
     size = np.dtype(nest.dtype).itemsize
     return panel_elements(parts, size) * size
@@ -150,23 +145,15 @@ class _NestStep:
         self._packs = isinstance(part, Correlation)
         self._args = (ctypes.c_int64 * 4)()
         self._address = ctypes.addressof(self._args)
-        from .native.worker import native
-
         if isinstance(part, Pool):
-            from .native.pooling import PoolKernel
-
             self._native = native(PoolKernel(part, nest.dtype))
             self._size = nest.images
         elif isinstance(part, FilterGradient):
-            from .native.correlate_filter import FilterKernel
-
             filters = FilterKernel(part, nest.dtype)
             self._native = native(filters)
             self._args[3] = nest.images
             self._size = filters.units
         else:
-            from .native.correlate import CorrelateKernel
-
             self._native = native(CorrelateKernel(nest.parts, nest.dtype))  # type: ignore[arg-type]
             at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest))
             if at is not None and at >= 0:

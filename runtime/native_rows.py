@@ -9,17 +9,16 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .native import available
+from .native.emit import known
+from .native.engine import available
+from .native.rows import RowKernel
+from .native.trace import Tape, Untraceable
+from .native.worker import Native, native
 from .plan import Slot, Step
-
-if TYPE_CHECKING:
-    from .native.rows import RowKernel
-    from .native.trace import Tape
-    from .native.worker import Native
 
 __all__ = ["ROW_FORMULAS", "bind_rows"]
 
@@ -101,9 +100,6 @@ def bind_rows(step: Step, slots: Sequence[Slot], numpy: Any, mode: str) -> Any:
         return numpy
     if math.prod(dims) < _LEAST or not 8 <= dims[-1] <= _LONGEST:  # type: ignore
         return numpy
-    from .native.trace import Untraceable
-    from .native.worker import native
-
     arrays = [*ins, *(slots[s] for s in step.outputs)]
     try:
         kernel = _kernel(formula, len(ins), arrays, dims)
@@ -114,10 +110,6 @@ def bind_rows(step: Step, slots: Sequence[Slot], numpy: Any, mode: str) -> Any:
 
 
 def _kernel(formula: Any, inputs: int, arrays: Sequence[Slot], dims: Any) -> RowKernel:
-    from .native.emit import known
-    from .native.rows import RowKernel
-    from .native.trace import Tape
-
     tape = Tape(known)
     given = [tape.input(k, s.dtype.dtype) for k, s in enumerate(arrays[:inputs])]
     results = formula(tape, *given)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .native import available
+from .native.codegen import DENSE, STILL, Kernel
+from .native.emit import known
+from .native.engine import Code, available
+from .native.trace import Tape, Traced, Untraceable
+from .native.worker import Native, native
 from .plan import Step
-
-if TYPE_CHECKING:
-    from .native.codegen import Kernel
-    from .native.engine import Code
-    from .native.worker import Native
 
 __all__ = ["bind_update"]
 
@@ -109,9 +108,6 @@ class _Update:
         return found.asked(self._wait, self._calls, self._arrays[0].size)
 
     def _bind(self, form: Any) -> None:
-        from .native.trace import Untraceable
-        from .native.worker import native
-
         self._form = form
         dtype = self._arrays[0].dtype
         self._numbers = np.empty(max(1, form.count(None)), dtype)
@@ -130,10 +126,6 @@ class _Update:
         self._address = ctypes.addressof(self._args)
 
     def _kernel(self, dtype: Any) -> Kernel:
-        from .native.codegen import DENSE, STILL, Kernel
-        from .native.emit import known
-        from .native.trace import Tape, Traced, Untraceable
-
         method = self._method
         tape = Tape(known)
         count = method.states + 1 + self._form.count(None)

@@ -18,6 +18,9 @@ from dagrad import ops
 from dagrad._names import WHERE
 from dagrad.graphlib.opdef import find, lookup, registered
 from dagrad.graphlib.operators import NUMPY, PLACES, TABLE, load, numpy_builder
+from dagrad.ops._later import Rule
+from dagrad.runtime.native_rows import ROW_FORMULAS
+from dagrad.runtime.natively import ROW_TYPES
 
 ROOM = Path(ops.__file__).parent
 FRONT = Path(dagrad.__file__).parent
@@ -184,6 +187,16 @@ def test_loading_twice_changes_nothing() -> None:
     before = dict(TABLE), dict(NUMPY)
     load("dagrad.ops.transcendental")
     assert (dict(TABLE), dict(NUMPY)) == before
+
+
+def test_rules_that_load_later_are_there() -> None:
+    for opdef in registered().values():
+        if isinstance(opdef.batch, Rule):
+            assert callable(opdef.batch.load())
+
+
+def test_rows_that_may_run_natively_have_formulas() -> None:
+    assert {*ROW_FORMULAS} == ROW_TYPES
 
 
 # -- in a new process ---------------------------------------------------------------

@@ -275,8 +275,8 @@ def test_an_import_loads_next_to_nothing(
 ) -> None:
     """Names load when they are first used (see docs/internals.md)."""
     found = loaded(run_python, "import dagrad as tf", tmp_path)
-    assert len(found) <= 8
-    assert {m.partition(".")[0] for m in found} == {"dagrad"}
+    assert len(found) <= 10
+    assert {m.partition(".")[0] for m in found} <= {"dagrad", "gc"}
 
 
 def test_a_first_step_loads_what_it_needs(
@@ -284,12 +284,13 @@ def test_a_first_step_loads_what_it_needs(
 ) -> None:
     found = loaded(run_python, f"import dagrad as tf\n{FIRST_STEP}", tmp_path)
     own = {m.removeprefix("dagrad.") for m in found if m.startswith("dagrad")}
-    assert len(own) <= 110
+    assert len(own) <= 105
     apart = {"layers", "losses", "optimize", "python", "summary", "test", "viz"}
     apart |= {"graphlib.explain", "graphlib.taylor", "graphlib.batching"}
     apart |= {
         f"ops.{m}" for m in ("array", "conv", "loops", "odes", "random", "sorting")
     }
+    apart |= {"ops._batch", "ops._special", "runtime.native_nests"}
     apart |= {f"runtime.{m}" for m in ("control", "direct", "fused", "interpreter")}
     apart |= {"runtime.recompute", "runtime.native.emit", "runtime.rewrites.loops"}
     assert own & apart == set()

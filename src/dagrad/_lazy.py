@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
+from .graphlib.pauses import collector_paused
+
 __all__ = ["lazily"]
 
 
@@ -37,10 +39,11 @@ def lazily(
             raise AttributeError(f"module {namespace!r} has no attribute {name!r}")
         place, own = places[name]
         value: object
-        if place:
-            value = getattr(import_module(f"dagrad.{place}"), own)
-        else:
-            value = import_module(f"{namespace}.{own}")
+        with collector_paused():  # modules are no garbage
+            if place:
+                value = getattr(import_module(f"dagrad.{place}"), own)
+            else:
+                value = import_module(f"{namespace}.{own}")
         setattr(sys.modules[namespace], name, value)  # found there from now on
         return value
 
