@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,12 @@ settings.load_profile("dagrad")
 # The same results and the same memory in every run, whether llvmlite is installed or
 # not: tests of native code ask for it.
 os.environ["DAGRAD_NATIVE"] = "off"
+
+
+def pytest_collection_finish() -> None:
+    """Half a million objects stand for the tests; no collection looks at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

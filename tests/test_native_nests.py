@@ -130,8 +130,18 @@ def test_convolutions_agree_within_the_bound_of_their_sums(case):
     assert compiled()
 
 
-@pytest.mark.parametrize("vectors", [Machine(64, 32), Machine(32, 16), Machine(16, 16)])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("vectors", "dtype"),
+    [
+        # Of 16, 4 and 2 numbers; of 8, and of 8 and 4 once more.
+        (Machine(64, 32), "float32"),
+        (Machine(32, 16), "float64"),
+        (Machine(16, 16), "float64"),
+        pytest.param(Machine(64, 32), "float64", marks=pytest.mark.slow),
+        pytest.param(Machine(32, 16), "float32", marks=pytest.mark.slow),
+        pytest.param(Machine(16, 16), "float32", marks=pytest.mark.slow),
+    ],
+)
 def test_vectors_of_other_machines(vectors, dtype, monkeypatch, tmp_path):
     monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(engines.engine(), "vectors", vectors)

@@ -115,7 +115,7 @@ def live_by_definition(p, nodes):
     return live
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(problems(), st.data())
 def test_simulate_equals_the_definition(p, data):
     base = data.draw(st.permutations(range(len(p.reads))))
@@ -126,7 +126,7 @@ def test_simulate_equals_the_definition(p, data):
     assert live.peak_step == (live.bytes.index(live.peak) if live.bytes else -1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problems(max_nodes=12))
 def test_order_is_topological_and_the_least_tried(p):
     plan = order(p)
@@ -150,7 +150,7 @@ def test_order_stops_early_only_at_the_optimum(p):
         assert plan.peak == best
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problems())
 def test_lifetimes_equal_the_definition(p):
     nodes = order(p).nodes
@@ -170,7 +170,7 @@ def test_lifetimes_equal_the_definition(p):
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problems())
 def test_storage_groups_cover_their_members_and_add_up_to_the_live_bytes(p):
     nodes = order(p).nodes
