@@ -15,6 +15,7 @@ from .bodies import merge_bodies
 from .broadcasts import sink_broadcasts
 from .chains import order_chains
 from .common import merge_common
+from .counters import count_loops
 from .dead import remove_dead
 from .dense import plan_copies
 from .fold import fold_constants
@@ -33,6 +34,8 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "identity": remove_identities,
     "common": merge_common,
     "bodies": merge_bodies,
+    # Before loops, where the counters that nobody reads any more go.
+    "counters": count_loops,
     "loops": simplify_loops,
     # Before algebra, which may hide what a derivative rule has written.
     "stable": stabilize,
