@@ -166,6 +166,24 @@ def test_an_index_out_of_range_still_fails():
             dg.Session(graph=x.graph, rewrites=passes).run(y, {x: rows(4)})
 
 
+def test_sizes_that_no_iteration_changes_are_known():
+    """With an unknown batch the backward body is planned before the run."""
+    with dg.Graph().as_default():
+        x = dg.placeholder(dg.float32, [4, None, 3])
+        w = dg.placeholder(dg.float32, [3, 3])
+        _, y = dg.while_loop(
+            lambda i, y: i < 4,
+            lambda i, y: (i + 1, dg.tanh(dg.matmul(y + x[i], w))),
+            [0, x[0] * 2.0],
+        )
+        grads = dg.gradients(y, [x, w])
+    feeds = {x: rows(24).reshape(4, 6, 3)[:, :5], w: rows(3)}
+    plan = compare([y, *grads], feeds)
+    assert {"a stack of known sizes", "rows that are all the same", SET} <= whats(plan)
+    assert len(bodies(plan)) == 2
+    assert all(None not in s.dims for p in plan.bodies.values() for s in p.slots)
+
+
 def test_a_row_is_read_before_it_is_set():
     with dg.Graph().as_default():
         x = dg.placeholder(dg.float32, [4, 3])
@@ -209,9 +227,10 @@ def loops(draw):
     shapes = [[2], [2, 1]] if read == "x[i, :]" else [[], [2], [2, 1]]
     shape = draw(st.sampled_from(shapes))
     order = draw(st.integers(0, 2))
+    told = shape if draw(st.booleans()) else [None] * len(shape)
     with dg.Graph().as_default():
-        x = dg.placeholder(dtype, [2 * size, *shape])
-        w = dg.placeholder(dtype, shape)
+        x = dg.placeholder(dtype, [2 * size, *told])
+        w = dg.placeholder(dtype, told)
         bound = n if known else dg.placeholder(dg.int32, [])
 
         def body(i, h, out):
@@ -222,7 +241,7 @@ def loops(draw):
         i, h, out = dg.while_loop(
             lambda i, *_: i < bound,
             body,
-            [0, w * 0.5, dg.TensorArray(dtype, 2 * size, element_shape=shape)],
+            [0, w * 0.5, dg.TensorArray(dtype, 2 * size, element_shape=told)],
             maximum_iterations=maximum,
         )
         fetched = [i, h, out.stack()]
@@ -232,7 +251,7 @@ def loops(draw):
             fetched += grads
             loss = dg.add_n([dg.reduce_sum(g * g) for g in grads])
     rng = np.random.default_rng(n)
-    feeds = {t: rng.standard_normal(t.shape.as_list()) for t in (x, w)}
+    feeds = {x: rng.standard_normal([2 * size, *shape]), w: rng.standard_normal(shape)}
     feeds = {t: v.astype(dtype.as_numpy_dtype) for t, v in feeds.items()}
     if not known:
         feeds[bound] = n

@@ -6,15 +6,33 @@ any tensor of it may be among its outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ...graphlib.operation import Operation
-from ...graphlib.subgraph import Body
-from ...graphlib.tensor import Tensor
-from ..program import Node, Value
+import numpy as np
 
-__all__ = ["LoopParts", "itself", "last", "may_change", "needed_for"]
+from ...graphlib.opdef import Spec, lookup
+from ...graphlib.operation import Operation
+from ...graphlib.shapes import Dims, is_static
+from ...graphlib.subgraph import Body, infer_through
+from ...graphlib.tensor import Tensor
+from ..program import CONST, NODE, Node, Value, constant_value
+from .fold import computed
+
+__all__ = [
+    "LoopParts",
+    "integer",
+    "is_zero",
+    "itself",
+    "last",
+    "may_change",
+    "needed_for",
+]
+
+#: Constants that are looked through for zeros, in bytes.
+_SMALL = 64 * 1024
 
 
 class LoopParts:
@@ -46,6 +64,76 @@ class LoopParts:
             for j, (t, v) in enumerate(zip(made, out[k + 1 + len(kept) :]))
         ]
         self.loose, self.unshaped = set(attrs["loose"]), set(attrs["unshaped"])
+
+    @property
+    def length(self) -> int:
+        """The number of iterations, 0 where it is not known."""
+        if self.node.attrs["tested"]:
+            return 0
+        lengths = [(v.dims[0] or 0) if v.dims else 0 for _, v in self.rows]
+        if self.node.attrs["bounded"]:
+            bound = integer(self.head[0].value)
+            lengths.append(max(bound or 0, 0))
+        # Where the arrays are longer, the loop has not been told for good.
+        return lengths[0] if lengths and len(set(lengths)) == 1 else 0
+
+    def body_readers(self) -> dict[Tensor, list[Operation]]:
+        """Who reads what in the body, among the operations that its outputs need."""
+        readers: dict[Tensor, list[Operation]] = defaultdict(list)
+        for op in self.body_operations():
+            for t in op.inputs:
+                readers[t].append(op)
+        return readers
+
+    def body_operations(self) -> list[Operation]:
+        """The operations that the outputs need of what comes in, in their order."""
+        pairs = (*self.carries, *self.rows, *self.rest)
+        again = [] if self.again is None else [self.again]
+        outs = [*self.carried, *again, *[t for t, _, _ in self.stacks]]
+        needed, _ = needed_for(outs, {t for t, _ in pairs})
+        return [op for op in self.body.operations() if op in needed]
+
+    def made(
+        self,
+        nodes: list[Node],
+        kind: str,
+        inputs: Sequence[Value],
+        attrs: Mapping[str, Any],
+        like: Value,
+    ) -> Value:
+        """The result of a new node, which goes to ``nodes``; a constant where it is
+        known.  For messages it stands for ``like``."""
+        node = Node(self.node.op, lookup(kind), attrs, list(inputs), [])
+        ((dtype, dims),) = node.opdef.infer(node.inputs, attrs)
+        out = Value(NODE, dtype, dims, like.tensor, node)
+        node.outputs = (out,)
+        arrays = computed(node)
+        if arrays is not None:
+            return constant_value(arrays[0], out)
+        nodes.append(node)
+        return out
+
+    def dims_of(self, tensors: Sequence[Tensor]) -> list[Dims]:
+        """The shapes that tensors of the body have for what this run passes."""
+        if all(is_static(t.dims) for t in tensors):
+            return [t.dims for t in tensors]
+        return [spec.dims for spec in self.specs(tensors)]
+
+    def specs(self, tensors: Sequence[Tensor]) -> list[Any]:
+        """What is known of tensors of the body in every iteration."""
+        given = [Spec(v.dtype, v.dims) for v in self.finals]
+        given += [Spec(v.dtype, v.dims[1:] if v.dims else None) for _, v in self.rows]
+        pairs = (*self.carries, *self.rows, *self.rest)
+        inputs = tuple(t for t, _ in pairs)
+        body = replace(self.body, inputs=inputs, outputs=tuple(tensors))
+        return infer_through(body, [*given, *[v for _, v in self.rest]])
+
+    def stacked(self, t: Tensor, dims: Dims, like: Value) -> Value:
+        """A new output that stacks ``t`` of each iteration, of shape ``dims``."""
+        assert is_static(dims), "rows are planned"
+        v = Value(NODE, t.dtype, (self.length, *dims), like.tensor, self.node)
+        self.stacks.append((t, v, False))
+        return v
 
     def keep_carries(self, kept: list[int]) -> None:
         """Drop all carries but these."""
@@ -86,8 +174,11 @@ class LoopParts:
             *self.histories.values(),
             *[v for _, v, _ in stacks],
         )
-        for i, v in enumerate(node.outputs):
+        specs = node.opdef.infer(node.inputs, node.attrs)
+        for i, (v, (_, dims)) in enumerate(zip(node.outputs, specs, strict=True)):
             v.index = i
+            if not v.static and is_static(dims):  # sizes that are known by now
+                v.learn(dims)
 
 
 def last(v: Value, subst: Mapping[Value, Value]) -> Value:
@@ -109,6 +200,27 @@ def may_change(node: Node) -> bool:
         and attrs["marks"] is None
         and not node.after
     )
+
+
+def integer(value: Any) -> int | None:
+    """A scalar integer, None where ``value`` is none."""
+    if isinstance(value, np.ndarray) and not value.ndim and value.dtype.kind in "iu":
+        return int(value)
+    return None
+
+
+def is_zero(v: Value) -> bool:
+    """Whether a value is known to be all +0."""
+    if v.kind == CONST:
+        array = v.value
+        if array.dtype.kind not in "fiuc" or array.nbytes > _SMALL:
+            return False
+        return not array.any() and not np.signbit(array.view(array.real.dtype)).any()
+    if v.node is None or v.node.after:
+        return False
+    if v.node.opdef.type == "Fill":
+        return is_zero(v.node.inputs[1])
+    return v.node.opdef.type == "ZerosLike"
 
 
 def itself(t: Tensor) -> Tensor:

@@ -16,18 +16,16 @@ Postcondition: the same to the bit.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...graphlib.opdef import lookup
 from ...graphlib.operation import Operation
 from ...graphlib.shapes import is_static
 from ...graphlib.tensor import Tensor
-from ..program import CONST, NODE, VARIABLE, Node, Program, Value, constant_value
-from ._loop_parts import LoopParts, itself, may_change, needed_for
+from ..program import CONST, VARIABLE, Node, Program, Value, constant_value
+from ._loop_parts import LoopParts, integer, is_zero, itself, may_change
 from ._walk import Budget, constant
 from .fold import computed
 
@@ -35,8 +33,8 @@ __all__ = ["count_loops"]
 
 #: Iterations of loops whose counters become constants.
 _MOST = 1 << 14
-#: Constants that are looked through for zeros, in bytes.
-_SMALL = 64 * 1024
+#: Numbers of a row, and bytes of all, that are looked at to find that rows are alike.
+_FEW, _SMALL = 32, 64 * 1024
 _WHOLE = (None, None, None)
 _VIEWS = ("ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient")
 
@@ -93,26 +91,19 @@ class _Counting(LoopParts):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
-        self.length = self._length()
         self.before: list[Node] = []
         self.after: list[Node] = []
         self.known: dict[Tensor, _Along | None] = {}
 
-    def _length(self) -> int:
-        """The number of iterations, 0 where it is not known."""
-        if self.node.attrs["bounded"]:
-            return max(_integer(self.head[0].value) or 0, 0)
-        dims = self.rows[0][1].dims if self.rows else None
-        return (dims[0] or 0) if dims else 0
-
     def change(self, subst: dict[Value, Value]) -> list[str]:
         """What was done, once for each time."""
-        if not self.length or any(v.dims[0] != self.length for _, v in self.rows):  # type: ignore[index]
+        if not self.length:
             return []
+        done = [*self._fold_sizes(subst), *self._settle_rows()]
         self._know()
         if not self.known:
-            return []
-        done = self._fold_counters(subst)
+            return done
+        done += self._fold_counters(subst)
         done += self._scan()
         done += self._stack(subst)
         done += self._share_rows(subst)
@@ -124,7 +115,7 @@ class _Counting(LoopParts):
         """Find the counters."""
         reverse = self.node.attrs["reverse"]
         for t, v in self.rest:
-            number = None if v.kind != CONST else _integer(v.value)
+            number = None if v.kind != CONST else integer(v.value)
             if number is not None:
                 self.known[t] = _Along(0, number)
         for t, v in self.rows:
@@ -132,7 +123,7 @@ class _Counting(LoopParts):
                 self.known[t] = _progression(v.value[: self.length])
         moving = any(a is not None and a.step for a in self.known.values())
         for i, (t, v) in enumerate(self.carries):
-            start = _integer(v.value) if v.kind == CONST else None
+            start = integer(v.value) if v.kind == CONST else None
             step = None if start is None else self._step(t, itself(self.carried[i]))
             if start is None or step is None:
                 continue
@@ -172,7 +163,7 @@ class _Counting(LoopParts):
         if not t.dtype.is_integer or t.dims != () or op.control_inputs:
             return None
         if op.opdef.effect == "constant":
-            number = _integer(t.value)
+            number = integer(t.value)
             return None if number is None else _Along(0, number)
         if op.type == "Neg":
             a = self.along(op.inputs[0])
@@ -206,6 +197,41 @@ class _Counting(LoopParts):
             else None
         )
 
+    # -- numbers that are the same in all iterations ---------------------------------
+
+    def _fold_sizes(self, subst: dict[Value, Value]) -> list[str]:
+        """Stacks of sizes that no iteration changes are known."""
+        sizes = [t for t, _, _ in self.stacks if t.dtype.is_integer]
+        if not sizes or self.length > _MOST:
+            return []
+        for t, spec in zip(sizes, self.specs(sizes)):
+            row = spec.value
+            if not isinstance(row, np.ndarray) or row.size > _FEW:
+                continue
+            array = np.broadcast_to(row, (self.length, *row.shape))
+            for _, v, _ in (s for s in self.stacks if s[0] is t):
+                subst[v] = constant_value(array, v)
+        before = len(self.stacks)
+        self.stacks = [s for s in self.stacks if s[1] not in subst]
+        return ["a stack of known sizes"] * (before - len(self.stacks))
+
+    def _settle_rows(self) -> list[str]:
+        """Sizes that are the same in each row are no rows."""
+        if not self.node.attrs["bounded"]:
+            return []
+        same = [
+            (t, v)
+            for t, v in self.rows
+            if v.kind == CONST and t.dtype.is_integer and v.nbytes <= _SMALL
+            if math.prod(v.value.shape[1:]) <= _FEW and (v.value == v.value[0]).all()
+        ]
+        for t, v in same:
+            row = constant(np.array(v.value[0, ...]), v)
+            row.tensor = v.tensor
+            self.rest.append((t, row))
+        self.rows = [pair for pair in self.rows if pair not in same]
+        return ["rows that are all the same"] * len(same)
+
     # -- counters ----------------------------------------------------------------------
 
     def _fold_counters(self, subst: dict[Value, Value]) -> list[str]:
@@ -216,7 +242,7 @@ class _Counting(LoopParts):
         for i, (t, first) in enumerate(self.carries):
             if self.known.get(t) is None:
                 continue
-            start, step = _integer(first.value), self._step(t, itself(self.carried[i]))
+            start, step = integer(first.value), self._step(t, itself(self.carried[i]))
             assert start is not None
             assert step is not None
             states = _integers(_Along(step, start), self.length + 1, t)
@@ -236,17 +262,11 @@ class _Counting(LoopParts):
 
     # -- rows that are read ------------------------------------------------------------
 
-    def _operations(self) -> list[Operation]:
-        pairs = (*self.carries, *self.rows, *self.rest)
-        outs = [*self.carried, *[t for t, _, _ in self.stacks]]
-        needed, _ = needed_for(outs, {t for t, _ in pairs})
-        return [op for op in self.body.operations() if op in needed]
-
     def _scan(self) -> list[str]:
         """Scan what is read row by row."""
         given = {t: v for t, v in self.rest if v.kind != VARIABLE and v.static}
         done = []
-        for op in self._operations():
+        for op in self.body_operations():
             read = _row_read(op)
             if read is None:
                 continue
@@ -259,14 +279,14 @@ class _Counting(LoopParts):
         """Scan ``array`` in the place of what ``op`` reads of it."""
         out, size = op.outputs[0], array.dims[0]  # type: ignore[index]
         along = self._index(index, size)  # type: ignore[arg-type]
-        if along is None or out.dims != array.dims[1:]:  # type: ignore[index]
+        if along is None:
             return False
         rows = array
         if along != (1, 0) or self.length != size:
             step = along.step if self.length > 1 else 1
             stop = along.first + step * self.length
             key = (along.first, stop if stop >= 0 else None, step)
-            rows = self._made(self.before, "Rows", [array], {"key": key}, array)
+            rows = self.made(self.before, "Rows", [array], {"key": key}, array)
         self.rows.append((out, rows))
         return True
 
@@ -293,10 +313,7 @@ class _Counting(LoopParts):
 
     def _stack(self, subst: dict[Value, Value]) -> list[str]:
         """Stack what is put into carries row by row."""
-        readers: dict[Tensor, list[Operation]] = defaultdict(list)
-        for op in self._operations():
-            for t in op.inputs:
-                readers[t].append(op)
+        readers = self.body_readers()
         ends = Counter([*self.carried, *[t for t, _, _ in self.stacks]])
         gone = set()
         for i, (c, first) in enumerate(self.carries):
@@ -304,6 +321,8 @@ class _Counting(LoopParts):
             if i in self.unshaped or i in self.histories or first.kind == VARIABLE:
                 continue
             if not first.dims or not first.static or c in ends or ends[new] > 1:
+                continue
+            if self.finals[i].dims != first.dims:
                 continue
             put = self._put(c, new.op, first, readers)
             if put is None or readers[new]:
@@ -315,8 +334,7 @@ class _Counting(LoopParts):
                 read is None
                 or read[0] is not c
                 or self._index(read[1], first.dims[0]) != put.along  # type: ignore[arg-type]
-                or op.outputs[0].dims != first.dims[1:]
-                for op, read in zip(others, reads)
+                for read in reads
             ):
                 continue
             for op, read in zip(others, reads):
@@ -346,20 +364,22 @@ class _Counting(LoopParts):
             _, index, row = op.inputs
             if row.op.type in ("ExpandDims", "Reshape") and not row.op.control_inputs:
                 row = row.op.inputs[0]
-        elif op.type in ("Add", "AddN") and len(op.inputs) == 2 and _is_zero(first):
+        elif op.type in ("Add", "AddN") and len(op.inputs) == 2 and is_zero(first):
             a, b = op.inputs
             part = b if a is c else a
             if c not in (a, b) or readers[part] != [op]:
                 return None
             if part.op.type != "StridedSliceGrad" or part.op.control_inputs:
                 return None
-            if not _is_row(part.op) or part.dims != first.dims:
+            if not _is_row(part.op) or self.dims_of([part])[0] != first.dims:
                 return None
             row, index = part.op.inputs[0], part.op.inputs[2]
         else:
             return None
         along = self._index(index, first.dims[0])  # type: ignore[index, arg-type]
-        if along is None or row.dims != first.dims[1:] or row.dtype is not c.dtype:  # type: ignore[index]
+        if along is None or row.dtype is not c.dtype:
+            return None
+        if self.dims_of([row])[0] != first.dims[1:]:  # type: ignore[index]
             return None
         return _Put(row, along, added)
 
@@ -368,44 +388,24 @@ class _Counting(LoopParts):
         first, final = self.carries[i][1], self.finals[i]
         length, along = self.length, put.along
         dims: Any = first.dims
-        rows = Value(NODE, final.dtype, (length, *dims[1:]), final.tensor, self.node)
-        self.stacks.append((put.row, rows, False))
+        rows = self.stacked(put.row, dims[1:], final)
         found: Value | None = rows
-        if length < dims[0] or (put.added and not _is_zero(first)):
+        if length < dims[0] or (put.added and not is_zero(first)):
             at = [along.first + along.step * row for row in range(length)]
             where = constant(np.array(at, np.int32), final)
             where.tensor = None
             kind, attrs = ("AddRows", {}) if put.added else ("SetRows", {"grow": False})
-            found = self._made(self.after, kind, [first, where, rows], attrs, final)
+            found = self.made(self.after, kind, [first, where, rows], attrs, final)
         else:
             if along.step < 0:
                 key = (None, None, -1)
-                found = self._made(self.after, "Rows", [rows], {"key": key}, final)
+                found = self.made(self.after, "Rows", [rows], {"key": key}, final)
             if put.added:  # 0 + -0 is 0
                 zero = constant(np.zeros((), final.dtype.dtype), final)
                 zero.tensor = None
-                found = self._made(self.after, "Add", [found, zero], {}, final)  # type: ignore[list-item]
+                found = self.made(self.after, "Add", [found, zero], {}, final)  # type: ignore[list-item]
         assert found is not None
         subst[final] = found
-
-    def _made(
-        self,
-        nodes: list[Node],
-        kind: str,
-        inputs: Sequence[Value],
-        attrs: dict[str, Any],
-        like: Value,
-    ) -> Value:
-        """The result of a new node; a constant where it is known."""
-        node = Node(self.node.op, lookup(kind), attrs, list(inputs), [])
-        ((dtype, dims),) = node.opdef.infer(node.inputs, attrs)
-        out = Value(NODE, dtype, dims, like.tensor, node)
-        node.outputs = (out,)
-        arrays = computed(node)
-        if arrays is not None:
-            return constant_value(arrays[0], out)
-        nodes.append(node)
-        return out
 
 
 class _Put(NamedTuple):
@@ -414,12 +414,6 @@ class _Put(NamedTuple):
     row: Tensor
     along: _Along
     added: bool
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, np.ndarray) and not value.ndim and value.dtype.kind in "iu":
-        return int(value)
-    return None
 
 
 def _integers(along: _Along, count: int, like: Tensor) -> Any:
@@ -462,17 +456,3 @@ def _is_row(op: Operation) -> bool:
     """Whether the key is one index of the first axis."""
     first, *rest = op._attrs["spec"]
     return first == "@0" and all(e in (_WHOLE, "...") for e in rest)
-
-
-def _is_zero(v: Value) -> bool:
-    """Whether a value is known to be all +0."""
-    if v.kind == CONST:
-        array = v.value
-        if array.dtype.kind not in "fiuc" or array.nbytes > _SMALL:
-            return False
-        return not array.any() and not np.signbit(array.view(array.real.dtype)).any()
-    if v.node is None or v.node.after:
-        return False
-    if v.node.opdef.type == "Fill":
-        return _is_zero(v.node.inputs[1])
-    return v.node.opdef.type == "ZerosLike"
