@@ -26,7 +26,7 @@ from .settings import Settings
 from .wishes import follow_wishes, wishes_for
 from .within_limit import Segments, within
 
-__all__ = ["compile_plan"]
+__all__ = ["compile_plan", "passes_of"]
 
 
 @contextmanager
@@ -50,6 +50,18 @@ def _fuses(settings: Settings) -> bool:
     or native code, but not tiles of several."""
     threads = settings.intra > 1 or settings.inter > 1
     return not threads or (settings.native != "off" and available())
+
+
+def passes_of(settings: Settings) -> tuple[str, ...]:
+    """The rewrites of a plan.
+
+    Sums that loops add up are taken out of them where native code rounds elsewhere too
+    and no limit counts the stacks: so results without it are the same to the bit
+    whatever is computed again, or kept in segments.
+    """
+    if settings.memory_limit is None and settings.native != "off" and available():
+        return settings.rewrites
+    return tuple(p for p in settings.rewrites if p != "totals")
 
 
 @_collector_paused()
@@ -84,7 +96,7 @@ def compile_plan(
         cautious: bool, fused: bool, segments: Segments
     ) -> tuple[Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims, feed_values)
-        rewrite(program, settings.rewrites)
+        rewrite(program, passes_of(settings))
         if fused:
             program.log.append(("fuse", fuse(program, settings.native)))
         if limit is not None:

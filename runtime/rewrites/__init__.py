@@ -2,7 +2,8 @@
 
 A pass takes a Program and changes it.  Each file says what the pass needs and what it
 keeps: results to the bit, but for those that come nearer to the true value ("stable",
-sums of copies in "broadcasts") or round elsewhere within a bound ("chains").
+sums of copies in "broadcasts") or round elsewhere within a bound ("chains", "parts",
+"totals").
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from .fold import fold_constants
 from .identity import remove_identities
 from .joins import cut_joins
 from .loops import simplify_loops
+from .parts import cut_products
 from .stable import stabilize
 from .sums import split_sums
+from .totals import sum_after_loops
 from .views import merge_views
 
 __all__ = ["PASSES", "rewrite"]
@@ -37,10 +40,12 @@ PASSES: dict[str, Callable[[Program], int]] = {
     # Before loops, where the counters that nobody reads any more go.
     "counters": count_loops,
     "loops": simplify_loops,
+    "totals": sum_after_loops,
     # Before algebra, which may hide what a derivative rule has written.
     "stable": stabilize,
     "algebra": simplify,
     "joins": cut_joins,
+    "parts": cut_products,
     "views": merge_views,
     "broadcasts": sink_broadcasts,
     "chains": order_chains,
