@@ -24,6 +24,7 @@ from .identity import remove_identities
 from .joins import cut_joins
 from .loops import simplify_loops
 from .parts import cut_products
+from .splits import view_splits
 from .stable import stabilize
 from .sums import split_sums
 from .totals import sum_after_loops
@@ -50,6 +51,7 @@ PASSES: dict[str, Callable[[Program], int]] = {
     "broadcasts": sink_broadcasts,
     "chains": order_chains,
     "dead": remove_dead,
+    "splits": view_splits,
     "sums": split_sums,
     "dense": plan_copies,
 }
