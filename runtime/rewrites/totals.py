@@ -3,16 +3,16 @@
 The gradient of weights in a loop is a sum of thin products, ``total + A_t' B_t`` in
 every iteration: each writes a matrix as large as the weights and adds it.  With the
 rows of all A_t and B_t stacked below each other it is one product.  ``total + x_t`` is
-the sum of the stacked x_t.
+the sum of the stacked x_t, where these are stacked anyway.
 
 Precondition: native code is there, and no memory limit (see ``compiler.passes_of``); a
 loop without effects that keeps no checkpoints and waits for nothing, of a known number
 of iterations; only the sum reads the total.
-Postcondition: the stacks that are new hold no more than what an iteration need not make
-any more, or than 512 kB; no iteration does more than before.  The sums have the same
-terms in another order: n terms are added with an error of at most n u times the sum of
-their absolute values (u the unit roundoff), before and after.  A total that starts from
-zeros is not added to them, so that it may be -0.
+Postcondition: the stacks that are new hold no more than the product that an iteration
+need not make any more, or than 512 kB; no iteration does more than before.  The sums
+have the same terms in another order: n terms are added with an error of at most n u
+times the sum of their absolute values (u the unit roundoff), before and after.  A total
+that starts from zeros is not added to them, so that it may be -0.
 """
 
 from __future__ import annotations
@@ -199,9 +199,7 @@ class _Summing(LoopParts):
         t, final = term.whole, self.finals[term.position]
         assert t is not None
         (dims,) = self.dims_of([t])
-        if not is_static(dims) or not self._moves(t):
-            return None
-        if not self._may_stack([t], 0):
+        if not is_static(dims) or t not in self.known or not self._moves(t):
             return None
         sizes = constant(np.array(final.dims, np.int32), final)
         sizes.tensor = None
