@@ -59,7 +59,7 @@ def donated_carries(attrs: Mapping[str, Any]) -> tuple[int, ...]:
 
 def plan_body(key: BodyKey, settings: Settings) -> Plan:
     """The plan of one run of a body."""
-    from .compiler import compile_plan
+    from .compiler import compile_plan, passes_of
 
     body = key.body
     feeds = fed_inputs(body)
@@ -78,7 +78,7 @@ def plan_body(key: BodyKey, settings: Settings) -> Plan:
         donated=[(i, i) for i in key.donated],
         feed_values=values,
         # The limit is that of the run around the body, which counts it.
-        settings=replace(settings, memory_limit=None),
+        settings=replace(settings, memory_limit=None, rewrites=passes_of(settings)),
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..graphlib.recomputation import Wish
     from .within_limit import Segments
 
-__all__ = ["compile_plan"]
+__all__ = ["compile_plan", "passes_of"]
 
 
 def _fuses(settings: Settings) -> bool:
@@ -35,6 +35,20 @@ def _fuses(settings: Settings) -> bool:
 
     threads = settings.intra > 1 or settings.inter > 1
     return not threads or (settings.native != "off" and available())
+
+
+def passes_of(settings: Settings) -> tuple[str, ...]:
+    """The rewrites of a plan.
+
+    Sums that loops add up are taken out of them where native code rounds elsewhere too
+    and no limit counts the stacks: so results without it are the same to the bit
+    whatever is computed again, or kept in segments.
+    """
+    from .native import available
+
+    if settings.memory_limit is None and settings.native != "off" and available():
+        return settings.rewrites
+    return tuple(p for p in settings.rewrites if p != "totals")
 
 
 @collector_paused()
@@ -78,7 +92,7 @@ def compile_plan(
         cautious: bool, fused: bool, segments: Segments | None
     ) -> tuple[Layout, Problem, Order]:
         program = build(operations, fetches, targets, feeds, feed_dims, feed_values)
-        rewrite(program, settings.rewrites)
+        rewrite(program, passes_of(settings))
         if fused:
             program.log.append(("fuse", fuse(program, settings.native)))
         if segments is not None:

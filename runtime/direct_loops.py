@@ -89,6 +89,8 @@ class Iterations:
         stacks += [(track.past, 1) for track in tracks if track.past is not None]
         fresh: Any = [b for track in tracks for b in track.buffers]
         turns = self.turns
+        # The first turn reads what came from elsewhere.
+        firsts = [now[track.position] for track in tracks if track.past is None]
         t, going = 0, True
         while going and (limit is None or t < limit):
             stop = 1 << 62 if limit is None else limit
@@ -97,21 +99,24 @@ class Iterations:
                 stop = min(stop, len(stack.array) - more)
             pasts = [track.past.array for track in tracks if track.past is not None]
             rows = [m.stack.array for m in made]
-            if t and turns is not None:
+            if turns is not None:
                 fixed = [*now, *rest, *([] if flag is None else [flag])]
                 pairs = [track.buffers for track in tracks if track.past is None]
-                words = turns.prepare(limit, fixed, scans, rows, pasts, pairs, flag)
-                if words is not None:
+                arrays = fixed, scans, rows, pasts, pairs
+                if turns.prepare(limit, *arrays, firsts, flag):
+                    if firsts:
+                        stop, firsts = t + 1, []
                     while going and t < stop:
-                        t = turns(words, t, stop)
+                        t = turns(t, stop)
                         going = go_on is None or go_on()
                     continue
-                turns = None
-                fresh = [b for pair in pairs for b in (pair[t & 1], pair[~t & 1])]
+                if t:
+                    turns = None
+                    fresh = [b for pair in pairs for b in (pair[t & 1], pair[~t & 1])]
             if t:  # growing stacks move
                 self._look_up(tracks, now, t)
-            # The first iteration reads what came from elsewhere.
             stop = stop if turns is None else min(stop, t + 1)
+            firsts = []
             t, going, now[:], fresh = run(
                 t, stop, limit, scans, rest, now, fresh, pasts, rows, go_on
             )

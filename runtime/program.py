@@ -94,6 +94,10 @@ class Value:
         #: Bytes, -1 where the shape is not known before the run.
         self.size = _bytes(dims, dtype)
 
+    def learn(self, dims: Dims) -> None:
+        """Take the shape that a rewrite has found out."""
+        self.dims, self.size = dims, _bytes(dims, self.dtype)
+
     @property
     def static(self) -> bool:
         """Whether the shape is fully known before the run."""

@@ -29,6 +29,13 @@ of moves, the first turn, the turn to stop before, the address of a byte that en
 where it is 0 after a turn (0: none), and moves of 4 words: the address of the word to
 write, a kind, and two numbers.  Before turn t it writes a + t b (kind 0), or a in even
 turns and b in odd ones (kind 1).  It returns the number of the turn after the last.
+
+*Ready* writes the moves: it takes the address of the number of records, the items of a
+list of arrays, the last row, the address of the moves, and records of 6 words: the
+address of the word to write, what kind (0: along the rows, 1: along them from the last,
+2: two sides), the place of an array in the list, bytes from its start, the same of
+another array (or bytes from row to row, which the last word repeats).  It returns 1
+where an array is none, or is not contiguous and aligned.
 """
 
 from __future__ import annotations
@@ -277,6 +284,98 @@ done:
   %end = phi i64 [ %t, %turn ], [ %t.next, %look ]
   ret i64 %end
 }}
+
+define internal i64 @memory(ptr %items, i64 %k) {{
+entry:
+  %item.at = getelementptr ptr, ptr %items, i64 %k
+  %object = load ptr, ptr %item.at
+  %type.at = getelementptr i8, ptr %object, i64 {_TYPE}
+  %type = load i64, ptr %type.at
+  %typed = icmp eq i64 %type, {id(np.ndarray)}
+  br i1 %typed, label %flags, label %unfit
+flags:
+  %flags.at = getelementptr i8, ptr %object, i64 {FLAGS}
+  %flags.all = load i32, ptr %flags.at
+  %flags.two = and i32 %flags.all, {DIRECT}
+  %plain = icmp eq i32 %flags.two, {DIRECT}
+  br i1 %plain, label %fits, label %unfit
+fits:
+  %memory.at = getelementptr i8, ptr %object, i64 {DATA}
+  %memory = load i64, ptr %memory.at
+  ret i64 %memory
+unfit:
+  ret i64 0
+}}
+
+define i64 @ready(ptr %p) {{
+entry:
+  %count = load i64, ptr %p
+  %items.at = getelementptr i64, ptr %p, i64 1
+  %items = load ptr, ptr %items.at
+  %last.at = getelementptr i64, ptr %p, i64 2
+  %last = load i64, ptr %last.at
+  %moves.at = getelementptr i64, ptr %p, i64 3
+  %moves = load ptr, ptr %moves.at
+  %first = getelementptr i64, ptr %p, i64 4
+  br label %record
+record:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %write ]
+  %r = phi ptr [ %first, %entry ], [ %r.next, %write ]
+  %m = phi ptr [ %moves, %entry ], [ %m.next, %write ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %look, label %fits
+look:
+  %place = load i64, ptr %r
+  %kind.at = getelementptr i64, ptr %r, i64 1
+  %kind = load i64, ptr %kind.at
+  %one.at = getelementptr i64, ptr %r, i64 2
+  %one = load i64, ptr %one.at
+  %offset.at = getelementptr i64, ptr %r, i64 3
+  %offset = load i64, ptr %offset.at
+  %other.at = getelementptr i64, ptr %r, i64 4
+  %other = load i64, ptr %other.at
+  %step.at = getelementptr i64, ptr %r, i64 5
+  %step = load i64, ptr %step.at
+  %a.memory = call i64 @memory(ptr %items, i64 %one)
+  %a.none = icmp eq i64 %a.memory, 0
+  br i1 %a.none, label %unfit, label %second
+second:
+  %a = add i64 %a.memory, %offset
+  %sides = icmp eq i64 %kind, 2
+  br i1 %sides, label %both, label %along
+both:
+  %b.memory = call i64 @memory(ptr %items, i64 %other)
+  %b.none = icmp eq i64 %b.memory, 0
+  %b = add i64 %b.memory, %offset
+  br i1 %b.none, label %unfit, label %write
+along:
+  %back = icmp eq i64 %kind, 1
+  %way = mul i64 %last, %step
+  %end = add i64 %a, %way
+  %begin = select i1 %back, i64 %end, i64 %a
+  %minus = sub i64 0, %step
+  %by = select i1 %back, i64 %minus, i64 %step
+  br label %write
+write:
+  %kind.new = phi i64 [ 1, %both ], [ 0, %along ]
+  %a.new = phi i64 [ %a, %both ], [ %begin, %along ]
+  %b.new = phi i64 [ %b, %both ], [ %by, %along ]
+  store i64 %place, ptr %m
+  %m.kind = getelementptr i64, ptr %m, i64 1
+  store i64 %kind.new, ptr %m.kind
+  %m.a = getelementptr i64, ptr %m, i64 2
+  store i64 %a.new, ptr %m.a
+  %m.b = getelementptr i64, ptr %m, i64 3
+  store i64 %b.new, ptr %m.b
+  %i.next = add i64 %i, 1
+  %r.next = getelementptr i64, ptr %r, i64 6
+  %m.next = getelementptr i64, ptr %m, i64 4
+  br label %record
+fits:
+  ret i64 0
+unfit:
+  ret i64 1
+}}
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
@@ -313,18 +412,20 @@ class Machine:
 
     Attributes:
         turns, turns_briefly: ``f(address of the words) -> turn``, see above.
+        ready: ``f(address of the records) -> 0 or 1``, see above.
         run: ``f(address of a table) -> 0, or 1 where an array does not fit``; it
             lets other threads run meanwhile.
         run_briefly: the same without letting go of the interpreter, for tables that
             take less time than to get it back from a busy thread.
     """
 
-    def __init__(self, run: int, turns: int) -> None:
+    def __init__(self, run: int, turns: int, ready: int) -> None:
         free = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
         held = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
         self.run: Callable[[int], int] = free(run)
         self.run_briefly: Callable[[int], int] = held(run)
         self.turns: Callable[[int], int] = free(turns)
+        self.ready: Callable[[int], int] = held(ready)
         self.turns_briefly: Callable[[int], int] = held(turns)
 
 
@@ -354,7 +455,7 @@ def machine() -> Machine | None:
             try:
                 if _layouts_are_known():
                     _compiler = _Compiler()
-                    _machine = Machine(*_compiler.add(_SOURCE, "run", "turns"))
+                    _machine = Machine(*_compiler.add(_SOURCE, "run", "turns", "ready"))
             except ImportError:
                 pass  # without the extra, NumPy's calls do
             except Exception as error:

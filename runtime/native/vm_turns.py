@@ -1,9 +1,9 @@
 """Loops whose body is one stretch: the machine makes the iterations too.
 
-Each iteration reads and writes other rows than the one before.  Python looks at the
-arrays once, before the first turn, and says of every word of the table that holds the
-address of such an array how it goes on: along the rows of a stack, between two buffers,
-or not at all.
+Each iteration reads and writes other rows than the one before.  Once for all is said
+of every word of the table that holds the address of such an array how it goes on:
+along the rows of a stack, between two buffers, or not at all.  Before the turns of a
+run the machine looks at the arrays that they begin with.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .vm import DATA, DIRECT, FLAGS, HEAD, machine
+from .vm import HEAD, machine
 from .vm_frames import LONG
 
 if TYPE_CHECKING:
@@ -25,57 +25,72 @@ __all__ = ["Turns", "turns_of"]
 
 #: Elements that turns go through before Python looks whether it is interrupted.
 _AT_ONCE = 1 << 24
-_PATCH, _MOVE = 5, 4  # words
-_ALONG, _SIDES = 0, 1  # kinds of moves
+_PATCH, _MOVE, _RECORD = 5, 4, 6  # words
+_ALONG, _BACK, _SIDES = 0, 1, 2  # kinds of records
 
 #: (address of a word, bytes from the start of the array) for each place of an array.
 Words = list[tuple[int, int]]
 
 
-class Unfit(Exception):
-    """An array of this run is not laid out as tables have it."""
-
-
-def _address(array: Any) -> int:
-    at = id(array)
-    flags = ctypes.c_int32.from_address(at + FLAGS).value
-    if type(array) is not np.ndarray or flags & DIRECT != DIRECT:
-        raise Unfit
-    return ctypes.c_int64.from_address(at + DATA).value
-
-
 class Turns:
-    """The iterations of one frame, after the first of a run.
+    """The iterations of one frame.
 
     Args:
         stretch: the frame's only instruction.
         fixed: the words of what stays: the carries in order (None: it moves), then
             what the body captures, then the flag.
-        rows, made: the words of scanned rows and of rows that are made.
-        pasts: (read, written) of carries that have a history; ``pairs``: of those that
-            go between two buffers.
+        rows, made: (words, bytes of a row) of what is scanned and of what is made.
+        pasts: (read, written, bytes of a row) of carries that have a history;
+            ``pairs``: (read, written) of those that go between two buffers.
     """
 
     def __init__(
         self,
         stretch: Any,
         fixed: Sequence[Words | None],
-        rows: Sequence[Words],
-        made: Sequence[Words],
-        pasts: Sequence[tuple[Words, Words]],
+        rows: Sequence[tuple[Words, int]],
+        made: Sequence[tuple[Words, int]],
+        pasts: Sequence[tuple[Words, Words, int]],
         pairs: Sequence[tuple[Words, Words]],
         reverse: bool,
     ) -> None:
         self.stretch = stretch
-        self.fixed, self.rows, self.made = fixed, rows, made
-        self.pasts, self.pairs = pasts, pairs
-        self.reverse = reverse
         found = machine()
         assert found is not None, "there is a stretch"
         self.machine = found
         table = stretch.table
-        self.calls = table.ctypes.data + 8 * (2 + _PATCH * int(table[0]))
-        self.count = int(table[1])
+        records: list[int] = []
+        cells = 0
+
+        def along(words: Words, step: int, back: bool = False, more: int = 0) -> None:
+            for place, offset in words:
+                kind = _BACK if back else _ALONG
+                records.extend((place, kind, cells, offset + more, 0, step))
+
+        for mine in fixed:
+            along(mine or [], 0)
+            cells += 1
+        for words, step in (*rows, *made):
+            along(words, step, reverse)
+            cells += 1
+        for read, written, step in pasts:
+            along(read, step)
+            along(written, step, more=step)
+            cells += 1
+        for read, written in pairs:
+            for words, one in ((written, cells), (read, cells + 2)):
+                for place, offset in words:
+                    records.extend((place, _SIDES, one, offset, one + 1, 0))
+            cells += 4
+        count = len(records) // _RECORD
+        #: The arrays of a run, while it is prepared.
+        self.cells: list[Any] = [None] * cells
+        head = [table.ctypes.data + 8 * (2 + _PATCH * int(table[0])), int(table[1])]
+        moves = [count, 0, 0, 0, *[0] * (_MOVE * count)]
+        self.words = np.array([*head, *moves], np.int64)
+        at = self.words.ctypes.data + 8 * 6
+        self.records = np.array([count, 0, 0, at, *records], np.int64)
+        self.addresses = self.words.ctypes.data, self.records.ctypes.data
 
     def prepare(
         self,
@@ -85,64 +100,40 @@ class Turns:
         made: Sequence[Any],
         pasts: Sequence[Any],
         pairs: Sequence[Sequence[Any]],
+        firsts: Sequence[Any],
         flag: Any,
-    ) -> Any:
-        """The words for turns with these arrays; None where one of them is not laid
-        out as the table has it."""
-        try:
-            return self._words(limit, fixed, scans, made, pasts, pairs, flag)
-        except Unfit:
-            return None
+    ) -> bool:
+        """Get ready for turns with these arrays; False where one of them is not laid
+        out as the table has it.
 
-    def _words(
-        self,
-        limit: int | None,
-        fixed: Sequence[Any],
-        scans: Sequence[Any],
-        made: Sequence[Any],
-        pasts: Sequence[Any],
-        pairs: Sequence[Sequence[Any]],
-        flag: Any,
-    ) -> Any:
-        moves: list[int] = []
+        Args:
+            firsts: of the carries that go between two buffers those that the first
+                turn reads, where that is the next (else none).
+        """
+        cells = self.cells
+        sides: list[Any] = []
+        for k, (one, two) in enumerate(pairs):
+            sides += one, two
+            sides += (firsts[k], firsts[k]) if firsts else (two, one)
+        cells[:] = [*fixed, *scans, *made, *pasts, *sides]
+        self.records[1] = ctypes.c_int64.from_address(id(cells) + HEAD + 8).value
+        self.records[2] = 0 if limit is None else limit - 1
+        unfit = self.machine.ready(self.addresses[1])
+        if flag is not None:
+            self.words[5] = flag.ctypes.data
+        cells[:] = [None] * len(cells)
+        return not unfit
 
-        def move(words: Words, kind: int, a: int, b: int) -> None:
-            for place, offset in words:
-                end = b if kind == _ALONG else b + offset
-                moves.extend((place, kind, a + offset, end))
-
-        def along(words: Words, array: Any) -> None:
-            start, step = _address(array), array.strides[0]
-            if limit is not None and self.reverse:
-                start, step = start + (limit - 1) * step, -step
-            move(words, _ALONG, start, step)
-
-        for words, array in zip(self.fixed, fixed):
-            if words:
-                move(words, _ALONG, _address(array), 0)
-        for words, array in zip((*self.rows, *self.made), (*scans, *made)):
-            along(words, array)
-        for (read, written), array in zip(self.pasts, pasts):
-            start, step = _address(array), array.strides[0]
-            move(read, _ALONG, start, step)
-            move(written, _ALONG, start + step, step)
-        for (read, written), (one, two) in zip(self.pairs, pairs):
-            a, b = _address(one), _address(two)
-            move(written, _SIDES, a, b)
-            move(read, _SIDES, b, a)
-        ends = 0 if flag is None else _address(flag)
-        head = [self.calls, self.count, len(moves) // _MOVE, 0, 0, ends]
-        return np.array(head + moves, np.int64)
-
-    def __call__(self, words: Any, t: int, stop: int) -> int:
+    def __call__(self, t: int, stop: int) -> int:
         """Make turns from ``t`` on, at most to ``stop``, as many as Python may wait
         for; returns the number of the next."""
         work = max(1, self.stretch.work)
         stop = min(stop, t + max(1, _AT_ONCE // work))
+        words = self.words
         words[3], words[4] = t, stop
         long = (stop - t) * work > LONG
         run = self.machine.turns if long else self.machine.turns_briefly
-        return run(words.ctypes.data)
+        return run(self.addresses[0])
 
 
 def turns_of(
@@ -171,13 +162,20 @@ def turns_of(
     if tested:
         k = len(places.carries)
         fixed.append(finder.words(frame.sites_of(frame.plan.fetches[k])))
-    rows = [finder.words(frame.sites_of(slot)) for slot in places.rows]
-    stacks = [finder.words(m.writes) for m in made]
-    pasts: list[tuple[Words, Words]] = []
+    slots = frame.plan.slots
+    rows = [
+        (finder.words(frame.sites_of(slot)), slots[slot].nbytes) for slot in places.rows
+    ]
+    fetches = frame.plan.fetches
+    stacks = [(finder.words(m.writes), slots[fetches[m.position]].nbytes) for m in made]
+    pasts: list[tuple[Words, Words, int]] = []
     pairs: list[tuple[Words, Words]] = []
     for track in tracks:
         both = finder.words(track.reads), finder.words(track.writes)
-        (pairs if track.past is None else pasts).append(both)
+        if track.past is None:
+            pairs.append(both)
+        else:
+            pasts.append((*both, slots[fetches[track.position]].nbytes))
     if not finder.found_all():
         return None
     return Turns(stretch, fixed, rows, stacks, pasts, pairs, reverse)

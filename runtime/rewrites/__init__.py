@@ -2,7 +2,8 @@
 
 A pass takes a Program and changes it.  Each file says what the pass needs and what it
 keeps: results to the bit, but for those that come nearer to the true value ("stable",
-sums of copies in "broadcasts") or round elsewhere within a bound ("chains").
+sums of copies in "broadcasts") or round elsewhere within a bound ("chains", "parts",
+"totals").
 """
 
 from __future__ import annotations
@@ -21,21 +22,26 @@ PASSES = {
     "identity": ("identity", "remove_identities"),
     "common": ("common", "merge_common"),
     "bodies": ("bodies", "merge_bodies"),
+    # Before loops, where the counters that nobody reads any more go.
+    "counters": ("counters", "count_loops"),
     "loops": ("loops", "simplify_loops"),
+    "totals": ("totals", "sum_after_loops"),
     # Before algebra, which may hide what a derivative rule has written.
     "stable": ("stable", "stabilize"),
     "algebra": ("algebra", "simplify"),
     "joins": ("joins", "cut_joins"),
+    "parts": ("parts", "cut_products"),
     "views": ("views", "merge_views"),
     "broadcasts": ("broadcasts", "sink_broadcasts"),
     "chains": ("chains", "order_chains"),
     "dead": ("dead", "remove_dead"),
+    "splits": ("splits", "view_splits"),
     "sums": ("sums", "split_sums"),
     "dense": ("dense", "plan_copies"),
 }
 
 #: Those that look at control operations alone.
-_OF_CONTROL = ("bodies", "loops")
+_OF_CONTROL = ("bodies", "counters", "loops", "totals")
 
 
 def rewrite(program: Program, passes: Collection[str] = tuple(PASSES)) -> None:

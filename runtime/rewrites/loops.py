@@ -9,21 +9,19 @@ Precondition: a loop without effects that keeps no checkpoints and waits for not
 Postcondition: what is read of the loop is the same to the bit.  An operation moves only
 if it cannot fail, and makes no more than it reads or 64 kB: it runs once where the
 loop makes no iteration too.  Loops whose dead parts check something stay.
-
-The graph of the body is never changed: a plan of a body may be fed any tensor of it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from ...graphlib.errors import DagradError
 from ...graphlib.operation import Operation
-from ...graphlib.subgraph import BODY_VARIABLE, Body
+from ...graphlib.subgraph import BODY_VARIABLE
 from ...graphlib.tensor import Tensor
 from ..program import CONST, VARIABLE, Node, Program, Value, constant_value, outputs_of
+from ._loop_parts import LoopParts, itself, last, may_change, needed_for
 from ._walk import Budget
 from .fold import computed
 
@@ -58,7 +56,7 @@ def simplify_loops(program: Program) -> int:
     # Readers first: what they no longer read may be dead in the loops before them.
     for at in range(len(program.nodes) - 1, -1, -1):
         node = program.nodes[at]
-        if not _may_change(node):
+        if not may_change(node):
             continue
         loop = _Loop(node)
         if not budget.spend(len(loop.body.operations())):
@@ -82,30 +80,12 @@ def simplify_loops(program: Program) -> int:
     for node, nodes in zip(program.nodes, before):
         kept += nodes
         kept.append(node)
-    resolved = {v: _last(v, subst) for v in subst}
+    resolved = {v: last(v, subst) for v in subst}
     for node in kept:
         node.redirect(resolved)
     program.nodes = kept
     program.fetches = [resolved.get(v, v) for v in program.fetches]
     return changed
-
-
-def _last(v: Value, subst: Mapping[Value, Value]) -> Value:
-    while v in subst:
-        v = subst[v]
-    return v
-
-
-def _may_change(node: Node) -> bool:
-    attrs = node.attrs
-    return (
-        node.opdef.control == "loop"
-        and node.opdef.effect is None
-        and "schedule" not in attrs
-        and attrs["keep"] is None
-        and attrs["marks"] is None
-        and not node.after
-    )
 
 
 class _Reads:
@@ -131,35 +111,8 @@ class _Reads:
             self._add(node.inputs, 1)
 
 
-class _Loop:
-    """The parts of a loop node, to be changed and put together again."""
-
-    def __init__(self, node: Node) -> None:
-        attrs = node.attrs
-        body: Body = attrs["body"]
-        self.node, self.body = node, body
-        k, n = attrs["carries"], attrs["scanned"]
-        first = attrs["bounded"] + attrs["tested"]
-        self.head = node.inputs[:first]
-        pairs = list(zip(body.inputs, node.inputs[first:]))
-        #: (input of the body, what is passed); of a row the whole array.
-        self.carries, self.rows = pairs[:k], pairs[k : k + n]
-        self.rest = pairs[k + n :]
-        self.carried: list[Any] = list(body.outputs[:k])
-        self.again = body.outputs[k] if attrs["tested"] else None
-        made = body.outputs[k + attrs["tested"] :]
-        out = node.outputs
-        self.count = out[0]
-        self.finals = list(out[1 : k + 1])
-        kept = attrs["history"]
-        #: position of a carry -> the output that has its history.
-        self.histories = dict(zip(kept, out[k + 1 : k + 1 + len(kept)]))
-        #: (output of the body, the output that stacks it, whether rows must agree).
-        self.stacks = [
-            (t, v, j < attrs["strict"])
-            for j, (t, v) in enumerate(zip(made, out[k + 1 + len(kept) :]))
-        ]
-        self.loose, self.unshaped = set(attrs["loose"]), set(attrs["unshaped"])
+class _Loop(LoopParts):
+    """A loop node, to be made smaller."""
 
     # -- carries that stay as they are -----------------------------------------------
 
@@ -170,7 +123,7 @@ class _Loop:
             for i, (t, v) in enumerate(self.carries)
             if i not in self.unshaped
             and i not in self.histories
-            and _itself(self.carried[i]) is t
+            and itself(self.carried[i]) is t
             and v.kind != VARIABLE
             and v.dims == self.finals[i].dims
         ]
@@ -179,17 +132,8 @@ class _Loop:
             subst[final] = first
             reads.count[first] += reads.count[final]
             self.rest.append(self.carries[i])
-        self._keep_carries([i for i in range(len(self.carries)) if i not in set(stay)])
+        self.keep_carries([i for i in range(len(self.carries)) if i not in set(stay)])
         return [("a carry that does not change", len(stay))] if stay else []
-
-    def _keep_carries(self, kept: list[int]) -> None:
-        place = {old: new for new, old in enumerate(kept)}
-        self.carries = [self.carries[i] for i in kept]
-        self.carried = [self.carried[i] for i in kept]
-        self.finals = [self.finals[i] for i in kept]
-        self.histories = {place[i]: v for i, v in self.histories.items() if i in place}
-        self.loose = {place[i] for i in self.loose if i in place}
-        self.unshaped = {place[i] for i in self.unshaped if i in place}
 
     # -- what nobody reads -----------------------------------------------------------
 
@@ -207,7 +151,7 @@ class _Loop:
         seen: set[Tensor] = set()
         needed = set()
         while roots:
-            ops, met = _needed(roots, known)
+            ops, met = needed_for(roots, known)
             needed |= ops
             fresh = {place[t] for t in met if t in place} - live
             seen |= met
@@ -226,7 +170,7 @@ class _Loop:
             done.append(("a stack that nobody reads", dead))
         self.stacks, self.histories = stacks, histories
         self.loose &= set(histories)
-        self._keep_carries(sorted(live))
+        self.keep_carries(sorted(live))
         done += self._drop_inputs(seen)
         return done
 
@@ -248,7 +192,7 @@ class _Loop:
         outs = [*self.carried, *[t for t, _, _ in self.stacks]]
         outs += [] if self.again is None else [self.again]
         pairs = (*self.carries, *self.rows, *self.rest)
-        needed, _ = _needed(outs, {t for t, _ in pairs})
+        needed, _ = needed_for(outs, {t for t, _ in pairs})
         same = _Same(self.rest)
         order = [op for op in self.body.operations() if op in needed]
         moved = [op for op in order if same.take(op)]
@@ -271,87 +215,17 @@ class _Loop:
                 leaving.discard(op)
             else:
                 passed.append(t)
-        used = _needed(passed, set(same.given))[0]
+        used = needed_for(passed, set(same.given))[0]
         nodes = [same.nodes[op] for op in moved if op in used and op in same.nodes]
         self.rest += [(t, same.values[t]) for t in reversed(passed)]
         if not passed:
             return [], []
         # What only moved operations read need not come in.
         pairs = (*self.carries, *self.rows, *self.rest)
-        _, met = _needed(outs, {t for t, _ in pairs})
+        _, met = needed_for(outs, {t for t, _ in pairs})
         self.rest = [pair for pair in self.rest if pair[0] in met]
         what = "an operation moved out of the body"
         return [(what, len([op for op in moved if op in leaving]))], nodes
-
-    # -- together again --------------------------------------------------------------
-
-    def rebuild(self) -> None:
-        """Give the node what has become of its parts."""
-        node = self.node
-        again = [] if self.again is None else [self.again]
-        pairs = (*self.carries, *self.rows, *self.rest)
-        stacks = sorted(self.stacks, key=lambda s: not s[2])
-        body = Body(
-            self.body.graph,
-            tuple(t for t, _ in pairs),
-            (*self.carried, *again, *[t for t, _, _ in stacks]),
-            self.body.given,
-        )
-        node.attrs = {
-            **node.attrs,
-            "body": body,
-            "carries": len(self.carries),
-            "scanned": len(self.rows),
-            "history": tuple(self.histories),
-            "loose": tuple(sorted(self.loose)),
-            "unshaped": tuple(sorted(self.unshaped)),
-            "strict": sum(strict for _, _, strict in stacks),
-        }
-        node.inputs = [*self.head, *[v for _, v in pairs]]
-        node.outputs = (
-            self.count,
-            *self.finals,
-            *self.histories.values(),
-            *[v for _, v, _ in stacks],
-        )
-        for i, v in enumerate(node.outputs):
-            v.index = i
-
-
-def _itself(t: Tensor) -> Tensor:
-    """What ``t`` is under another name."""
-    while t.op.type in ("Identity", "StopGradient") and not t.op.control_inputs:
-        t = t.op.inputs[0]
-    return t
-
-
-def _needed(
-    roots: Iterable[Tensor], known: set[Tensor]
-) -> tuple[set[Operation], set[Tensor]]:
-    """The operations that ``roots`` need, and which of the ``known`` tensors those
-    read."""
-    ops: set[Operation] = set()
-    met: set[Tensor] = set()
-    stack: list[Operation] = []
-
-    def visit(t: Tensor) -> None:
-        if t in known:
-            met.add(t)
-        elif t.op not in ops:
-            ops.add(t.op)
-            stack.append(t.op)
-
-    for t in roots:
-        visit(t)
-    while stack:
-        op = stack.pop()
-        for t in op.inputs:
-            visit(t)
-        for control in op.control_inputs:
-            if control not in ops:
-                ops.add(control)
-                stack.append(control)
-    return ops, met
 
 
 class _Same:
