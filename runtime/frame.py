@@ -1,10 +1,9 @@
 """A plan bound to memory, ready to run as one flat loop.
 
-A frame is a plan bound to one arena: every kernel call is ready with its
-arguments, so a run is ``for f, args in instructions: f(*args)``.  Values that
-change from run to run (feeds, fetched arrays, whatever kernels allocate) are
-written into the argument lists where they are used.  A frame serves one run at
-a time; concurrent runs get frames of their own.
+A frame has an arena, and every kernel call is ready with its arguments, so a run is
+``for f, args in instructions: f(*args)``.  Values that change from run to run (feeds,
+fetched arrays, whatever kernels allocate) are written into the argument lists where
+they are used.  A frame serves one run at a time; concurrent runs get their own frames.
 """
 
 from __future__ import annotations

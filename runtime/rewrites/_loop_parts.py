@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...graphlib.opdef import Spec, lookup
 from ...graphlib.operation import Operation
+from ...graphlib.records import replace
 from ...graphlib.shapes import Dims, is_static
 from ...graphlib.subgraph import Body, infer_through
 from ...graphlib.tensor import Tensor
