@@ -53,13 +53,13 @@ class Frame(NamedTuple):
 
     def move(self, dims: tuple[int, ...]) -> str:
         """How an array moves that is broadcast to the elements; "": otherwise."""
-        if dims == self.dims:
+        if len(dims) > len(self.dims):
+            return "s" if math.prod(dims) == 1 else ""
+        full = (*(1,) * (len(self.dims) - len(dims)), *dims)
+        if full == self.dims:
             return "1"
         if math.prod(dims) == 1:
             return "s"
-        if len(dims) > len(self.dims):
-            return ""
-        full = (*(1,) * (len(self.dims) - len(dims)), *dims)
         head, tail = full[: len(full) - self.k], full[len(full) - self.k :]
         if math.prod(head) == 1 and tail == self.tail:
             return "0" if self.columns else "c"

@@ -177,7 +177,7 @@ class Session:
         self._config = config
         settings = Settings.of(config, rewrites)
         self._state = State(settings)
-        #: Frees the variables and what plans are bound to.
+        #: Frees what plans are bound to, so that variables go with the session.
         self._forget = weakref.finalize(self, self._state.forget)
         self._forget.atexit = False
         #: Ends what the session asks of BLAS; None where it asks for nothing.
@@ -241,6 +241,7 @@ class Session:
         return runner(values)
 
     def _runner(self, fetches: Any, feed_dict: Mapping[Any, Any]) -> _Runner:
+        state = self._state  # before another thread closes the session
         if self._closed:
             raise SessionClosedError("this session is closed")
         try:
@@ -267,7 +268,7 @@ class Session:
             isinstance(k, tuple) for k in feed_dict
         )
         taken = Fetches(self._graph, fetches)
-        runner = _Runner(self._state, self._compile_lock, taken, feeds, nested)
+        runner = _Runner(state, self._compile_lock, taken, feeds, nested)
         with self._compile_lock:
             if len(self._runners) >= _MAX_RUNNERS:
                 del self._runners[next(iter(self._runners))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from threading import get_ident
 from typing import Any
 
@@ -31,11 +32,12 @@ class Cell:
     shape and dtype go into the same array, so plans can keep pointers to it.
     """
 
-    __slots__ = ("array", "state")
+    __slots__ = ("_state", "array")
 
     def __init__(self, state: State) -> None:
         self.array: np.ndarray[Any, Any] | None = None
-        self.state = state
+        # The state has its cells: they go with it, not with a collector.
+        self._state = weakref.ref(state)
 
     def assign(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy ``value`` in; new memory only where shape or dtype change."""
@@ -48,7 +50,9 @@ class Cell:
             np.copyto(array, value)
             return array
         self.array = np.array(value, order="C")
-        self.state.epoch += 1
+        state = self._state()
+        if state is not None:
+            state.epoch += 1
         return self.array
 
 
@@ -116,15 +120,10 @@ class State:
         return np.random.Generator(np.random.Philox(key=key))
 
     def forget(self) -> None:
-        """Let go of all memory: what refers to it refers to each other as well, and
-        would wait for the collector.
-
-        Of runs that are under way it stays until they end.
-        """
+        """Let go of what plans are bound to: it refers to this state, and this to it,
+        so that both would wait for the collector."""
         self.arenas.forget()
         self.bodies = None
-        if self.lock.idle:
-            self.cells.clear()
 
     def reset_random(self) -> None:
         """Start every random stream anew."""
@@ -164,12 +163,6 @@ class ReadWriteLock:
         self._readers: dict[int, int] = {}  # thread -> depth
         self._writer: int | None = None
         self._depth = 0
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody has it."""
-        with self._mutex:
-            return self._writer is None and not self._readers
 
     def _wait(self) -> None:
         self._waiting += 1

@@ -60,7 +60,9 @@ def test_a_session_goes_on_after_an_interrupt(what, patience, monkeypatch):
     while interrupted(lambda: session.run(fetched, {x: ones}), after):
         after += 1
         # Whoever waits for it would wait for good.
-        assert session._state.lock.idle, f"after {after} calls"
+        lock = session._state.lock
+        assert lock._writer is None, f"after {after} calls"
+        assert not lock._readers, f"after {after} calls"
         value = session.run(v)
         np.testing.assert_array_equal(session.run(read, {x: ones}), value + 1)
         np.testing.assert_array_equal(session.run(write, {x: ones}), value + 1)

@@ -408,3 +408,23 @@ def test_what_a_row_or_a_column_is_may_be_a_truth(axis):
     for got, want in zip(s.run(fetches, feeds), expected):
         np.testing.assert_allclose(got, want, rtol=1e-5)
     assert rows_run_natively()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_kept_for_a_last_pass_outlives_the_passes_before(axis):
+    x = dg.placeholder(np.float64, (16, 24))
+    mean = lambda t: dg.reduce_mean(t, axis, keepdims=True)  # noqa: E731
+    kept = dg.tanh(x)
+    scaled = x - mean(kept)
+    # Written when two passes have been made, and what is kept is read by a third.
+    early = scaled * dg.rsqrt(mean(dg.square(scaled)) + 1.0)
+    late = kept * (early - mean(early * x))
+    check([early, late], {x: values((16, 24), np.float64)})
+
+
+@pytest.mark.parametrize("reduce", [dg.reduce_sum, dg.reduce_max])
+def test_a_row_alone_with_a_vector(reduce):
+    x = dg.placeholder(np.float32, (1, 5000))
+    v = dg.placeholder(np.float32, (5000,))
+    feeds = {x: values((1, 5000), np.float32), v: values(5000, np.float32, 1)}
+    check([reduce(x * 2.0 + v, 1)], feeds)

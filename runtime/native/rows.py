@@ -134,16 +134,19 @@ class Schedule:
         return sorted(needed)
 
     def _keep(self) -> None:
-        """Keep functions that later passes read, while there are outputs for them."""
+        """Keep functions that later passes read, in outputs that are written when
+        these have read them."""
         code, results = self.kernel.code, self.kernel.results
         for i, (name, dtype, *_) in enumerate(code):
             if not self.wide[i] or name not in functions(dtype) or i in results:
                 continue
-            if not any(i in self._needed(p) for p in range(self.level[i] + 1, 9)):
+            later = range(self.level[i] + 1, self.last + 1)
+            last = max((p for p in later if i in self._needed(p)), default=None)
+            if last is None:
                 continue
             for k, r in enumerate(results):
                 free = k not in self.kept.values() and self.wide[r]
-                if free and code[r][1] == dtype and self.level[r] > self.level[i]:
+                if free and code[r][1] == dtype and self.level[r] >= last:
                     self.kept[i] = k
                     break
 
