@@ -329,14 +329,23 @@ class Tiles:
             if a.size == 1 and math.prod(self.group.dims) != 1:
                 whole = a.reshape(())
                 return lambda start: whole
-            # Of an array with gaps each piece is copied, never all of it.
-            line = a.reshape(-1) if a.flags.c_contiguous else a.flat
+            line = _line(a)
             return lambda start: line[start : start + step]
         axis = self._axis - (len(self.group.dims) - a.ndim)
         if axis < 0 or a.shape[axis] == 1:
             return lambda start: a
         lead = (slice(None),) * axis
         return lambda start: a[(*lead, slice(start, start + step))]
+
+
+def _line(a: Any) -> Any:
+    """The elements in order, to take pieces of: views, or copies piece by piece."""
+    if a.flags.c_contiguous:
+        return a.reshape(-1)
+    if a.size and not any(n > 1 and s for n, s in zip(a.shape, a.strides)):
+        # One element, repeated: what gradients of sums and means begin with.
+        return np.broadcast_to(a[(*(0,) * a.ndim, ...)], a.size)
+    return a.flat
 
 
 def member_call(m: Member, work: tuple[Any, ...]) -> Callable[..., Any]:

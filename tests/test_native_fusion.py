@@ -59,6 +59,35 @@ def test_a_tail_that_fills_no_tile():
         same([dg.Session().run(y, {x: a})], [reference(x.graph, y, {x: a})])
 
 
+@pytest.mark.parametrize("shape", [(1000,), (50, 20), (1, 1000), (10, 1, 100)])
+def test_gradients_of_means_take_no_copies_of_what_is_repeated(shape, monkeypatch):
+    x = dg.placeholder(dg.float32, shape)
+    (slope,) = dg.gradients(dg.reduce_mean(dg.tanh(x) * dg.sigmoid(x)), [x])
+    a = np.linspace(-3, 3, 1000, dtype=np.float32).reshape(shape)
+    seen = []
+    old = fused._line
+    monkeypatch.setattr(
+        fused, "_line", lambda a: seen.append((a, old(a))) or seen[-1][1]
+    )
+    session = dg.Session(config=dg.ConfigProto(native="off"))
+    (step,) = fused_steps(session.plan(slope, {x: a}))
+    assert len(step.inputs) == 2  # x, and 1/1000 repeated
+    same([session.run(slope, {x: a})], [reference(x.graph, slope, {x: a})])
+    repeated = [pair for pair in seen if not any(pair[0].strides)]
+    assert repeated
+    for whole, line in repeated:
+        assert line.shape == (1000,)
+        assert np.shares_memory(whole, line)
+
+
+def test_arrays_with_gaps_are_read_in_order():
+    x = dg.placeholder(dg.float32, [20, 50])
+    y = dg.tanh(x) * x + 1.0
+    whole = np.arange(4000, dtype=np.float32).reshape(40, 100)[::2, ::2] / 4000
+    for a in (whole, whole[:, ::-1], np.broadcast_to(whole[:1], (20, 50))):
+        same([dg.Session().run(y, {x: a})], [reference(x.graph, y, {x: a})])
+
+
 def test_scratch_of_a_kernel_that_reads_one_row():
     x = dg.placeholder(dg.float32, [40, 30])
     row = dg.placeholder(dg.float32, [30])

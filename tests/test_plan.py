@@ -159,16 +159,19 @@ def test_memory_is_flat_over_thousands_of_runs():
         session.run(fetches, feeds)
     gc.collect()
     tracemalloc.start()
+    grown = []
     try:
         session.run(fetches, feeds)
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(2000):
-            session.run(fetches, feeds)
-        gc.collect()
-        after = tracemalloc.get_traced_memory()[0]
+        for _ in range(2):
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(2000):
+                session.run(fetches, feeds)
+            gc.collect()
+            grown.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
-    assert after - before < 16 * 1024
+    # In one of them Python's table of names may have doubled, whoever filled it.
+    assert min(grown) < 16 * 1024
 
 
 def test_dropped_sessions_give_their_memory_back():
