@@ -82,7 +82,7 @@ def test_every_page_has_programs_or_links(page: Path) -> None:
 def test_the_readme_has_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert 'pip install -e ".[examples]" && python examples/digits.py' in text
-    assert 'pip install -e ".[test]" && python -m pytest' in text
+    assert 'pip install -e ".[test]" && python -m pytest -n auto' in text
 
 
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs").rglob("*.svg")))
