@@ -145,6 +145,8 @@ class RowGroup:
             return False
         if self.wide(given) != self.wide(self.results[output]):
             return False
+        if self.inputs[given][1] in "cs":
+            return False  # every row reads it
         if self.columns and not self.wide(given):
             return False  # every pass may read it
         member = self.members[made]

@@ -428,3 +428,12 @@ def test_a_row_alone_with_a_vector(reduce):
     v = dg.placeholder(np.float32, (5000,))
     feeds = {x: values((1, 5000), np.float32), v: values(5000, np.float32, 1)}
     check([reduce(x * 2.0 + v, 1)], feeds)
+
+
+def test_rows_numbers_are_not_written_over_a_vector_that_every_row_reads():
+    x = dg.placeholder(np.float64, (24, 24))
+    w = dg.placeholder(np.float64, (24,))
+    v = dg.cumsum(w)
+    # As many rows as elements of a row: both have one shape, and the vector ends here.
+    y = dg.cumsum(dg.reduce_sum(dg.square(x) * v, 1))
+    check([y], {x: values((24, 24), np.float64), w: values(24, np.float64, 1)})
