@@ -31,7 +31,7 @@ _ROOM = 1.2
 _LINE = 1.0
 #: What a crossing costs, in units of way from where a label was: of a text, a node or
 #: the end of the sheet; of an outline; of a line.
-_TEXT, _OUTLINE, _CROSSED = 100_000.0, 2_000.0, 150.0
+_TEXT, _OUTLINE, _CROSSED = 100_000.0, 2_000.0, 300.0
 _PLACES = np.linspace(0.06, 0.94, 23)
 _GAPS = (3.0, 8.0, 15.0, 24.0)
 #: Distance of the points that stand for a line.
@@ -235,7 +235,8 @@ class _Around:
         near &= (y > top.min() - _ROOM) & (y < bottom.max() + _ROOM)
         x, y = self.lines[near].T
         below = (x > left) & (x < right) & (y > top - _ROOM) & (y < bottom + _ROOM)
-        return cost + _CROSSED * np.minimum(below.sum(axis=1) / 4, 4)
+        count = below.sum(axis=1)
+        return cost + np.where(count, _CROSSED + 20.0 * np.minimum(count, 20), 0.0)
 
     def on_outline(self, box: Box) -> bool:
         """Whether the side of a scope crosses a box."""
