@@ -163,12 +163,8 @@ class Frame:
         slot = self.plan.slots[i]
         kind = slot.kind
         if kind == ARENA:
-            array = np.ndarray(
-                known_dims(slot),
-                slot.dtype.dtype,
-                buffer=self._memory,
-                offset=slot.offset,
-            )
+            dims, dtype = known_dims(slot), slot.dtype.dtype
+            array = np.ndarray(dims, dtype, self._memory, slot.offset)
         elif kind == CONST:
             array = slot.value
         elif kind == VARIABLE:
