@@ -12,7 +12,7 @@ from native_programs import fresh_kernels, reference
 from row_checks import check, close, row_steps, rows_run_natively, session, values
 
 import dagrad as dg
-from dagrad.runtime import fused, fusion, row_groups
+from dagrad.runtime import fused, fusion, row_fusion, row_groups
 
 pytest.importorskip("llvmlite")
 
@@ -272,7 +272,7 @@ def test_no_more_memory_than_elementwise_fusion(monkeypatch):
     with_rows = session("wait").plan(fetches, {x: None})
     assert row_steps(with_rows)
     with monkeypatch.context() as m:
-        m.setattr(fusion, "join_rows", lambda program, around: {})
+        m.setattr(row_fusion, "join_rows", lambda program, around: {})
         without = session("wait").plan(fetches, {x: None})
     assert not row_steps(without)
     assert with_rows.peak_bytes <= 1.02 * without.peak_bytes
