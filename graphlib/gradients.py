@@ -9,7 +9,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +114,17 @@ class Gradients(list["Tensor | None"]):
     """What :func:`gradients` gives: a list, which a notebook draws.
 
     Attributes:
-        ys, xs: what was differentiated, and with respect to what.
+        ys, xs: what was differentiated, and with respect to what; nothing where
+            somebody makes another list of this type.
     """
 
     __slots__ = ("xs", "ys")
 
     def __init__(
-        self, found: Sequence[Any], ys: Sequence[Tensor], xs: Sequence[Tensor]
+        self,
+        found: Iterable[Any] = (),
+        ys: Sequence[Tensor] = (),
+        xs: Sequence[Tensor] = (),
     ) -> None:
         super().__init__(found)
         self.ys = ys
