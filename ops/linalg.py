@@ -19,6 +19,7 @@ from . import _batch_product
 from ._build import create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
+from ._products import product_nest
 from .array import expand_dims, reshape, squeeze
 from .matrix import matrix_transpose
 
@@ -367,6 +368,7 @@ MATMUL = OpDef(
     workspace=_matmul_workspace,
     bind=_bind_matmul,
     pieces=_matmul_pieces,
+    nest=product_nest,
     blas=(0, 1),
     flops=_matmul_flops,
     batch=_batch_product.matmul,

@@ -273,9 +273,8 @@ class Layout:
                 if all(is_static(dims) for _, dims in asked):  # else it allocates
                     scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
                     if mode == "out":
-                        scratch = with_panel(
-                            scratch, nest_of(node, self.settings.native)
-                        )
+                        nest = nest_of(node, self.settings.native)
+                        scratch = with_panel(scratch, nest, bool(self.settings.intra))
             if node in self.bodies and mode == "out":
                 spent: tuple[int, ...] = ()
                 if "schedule" in node.attrs:
