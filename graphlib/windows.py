@@ -10,6 +10,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
+from .products import Product
+
 __all__ = ["Axis", "Correlation", "FilterGradient", "Nest", "Pool"]
 
 
@@ -120,13 +122,15 @@ class Nest(NamedTuple):
     Attributes:
         reads: the inputs that hold elements, in the order of what ``parts`` names.
         parts: each writes a part of the result.
-        images: how many there are.
+        images: how many there are (of products: rows, or matrices).
         dtype: of all arrays, as NumPy's string.
         flops: additions, multiplications and comparisons in all.
     """
 
     reads: tuple[int, ...]
-    parts: tuple[Correlation, ...] | tuple[FilterGradient] | tuple[Pool]
+    parts: (
+        tuple[Correlation, ...] | tuple[FilterGradient] | tuple[Pool] | tuple[Product]
+    )
     images: int
     dtype: str
     flops: int

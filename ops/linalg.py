@@ -19,6 +19,7 @@ from ._build import create, pair, scope
 from ._jets import bilinear
 from ._kinds import require
 from ._later import batch_product
+from ._products import product_nest
 from .views import expand_dims, reshape, squeeze
 
 __all__ = ["dot", "matmul", "matvec", "outer"]
@@ -368,6 +369,7 @@ MATMUL = OpDef(
     workspace=_matmul_workspace,
     bind=_bind_matmul,
     pieces=_matmul_pieces,
+    nest=product_nest,
     blas=(0, 1),
     flops=_matmul_flops,
     batch=batch_product.matmul,

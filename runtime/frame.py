@@ -219,10 +219,10 @@ class Frame:
         pieces = self._in_pieces(step, args) if self.state.settings.intra else None
         settled = None if pieces else self._settled(step, args)
         function: Callable[..., Any]
-        if pieces is not None:
+        if (nest := self.nest_of(step)) is not None:
+            function = self._native(step, nest, pieces, settled, args)
+        elif pieces is not None:
             function = pieces
-        elif (nest := self.nest_of(step)) is not None:
-            function = self._native(step, nest, settled, args)
         elif settled is not None:
             native = self.state.settings.native
             function, args = bind_update(step, args, settled, native), []
@@ -317,15 +317,15 @@ class Frame:
         return nest_between(step.opdef, step.attrs, ins, outs, native)
 
     def _native(
-        self, step: Step, nest: Nest, settled: Any, args: list[Any]
+        self, step: Step, nest: Nest, pieces: Any, settled: Any, args: list[Any]
     ) -> Callable[..., Any]:
-        """Its call; appends the output to ``args``."""
-        numpy = into(self._kernel(step), len(args), 1)
-        self._argument(step.outputs[0], args)
-        if settled is not None:
-            numpy = partial(settled_call, settled)
+        """Its call; appends the output to ``args``, if pieces did not."""
         from .native_nests import bind_nest
 
+        kernel = into(self._kernel(step), len(args), 1)
+        if pieces is None:
+            self._argument(step.outputs[0], args)
+        numpy = pieces or (partial(settled_call, settled) if settled else kernel)
         settings = self.state.settings
         share = Share(self.pool, settings.intra) if settings.intra else None
         work = self.scratch(step).get("work", ())

@@ -267,7 +267,8 @@ class Layout:
                 if all(is_static(dims) for _, dims in asked):  # else it allocates
                     scratch = tuple((np.dtype(d), tuple(dims)) for d, dims in asked)
                     if mode == "out":
-                        scratch = with_panel(node, scratch, self.settings.native)
+                        native, shared = self.settings.native, bool(self.settings.intra)
+                        scratch = with_panel(node, scratch, native, shared)
             if node in self.bodies and mode == "out":
                 from .body_plans import spare_buffers
 

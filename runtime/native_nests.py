@@ -1,4 +1,4 @@
-"""Convolutions as native loop nests: NumPy's kernel until the code is there.
+"""Convolutions and the like as native loop nests: NumPy's kernel until code is there.
 
 An op says what it computes (``OpDef.nest``); a layout gives the packed filter its
 memory; a frame calls the code. Sums are added in another order than NumPy's, so results
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..graphlib.opdef import OpDef
+from ..graphlib.products import Product
 from ..graphlib.shapes import is_static
 from ..graphlib.windows import Correlation, FilterGradient, Nest, Pool
 from .native.correlate import CorrelateKernel, panel_elements
@@ -24,6 +25,7 @@ from .native.correlate_filter import FilterKernel
 from .native.engine import available
 from .native.pooling import PoolKernel
 from .native.worker import native
+from .native_products import ProductStep, panels_bytes
 from .pool import Share
 
 __all__ = ["bind_nest", "nest_between", "with_panel"]
@@ -56,16 +58,21 @@ def nest_between(
     return opdef.nest(inputs, outputs, attrs)  # type: ignore[no-any-return]
 
 
-def with_panel(scratch: tuple[Scratch, ...], nest: Nest | None) -> tuple[Scratch, ...]:
-    """A step's scratch arrays, of which one has room for the packed filter: either
-    NumPy's kernel or the native one is at work."""
-    need = 0 if nest is None else _panel_bytes(nest)
+def with_panel(
+    scratch: tuple[Scratch, ...], nest: Nest | None, shared: bool
+) -> tuple[Scratch, ...]:
+    """A step's scratch arrays, of which one has room for the packed filter, or for the
+    panels of a product (``shared``: of threads): either NumPy's kernel or the native
+    one is at work."""
+    need = 0 if nest is None else _panel_bytes(nest, shared)
     if _roomy(scratch, need) is not None:
         return scratch
     return (*scratch, (np.dtype(np.uint8), (need,)))
 
 
-def _panel_bytes(nest: Nest) -> int:
+def _panel_bytes(nest: Nest, shared: bool) -> int:
+    if isinstance(nest.parts[0], Product):
+        return panels_bytes(nest, shared)
     parts = [p for p in nest.parts if isinstance(p, Correlation)]
     size = np.dtype(nest.dtype).itemsize
     return panel_elements(parts, size) * size
@@ -99,6 +106,10 @@ def bind_nest(
         mode: "auto" or "wait".
         share: threads that may take a part.
     """
+    if isinstance(nest.parts[0], Product):
+        at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest, bool(share)))
+        room = None if at is None or at < 0 else work[at]
+        return ProductStep(nest, numpy, args, room, mode == "wait", share)
     places = (*nest.reads, len(args) - 1)
     if not all(args[i] is None or _plain(args[i]) for i in places):
         return numpy
@@ -155,7 +166,7 @@ class _NestStep:
             self._size = filters.units
         else:
             self._native = native(CorrelateKernel(nest.parts, nest.dtype))  # type: ignore[arg-type]
-            at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest))
+            at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest, False))
             if at is not None and at >= 0:
                 self._args[3] = work[at].ctypes.data
             self._size = nest.images

@@ -105,11 +105,12 @@ def nest_between(
     return nest_between(opdef, attrs, inputs, outputs, mode)
 
 
-def with_panel(node: Node, scratch: Any, mode: str) -> Any:
-    """A node's scratch arrays, with room for the filter that native code packs."""
+def with_panel(node: Node, scratch: Any, mode: str, shared: bool) -> Any:
+    """A node's scratch arrays, with room for the filter that native code packs, or for
+    the panels of a product (``shared``: of threads)."""
     nest = nest_between(node.opdef, node.attrs, node.inputs, node.outputs, mode)
     if nest is None:
         return scratch
     from .native_nests import with_panel
 
-    return with_panel(scratch, nest)
+    return with_panel(scratch, nest, shared)

@@ -29,15 +29,17 @@ class Code:
     """Machine code in memory; it goes when this object goes.
 
     Attributes:
+        address: where it begins.
         call: ``f(address of args, start, stop)``, without the interpreter's lock.
         call_short: the same, for loops so short that handing over does not pay.
     """
 
-    __slots__ = ("_tracker", "call", "call_short")
+    __slots__ = ("_tracker", "address", "call", "call_short")
 
     def __init__(self, tracker: Any) -> None:
         address = tracker[SYMBOL]
         self._tracker = tracker
+        self.address: int = address
         self.call: Any = _FREE(address)
         self.call_short: Any = _HOLDING(address)
 

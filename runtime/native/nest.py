@@ -151,10 +151,15 @@ class Nest:
             return x
         return self.b.add(self.number(x), self.number(y), flags=("nsw",))
 
-    def times(self, x: Any, n: int) -> Any:
-        if isinstance(x, int):
-            return x * n
-        return x if n == 1 else self.b.mul(x, self.number(n), flags=("nsw",))
+    def times(self, x: Any, n: Any) -> Any:
+        if isinstance(x, int):  # a known number comes last
+            x, n = n, x
+        if isinstance(n, int):
+            if isinstance(x, int):
+                return x * n
+            if n in (0, 1):
+                return x if n else 0
+        return self.b.mul(x, self.number(n), flags=("nsw",))
 
     def least(self, x: Any, y: Any) -> Any:
         if isinstance(x, int) and isinstance(y, int):
@@ -175,11 +180,11 @@ class Nest:
     # -- loops -------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
+    def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Any]:
         """``for i in range(start, stop, step)``."""
         b = self.b
         known = isinstance(start, int) and isinstance(stop, int)
-        if known and start + step >= stop > start:
+        if known and isinstance(step, int) and start + step >= stop > start:
             yield start  # runs once
             return
         start, stop = self.number(start), self.number(stop)
@@ -263,6 +268,43 @@ class Nest:
             b.store(part, cast, align=self.size(pointer))
             first += count
 
+    def mask(self, count: Any, lanes: int) -> Any:
+        """What has the first ``count`` of some lanes."""
+        i32 = self.ir.IntType(32)
+        numbers = self.ir.Constant(self.ir.VectorType(i32, lanes), list(range(lanes)))
+        most = self.spread(self.b.trunc(self.number(count), i32), lanes)
+        return self.b.icmp_signed("<", numbers, most)
+
+    def load_some(self, pointer: Any, mask: Any) -> Any:
+        """The lanes that a mask has, zero in the others."""
+        kind = self.ir.VectorType(pointer.type.pointee, mask.type.count)
+        zero = self.filled(kind.element, kind.count, 0.0)
+        return self._masked("load", kind, kind, [pointer, mask, zero])
+
+    def store_some(self, value: Any, pointer: Any, mask: Any) -> None:
+        """Write the lanes that a mask has."""
+        self._masked("store", self.ir.VoidType(), value.type, [value, pointer, mask])
+
+    def _masked(self, what: str, result: Any, kind: Any, args: list[Any]) -> Any:
+        """A load or store with a mask; its pointer is told what it is aligned to."""
+        ir = self.ir
+        at = 0 if what == "load" else 1
+        align = ir.Constant(ir.IntType(32), self.size(args[at]))
+        args[at : at + 1] = [self.b.bitcast(args[at], kind.as_pointer()), align]
+        bits = 32 if isinstance(kind.element, ir.FloatType) else 64
+        name = f"llvm.masked.{what}.v{kind.count}f{bits}.p0"
+        return self.b.call(self._function(name, result, args), args)
+
+    def prefetch(self, pointer: Any, write: bool = False, near: bool = True) -> None:
+        """Have a cache line brought, into the first cache if ``near``: it may be
+        outside of all arrays."""
+        ir = self.ir
+        i32 = ir.IntType(32)
+        place = self.b.bitcast(pointer, ir.IntType(8).as_pointer())
+        hints = [ir.Constant(i32, n) for n in (int(write), 3 if near else 2, 1)]
+        args = [place, *hints]
+        self.b.call(self._function("llvm.prefetch.p0", ir.VoidType(), args), args)
+
     def lanes(self, value: Any, first: int, count: int) -> Any:
         """Some lanes of a vector."""
         ir = self.ir
@@ -297,12 +339,16 @@ class Nest:
         kind = vectors[0].type
         bits = 32 if isinstance(kind.element, self.ir.FloatType) else 64
         name = f"llvm.{what}.v{kind.count}f{bits}"
+        return self.b.call(self._function(name, kind, vectors), vectors)
+
+    def _function(self, name: str, result: Any, args: Sequence[Any]) -> Any:
+        """A function of LLVM's that takes such arguments."""
         module = self.function.module
-        function = module.globals.get(name)
-        if function is None:
-            signature = self.ir.FunctionType(kind, [kind] * len(vectors))
-            function = self.ir.Function(module, signature, name)
-        return self.b.call(function, vectors)
+        found = module.globals.get(name)
+        if found is None:
+            signature = self.ir.FunctionType(result, [a.type for a in args])
+            found = self.ir.Function(module, signature, name)
+        return found
 
 
 class Registers:
@@ -325,6 +371,10 @@ class Registers:
         """Add x y to one."""
         b, variable = self._nest.b, self._variables[k]
         b.store(self._nest.multiply_add(x, y, b.load(variable)), variable)
+
+    def put(self, k: int, value: Any) -> None:
+        """Set one of the sums."""
+        self._nest.b.store(value, self._variables[k])
 
     def value(self, k: int) -> Any:
         """One of the sums."""

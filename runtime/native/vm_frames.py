@@ -27,6 +27,7 @@ from .vm_calls import (
     traced_templates,
     verified,
 )
+from .vm_products import pending, product_template
 from .vm_sources import keeps_class
 from .vm_trace import Untraceable
 
@@ -55,8 +56,8 @@ def install(frame: Frame, wait: bool) -> bool:
 
     Args:
         frame: an idle frame.
-        wait: compile the machine now; else that happens in a thread, and the
-            answer until then is False: ask again.
+        wait: compile the machine now; else that happens in a thread, as for the
+            code of products, and the answer until then is False: ask again.
     """
     global _starting
     if not wait and _starting is None:
@@ -66,7 +67,10 @@ def install(frame: Frame, wait: bool) -> bool:
         return False
     found = machine()
     if found is not None:
-        _Installer(frame, found).install()
+        installer = _Installer(frame, found, wait)
+        if not wait and installer.is_early():
+            return False
+        installer.install()
     return True
 
 
@@ -133,9 +137,10 @@ class _Shadow(Frame):
 class _Installer:
     """Builds the tables of one frame."""
 
-    def __init__(self, frame: Frame, machine: Machine) -> None:
+    def __init__(self, frame: Frame, machine: Machine, wait: bool) -> None:
         self.frame = frame
         self.machine = machine
+        self.wait = wait
         self.cell_of: dict[int, int] = {}  # slot -> place in ``cells``
         self.cells: list[Any] = []
         self.place_of: dict[int, int] = {}  # step -> its instruction
@@ -147,6 +152,20 @@ class _Installer:
         }
         self.views: dict[int, Operand | None] = {}
         self.base = frame.arena.memory.ctypes.data
+
+    def is_early(self) -> bool:
+        """Whether the code of a product is about to be there."""
+        slots = self.frame.plan.slots
+        early = False
+        for number in set(self.frame.steps):
+            step = self.frame.plan.steps[number]
+            nest = self.frame.nest_of(step)
+            if nest is not None and all(
+                _is_small(slots[i]) for i in (*step.inputs, *step.outputs)
+            ):
+                early = early or pending(nest, self._operands(step))
+        self.frame._arrays.clear()
+        return early
 
     def install(self) -> None:
         """Replace the frame's instructions where that pays."""
@@ -297,8 +316,6 @@ class _Installer:
         ins, outs = ([slots[i] for i in ii] for ii in (step.inputs, step.outputs))
         if not all(map(_is_small, (*ins, *outs))):
             return None
-        if self.frame.nest_of(step) is not None:
-            return None  # it has code of its own
         own = all(s.kind in (ARENA, FETCH) for s in outs)
         if any(s.kind == CALL for s in outs):
             return None
@@ -308,8 +325,11 @@ class _Installer:
             if slots[i].kind == CALL and not alone and self.view_of(i) is None:
                 return None
         operands = self._operands(step)
-        key = _key(step, operands)
-        if key in _templates:
+        nest = self.frame.nest_of(step)
+        key = None if nest is not None else _key(step, operands)
+        if nest is not None:
+            template = product_template(nest, operands, self.wait)
+        elif key in _templates:
             template = _templates[key]
         else:
             template = self._template(step, operands)

@@ -17,7 +17,7 @@ from typing import Protocol
 from . import cache
 from .engine import SYMBOL, Code, engine
 
-__all__ = ["Native", "native", "warn"]
+__all__ = ["Native", "Unsuited", "native", "warn"]
 
 # Kernels that nobody uses but that may be asked for again.
 _KEPT = 256
@@ -32,6 +32,10 @@ class Compilable(Protocol):
     def text(self) -> str: ...
 
     def generate(self, name: str, triple: str) -> str: ...
+
+
+class Unsuited(Exception):
+    """A kernel for which this machine has not what makes it faster than NumPy."""
 
 
 #: Elements over which a step has run before it is compiled.
@@ -82,6 +86,8 @@ class Native:
             if self.code is None and not self.failed:
                 try:
                     self.code = _build(self.kernel)
+                except Unsuited:
+                    self.failed = True
                 except Exception as error:
                     self.failed = True
                     warn(error)
