@@ -178,7 +178,7 @@ def markdown(run: dict[str, Any], chart: str) -> str:
         "",
         "## Peak memory",
         "",
-        "MiB of the process at most (`ru_maxrss`), and how much of that came after the "
+        "MiB of the process at most (resident), and how much of that came after the "
         "import of the library: data, building, compiling, running. Compilers in "
         "processes of their own are not in it.",
         "",

@@ -24,6 +24,7 @@ _NAMES = {
     "broadcasts": "broadcasts: spread out later",
     "chains": "chains: products in a cheaper order",
     "common": "common: computed already",
+    "counters": "counters: rows in place of x[i]",
     "dead": "dead: nothing reads it",
     "dense": "dense: laid out for products",
     "fold": "fold: worked out before the run",
@@ -31,8 +32,11 @@ _NAMES = {
     "identity": "identity: changes nothing",
     "joins": "joins: a part without the whole",
     "loops": "loops: less in each round",
+    "parts": "parts: of products what is read",
+    "splits": "splits: parts without copies",
     "stable": "stable: loses no digits",
     "sums": "sums: terms added on arrival",
+    "totals": "totals: summed after the loop",
     "views": "views: no copy",
 }
 
