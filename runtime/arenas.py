@@ -13,9 +13,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Arena", "ArenaPool"]
+__all__ = ["ALIGNMENT", "Arena", "ArenaPool", "aligned"]
 
+#: Memory starts where cache lines and vectors of every size do.
 ALIGNMENT = 64
+
+
+def aligned(nbytes: int) -> Any:
+    """New memory as an array of bytes, which starts at a multiple of 64."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[start : start + nbytes]
 
 
 class _User(Protocol):
@@ -34,9 +42,7 @@ class Arena:
     __slots__ = ("__weakref__", "lock", "memory", "retired", "users")
 
     def __init__(self, nbytes: int) -> None:
-        raw = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
-        start = -raw.__array_interface__["data"][0] % ALIGNMENT
-        self.memory: Any = raw[start : start + nbytes]
+        self.memory: Any = aligned(nbytes)
         self.lock = threading.Lock()
         self.retired = False
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from .arenas import aligned
+
 __all__ = ["Lender"]
 
 # Smaller memory comes quickly from the allocator.
 _LEAST = 1 << 16
-# Memory starts where vectors of every size do.
-_ALIGNED = 64
 
 
 class _Lease:
@@ -94,9 +94,7 @@ class Lender:
             # What is idle and too small was for fewer rows than there are now.
             self._waiting -= sum(map(_bytes, self._idle[:at]))
             del self._idle[:at]
-        raw = np.empty(nbytes + _ALIGNED, np.uint8)
-        start = -raw.__array_interface__["data"][0] % _ALIGNED
-        return raw[start : start + nbytes]
+        return aligned(nbytes)
 
     def _take_back(self) -> None:
         """What has come back is idle, as long as that is no more than was ever out."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..graphlib.errors import FailedPreconditionError
 from ..graphlib.operation import Operation
-from .arenas import ArenaPool
+from .arenas import ArenaPool, aligned
 from .lending import Lender
 from .pool import Pool
 from .settings import Settings
@@ -49,11 +49,16 @@ class Cell:
         ):
             np.copyto(array, value)
             return array
-        self.array = np.array(value, order="C")
+        if value.dtype.hasobject:
+            array = np.array(value, order="C")
+        else:
+            array = np.ndarray(value.shape, value.dtype, aligned(value.nbytes))
+            np.copyto(array, value)
+        self.array = array
         state = self._state()
         if state is not None:
             state.epoch += 1
-        return self.array
+        return array
 
 
 class State:

@@ -383,3 +383,18 @@ def test_an_x_of_another_graph():
     near = dg.constant(1.0)
     with pytest.raises(LookupError, match="another graph"):
         dg.gradients(near * 2.0, far)
+
+
+def test_the_list_can_be_made_anew_as_nests_do():
+    """What a body gives back may be what gradients gave."""
+    x = dg.placeholder(dg.float64, [])
+    found = dg.gradients(x * x, [x])
+    assert isinstance(found, list)
+    assert type(found)(found) == list(found)
+
+    def body(n, carried):
+        return n + 1, dg.gradients(carried[0] ** 2, carried)
+
+    _, (y,) = dg.while_loop(lambda n, _: n < 3, body, (dg.constant(0), [x]))
+    with dg.Session() as session:
+        assert session.run(y, {x: 1.5}) == 12.0
