@@ -2,7 +2,8 @@
 
 An op says what it computes (``OpDef.nest``); a layout gives the packed filter its
 memory; a frame calls the code. Sums are added in another order than NumPy's, so results
-change in the last digits when the code arrives, as they do for all native code.
+change in the last digits when the code arrives, as they do for all native code.  What
+writes the code of each kind loads where a step needs it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,8 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.products import Product
 from ..graphlib.shapes import is_static
 from ..graphlib.windows import Correlation, FilterGradient, Nest, Pool
-from .native.correlate import CorrelateKernel, panel_elements
-from .native.correlate_filter import FilterKernel
 from .native.engine import available
-from .native.pooling import PoolKernel
 from .native.worker import native
-from .native_products import ProductStep, panels_bytes
 from .pool import Share
 
 __all__ = ["bind_nest", "nest_between", "with_panel"]
@@ -72,7 +69,11 @@ def with_panel(
 
 def _panel_bytes(nest: Nest, shared: bool) -> int:
     if isinstance(nest.parts[0], Product):
+        from .native_products import panels_bytes
+
         return panels_bytes(nest, shared)
+    from .native.correlate import panel_elements
+
     parts = [p for p in nest.parts if isinstance(p, Correlation)]
     size = np.dtype(nest.dtype).itemsize
     return panel_elements(parts, size) * size
@@ -107,6 +108,8 @@ def bind_nest(
         share: threads that may take a part.
     """
     if isinstance(nest.parts[0], Product):
+        from .native_products import ProductStep
+
         at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest, bool(share)))
         room = None if at is None or at < 0 else work[at]
         return ProductStep(nest, numpy, args, room, mode == "wait", share)
@@ -157,14 +160,20 @@ class _NestStep:
         self._args = (ctypes.c_int64 * 4)()
         self._address = ctypes.addressof(self._args)
         if isinstance(part, Pool):
+            from .native.pooling import PoolKernel
+
             self._native = native(PoolKernel(part, nest.dtype))
             self._size = nest.images
         elif isinstance(part, FilterGradient):
+            from .native.correlate_filter import FilterKernel
+
             filters = FilterKernel(part, nest.dtype)
             self._native = native(filters)
             self._args[3] = nest.images
             self._size = filters.units
         else:
+            from .native.correlate import CorrelateKernel
+
             self._native = native(CorrelateKernel(nest.parts, nest.dtype))  # type: ignore[arg-type]
             at = _roomy([(a.dtype, a.shape) for a in work], _panel_bytes(nest, False))
             if at is not None and at >= 0:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...graphlib.records import record
 from .nest import Machine, Nest, generate
 from .worker import Unsuited
 
@@ -52,7 +52,7 @@ def _tile(machine: Machine) -> tuple[int, int]:
     return (8, 3) if machine.registers >= 32 else (6, 2)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProductKernel:
     """What is compiled.  Its arguments, 20 words:
 

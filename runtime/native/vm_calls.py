@@ -8,11 +8,11 @@ its own, and used for every such step, with other addresses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...graphlib.records import field, record
 from .vm import MOST_ARGS, MOST_AXES, Machine
 from .vm_loops import Loop, cast_loop, copy_loop, select_loop, ufunc_loop
 from .vm_trace import Record, Tape, Untraceable
@@ -69,7 +69,7 @@ class Call(NamedTuple):
     outer: tuple[tuple[int, tuple[int, ...]], ...]
 
 
-@dataclass
+@record
 class Template:
     """The calls of a step.
 
@@ -401,8 +401,8 @@ def traced_templates(
     reduces = any(record.kind == "reduce" for record in tape.records)
     for buffered in (False, True)[: 1 + reduces]:
         lowering = _Lowering(shadow.arrays, buffered)
-        for record in tape.records:
-            lowering.lower(record)
+        for taken in tape.records:
+            lowering.lower(taken)
         yield lowering.template
 
 
