@@ -21,19 +21,13 @@ from ..graphlib.opdef import OpDef
 from ..graphlib.products import Product
 from ..graphlib.shapes import is_static
 from ..graphlib.windows import Correlation, FilterGradient, Nest, Pool
+from . import native_flops
 from .native.engine import available
 from .native.worker import native
+from .native_flops import is_long, pieces
 from .pool import Share
 
 __all__ = ["bind_nest", "nest_between", "with_panel"]
-
-#: Code is made for a step that has run twice, over this many flops in all.
-_HOT = 1 << 22
-#: Flops from which a call lets other threads run meanwhile.
-_LONG = 1 << 20
-#: Flops of a piece at least, and the most pieces, where threads share a step.
-_PIECE = 1 << 24
-_MOST = 8
 
 #: A scratch array: dtype and shape.
 Scratch = tuple[Any, tuple[int, ...]]
@@ -186,16 +180,14 @@ class _NestStep:
                 self._changing.append((k, i))
             else:
                 self._args[k] = args[i].ctypes.data
-        # Pieces depend on the size alone: the bits do not depend on the threads.
-        most = min(_MOST, nest.flops // _PIECE, self._size)
-        self._pieces = 1 if share is None else max(1, most)
+        self._pieces = max(1, min(pieces(nest.flops, share is not None), self._size))
 
     def __call__(self, *arrays: Any) -> None:
         found = self._native
         code = found.code
         if code is None:
             self._calls += 1
-            code = found.asked(self._wait, self._calls, self._flops, _HOT)
+            code = found.asked(self._wait, self._calls, self._flops, native_flops.HOT)
         args = self._args
         for k, i in self._changing:
             array = arrays[i]
@@ -206,7 +198,7 @@ class _NestStep:
         if code is None:
             self._numpy(*arrays)
             return
-        call = code.call if self._flops >= _LONG else code.call_short
+        call = code.call if is_long(self._flops) else code.call_short
         if self._packs:
             call(self._address, -1, 0)
         if self._pieces == 1:

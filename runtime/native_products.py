@@ -17,6 +17,7 @@ import numpy as np
 
 from ..graphlib.products import Product
 from ..graphlib.windows import Nest
+from . import native_flops
 from .native.product import (
     COPIED,
     DIRECT,
@@ -26,6 +27,7 @@ from .native.product import (
     panel_elements,
 )
 from .native.worker import native
+from .native_flops import is_long, pieces
 from .pool import Share
 
 __all__ = ["Given", "ProductStep", "given", "panels_bytes"]
@@ -41,13 +43,6 @@ _FEW, _MORE, _MANY = TILE, 2 * TILE, 10 * TILE
 _SHALLOW = 64
 #: The widest vector: columns that fill no whole number of them need a copy.
 _VECTOR = 64
-#: Code is made for a step that has run twice, over this many flops in all.
-_HOT = 1 << 22
-#: Flops from which a call lets other threads run meanwhile.
-_LONG = 1 << 20
-#: Flops of a piece at least, and the most pieces, where threads share a step.
-_PIECE = 1 << 24
-_MOST = 8
 
 
 class Given(NamedTuple):
@@ -144,11 +139,6 @@ def _axes(
     return [(1, [0, 0, 0])] * (2 - len(axes)) + axes
 
 
-def _pieces(flops: int, shared: bool) -> int:
-    """How many pieces there may be: it depends on the size alone."""
-    return max(1, min(_MOST, flops // _PIECE)) if shared else 1
-
-
 def panels_bytes(nest: Nest, shared: bool) -> int:
     """Room for the panels of a step, one for each piece, where its arrays are
     contiguous."""
@@ -158,7 +148,7 @@ def panels_bytes(nest: Nest, shared: bool) -> int:
     copied = product.turned_b or product.columns * item % _VECTOR
     if not copied and not scattered:
         return 0
-    return _pieces(nest.flops, shared) * panel_elements(product.terms, item) * item
+    return pieces(nest.flops, shared) * panel_elements(product.terms, item) * item
 
 
 class ProductStep:
@@ -227,7 +217,7 @@ class ProductStep:
         if found is None:
             return
         self._native = native(ProductKernel(self._nest.dtype, found.turned))
-        most = _pieces(self._flops, self._share is not None)
+        most = pieces(self._flops, self._share is not None)
         # Tiles end where pieces do; a matrix is not cut.
         unit = TILE if found.words[8] == 1 else 1
         tiles = -(-found.units // unit)
@@ -255,7 +245,9 @@ class ProductStep:
         code = self._native.code
         if code is None:
             self._calls += 1
-            code = self._native.asked(self._wait, self._calls, self._flops, _HOT)
+            code = self._native.asked(
+                self._wait, self._calls, self._flops, native_flops.HOT
+            )
             if code is None:
                 self._numpy(*arrays)
                 return
@@ -263,7 +255,7 @@ class ProductStep:
             address = arrays[k].ctypes.data
             for words, *_ in self._parts:
                 words[k] = address
-        call = code.call if self._flops >= _LONG else code.call_short
+        call = code.call if is_long(self._flops) else code.call_short
         if len(self._parts) == 1:
             _, address, start, stop = self._parts[0]
             call(address, start, stop)

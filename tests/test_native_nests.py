@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from native_programs import forget_kernels
 
 import dagrad as dg
 from dagrad.ops import _nests
-from dagrad.runtime import native_nests
+from dagrad.runtime import native_flops
 from dagrad.runtime.native import engine as engines
 from dagrad.runtime.native import worker
 from dagrad.runtime.native.nest import Machine, machine
@@ -20,11 +21,6 @@ pytest.importorskip("llvmlite")
 
 WAIT = dg.ConfigProto(native="wait")
 TRACED = dg.RunOptions(trace_level=dg.RunOptions.FULL_TRACE)
-
-
-def forget():
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,9 +33,9 @@ def cached(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def of_any_size(monkeypatch):
     monkeypatch.setattr(_nests, "_LEAST", 1)
-    forget()
+    forget_kernels()
     yield
-    forget()
+    forget_kernels()
 
 
 def compiled():
@@ -123,7 +119,7 @@ def convolutions(draw):
 @settings(max_examples=25)
 @given(case=convolutions())
 def test_convolutions_agree_within_the_bound_of_their_sums(case):
-    forget()
+    forget_kernels()
     session = case.session()
     for _ in range(2):  # memory of the run before must not matter
         case.check(session.run(case.fetches, case.feeds))
@@ -243,7 +239,7 @@ def test_pools_agree_with_numpy(
     build, sizes, taps, strides, images, channels, padding, dtype, special
 ):
     assume(padding == "SAME" or all(s >= k for s, k in zip(sizes, taps)))
-    forget()
+    forget_kernels()
     shape = (images, *sizes, channels)
     # Of small whole numbers, many are equal: the first of them gets the gradient.
     values = np.random.default_rng(2).integers(-2, 3, shape).astype(dtype)
@@ -269,7 +265,7 @@ def until(done):
 
 
 def test_numpy_answers_until_the_code_is_there(monkeypatch):
-    monkeypatch.setattr(native_nests, "_HOT", 1)
+    monkeypatch.setattr(native_flops, "HOT", 1)
     case = Case(2, (9, 9), 12, (3, 3), 24, "float32")
     session = case.session(dg.ConfigProto(native="auto"))
     off = case.session(dg.ConfigProto(native="off"))
@@ -284,7 +280,7 @@ def test_numpy_answers_until_the_code_is_there(monkeypatch):
 
 
 def test_results_do_not_depend_on_threads(monkeypatch):
-    monkeypatch.setattr(native_nests, "_PIECE", 1 << 12)
+    monkeypatch.setattr(native_flops, "_PIECE", 1 << 12)
     case = Case(7, (9, 9), 12, (3, 3), 24, "float32")
     results = [case.session().run(case.fetches, case.feeds)]
     for n in (1, 2, 3):
@@ -297,7 +293,7 @@ def test_results_do_not_depend_on_threads(monkeypatch):
 
 
 def test_a_trace_has_the_part_of_each_thread(monkeypatch):
-    monkeypatch.setattr(native_nests, "_PIECE", 1 << 12)
+    monkeypatch.setattr(native_flops, "_PIECE", 1 << 12)
     case = Case(7, (9, 9), 12, (3, 3), 24, "float32")
     config = dg.ConfigProto(native="wait", intra_op_parallelism_threads=2)
     options = dg.RunOptions(trace_level=dg.RunOptions.HARDWARE_TRACE)
@@ -368,7 +364,7 @@ def test_a_broken_file_is_left_aside(monkeypatch, tmp_path):
     assert len(files) == 3
     for file in files:
         file.write_bytes(file.read_bytes()[:-10])
-    forget()
+    forget_kernels()
     with pytest.warns(RuntimeWarning, match="broken"):
         case.check(case.session().run(case.fetches, case.feeds))
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_programs import forget_kernels
 
 import dagrad as dg
 from dagrad.ops import _products
-from dagrad.runtime import native_products
+from dagrad.runtime import native_flops
 from dagrad.runtime.native import engine as engines
 from dagrad.runtime.native import product, vm_frames, vm_products, worker
 from dagrad.runtime.native.nest import Machine
@@ -23,17 +24,12 @@ WAIT = dg.ConfigProto(native="wait")
 OFF = dg.ConfigProto(native="off")
 
 
-def forget():
-    worker._KNOWN.clear()
-    worker._RECENT.clear()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cached(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGRAD_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
         yield
-    forget()
+    forget_kernels()
 
 
 @pytest.fixture
@@ -133,7 +129,7 @@ def _laid_out(x, layout):
 def test_vectors_of_other_machines(machine, dtype, monkeypatch, tmp_path):
     monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(engines.engine(), "vectors", machine)
-    forget()
+    forget_kernels()
     for turned_a in (False, True):
         for turned_b in (False, True):
             for m, k, n in ((13, 70, 37), (6, 5, 64), (21, 19, 1)):
@@ -141,7 +137,7 @@ def test_vectors_of_other_machines(machine, dtype, monkeypatch, tmp_path):
                 case = Case(a, b, dtype, turned_a, turned_b)
                 case.check(case.run())
     assert len(compiled()) == 2
-    forget()
+    forget_kernels()
 
 
 @pytest.mark.usefixtures("of_any_size")
@@ -233,17 +229,17 @@ def test_sizes_of_layers_are_native():
 def test_a_processor_without_wide_vectors_leaves_it_to_numpy(monkeypatch, tmp_path):
     monkeypatch.setenv("DAGRAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(engines.engine(), "vectors", Machine(16, 32))
-    forget()
+    forget_kernels()
     case = Case((128, 128), (128, 128))
     np.testing.assert_array_equal(case.run(), case.run(config=OFF))
     assert not compiled()
     assert not list(tmp_path.iterdir())
-    forget()
+    forget_kernels()
 
 
 def test_numpy_answers_until_the_code_is_there(monkeypatch):
-    monkeypatch.setattr(native_products, "_HOT", 1)
-    forget()
+    monkeypatch.setattr(native_flops, "HOT", 1)
+    forget_kernels()
     case = Case((128, 100), (100, 128))
     feeds = dict(zip(case.inputs, case.values))
     with dg.Session(graph=case.graph, config=dg.ConfigProto(native="auto")) as session:
@@ -259,7 +255,7 @@ def test_numpy_answers_until_the_code_is_there(monkeypatch):
 
 @pytest.mark.parametrize("turned_b", [False, True])
 def test_results_do_not_depend_on_threads(turned_b, monkeypatch):
-    monkeypatch.setattr(native_products, "_PIECE", 1 << 16)
+    monkeypatch.setattr(native_flops, "_PIECE", 1 << 16)
     for a, b in (((131, 600), (600, 131)), ((5, 64, 80), (5, 80, 256))):
         case = Case(a, (*b[:-2], b[-1], b[-2]) if turned_b else b, turned_b=turned_b)
         expected = case.run()
@@ -409,9 +405,9 @@ def test_products_in_stretches_have_the_same_bits(native, made):
 
 def test_stretches_wait_for_code_that_is_asked_for(made, monkeypatch):
     """Otherwise a product would be Python's for good, and cut its stretch in two."""
-    monkeypatch.setattr(native_products, "_HOT", 1)
+    monkeypatch.setattr(native_flops, "HOT", 1)
     monkeypatch.setattr(worker.Native, "request", _ask)
-    forget()
+    forget_kernels()
     x = normal((64, 92), "f")
     with dg.Graph().as_default():
         given = dg.placeholder("float32", x.shape)
